@@ -1,0 +1,46 @@
+"""The one Protocol that every backend fulfils. `tests/contract` is its suite."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from backends.events import Event
+from backends.request import Request
+
+Batches: TypeAlias = AsyncIterator[Sequence[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model that a backend serves. `context` is in tokens; None means unknown, never a guess."""
+
+    id: str
+    context: int | None = None
+    capabilities: frozenset[str] | None = None
+
+
+class Backend(Protocol):
+    """Streams answers. Neither retries nor queues: both belong to the dispatcher.
+
+    `slots` is how many streams it takes at once, None where it sets no limit.
+
+    `stream` is entered; leaving it, by whatever way, stops the generation and frees what it held. It yields batches, one
+    per read of what lies below: an empty batch is a sign of life. The last event is `Finished`, exactly once; a stream
+    that cannot reach it raises a BackendError, on entering or between batches. Events of content are never empty.
+    """
+
+    name: str
+    slots: int | None
+
+    async def start(self) -> None:
+        """Open what must be open before the first request. Raises EngineUnavailable."""
+
+    async def close(self) -> None:
+        """Let go of everything. Streams still entered end with StreamBroken."""
+
+    async def models(self) -> Sequence[Model]:
+        """What is served now, in the server's order. Raises BackendError."""
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Batches]:
+        """Answer one request."""

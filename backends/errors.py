@@ -1,0 +1,224 @@
+"""Why a backend could not answer: one closed tree.
+
+    BackendError
+    ├── InvalidRequest         the backend refuses what the client asked
+    ├── UnsupportedFeature     this backend cannot do what the client asked
+    ├── ContextLengthExceeded  prompt longer than the model's context
+    ├── ModelNotFound          the backend does not serve that model
+    ├── AuthenticationFailed   our key was refused
+    ├── RateLimited            we ask too often, or the account is spent
+    ├── Overloaded             the backend, or the queue before it, is full
+    ├── ServerFailed           the backend broke down (5xx, an error inside a stream)
+    ├── ProtocolViolation      the backend's bytes make no sense
+    ├── Unreachable            no connection, or refused, or name unknown
+    ├── StreamBroken           the connection ended before the answer did
+    ├── DeadlineExceeded       too late; says which deadline
+    └── EngineUnavailable      the in-process engine or its model file cannot be used
+
+An error stores facts and makes its own sentence: what happened, and what to do. A backend's own words never enter it,
+because they may hold a key or a prompt. `owner` says whose fault it is: only provider and network feed breakers.
+`retryable` says whether another attempt, on the next candidate, could succeed.
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Owner(Enum):
+    """Whose fault an error is."""
+
+    CLIENT = "client"
+    US = "us"
+    PROVIDER = "provider"
+    NETWORK = "network"
+
+
+class BackendError(Exception):
+    """The root. Never raised itself."""
+
+    owner: ClassVar[Owner]
+    retryable: ClassVar[bool]
+
+
+class InvalidRequest(BackendError):
+    """The backend refuses what was asked. `param` names the field, where the backend said it."""
+
+    owner = Owner.CLIENT
+    retryable = False
+
+    def __init__(self, status: int, param: str | None = None) -> None:
+        self.status, self.param = status, param
+        super().__init__(status, param)
+
+    def __str__(self) -> str:
+        what = f"the value of '{self.param}'" if self.param else "the request"
+        return f"The backend refused {what} (HTTP {self.status}). Check the parameters that this model supports."
+
+
+class UnsupportedFeature(BackendError):
+    """This backend has no way to do `feature`; another may."""
+
+    owner = Owner.CLIENT
+    retryable = True
+
+    def __init__(self, feature: str, param: str | None = None) -> None:
+        self.feature, self.param = feature, param
+        super().__init__(feature, param)
+
+    def __str__(self) -> str:
+        return f"This model's backend does not support {self.feature}. Leave it out, or choose another model."
+
+
+class ContextLengthExceeded(BackendError):
+    """The prompt does not fit. Both numbers are in tokens, None where the backend did not say."""
+
+    owner = Owner.CLIENT
+    retryable = True
+
+    def __init__(self, prompt_tokens: int | None = None, context: int | None = None) -> None:
+        self.prompt_tokens, self.context = prompt_tokens, context
+        super().__init__(prompt_tokens, context)
+
+    def __str__(self) -> str:
+        prompt = f"has {self.prompt_tokens} tokens" if self.prompt_tokens is not None else "is too long"
+        context = f" of {self.context} tokens" if self.context is not None else ""
+        return f"The prompt {prompt} and does not fit this model's context{context}. Shorten the input, or choose a model with a larger context."
+
+
+class ModelNotFound(BackendError):
+    """The backend does not serve `model`."""
+
+    owner = Owner.US
+    retryable = True
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(model)
+
+    def __str__(self) -> str:
+        return f"The backend does not serve the model '{self.model}'. GET /v1/models lists what there is."
+
+
+class AuthenticationFailed(BackendError):
+    """The backend refused our key (401) or its rights (403)."""
+
+    owner = Owner.US
+    retryable = True
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(status)
+
+    def __str__(self) -> str:
+        return f"The backend refused this gateway's key (HTTP {self.status}). The operator must check the backend's api_key."
+
+
+class RateLimited(BackendError):
+    """Asked too often. `retry_after` is in seconds, None where the backend did not say."""
+
+    owner = Owner.PROVIDER
+    retryable = True
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(retry_after)
+
+    def __str__(self) -> str:
+        when = "later" if self.retry_after is None else f"in {self.retry_after:g} s"
+        return f"The backend's rate limit is reached. Try again {when}."
+
+
+class Overloaded(BackendError):
+    """The backend (503, 529), or our queue before it, is full. `retry_after` is in seconds."""
+
+    owner = Owner.PROVIDER
+    retryable = True
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(retry_after)
+
+    def __str__(self) -> str:
+        when = "in a moment" if self.retry_after is None else f"in {self.retry_after:g} s"
+        return f"The backend is overloaded. Try again {when}."
+
+
+class ServerFailed(BackendError):
+    """The backend broke down. `status` is its HTTP status, None for an error inside a stream."""
+
+    owner = Owner.PROVIDER
+    retryable = True
+
+    def __init__(self, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(status)
+
+    def __str__(self) -> str:
+        how = f"HTTP {self.status}" if self.status is not None else "an error inside the stream"
+        return f"The backend failed ({how}). Try again; if it lasts, the operator must look at the backend's log."
+
+
+class ProtocolViolation(BackendError):
+    """The backend's bytes make no sense. `what` is our own description, never the bytes."""
+
+    owner = Owner.PROVIDER
+    retryable = True
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return f"The backend sent something that is not its protocol: {self.what}. The operator must check the backend's kind and base_url."
+
+
+class Unreachable(BackendError):
+    """No connection. `why` is our own word for it: refused, name unknown, TLS."""
+
+    owner = Owner.NETWORK
+    retryable = True
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+    def __str__(self) -> str:
+        return f"The backend cannot be reached ({self.why}). The operator must check that it runs and that base_url is right."
+
+
+class StreamBroken(BackendError):
+    """The connection ended before the answer did."""
+
+    owner = Owner.NETWORK
+    retryable = True
+
+    def __str__(self) -> str:
+        return "The backend's connection ended before its answer did. Try again."
+
+
+class DeadlineExceeded(BackendError):
+    """Too late. `name` is the deadline (connect, queue, first_event, idle, total), `seconds` its length."""
+
+    owner = Owner.PROVIDER
+    retryable = True
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.name, self.seconds = name, seconds
+        super().__init__(name, seconds)
+
+    def __str__(self) -> str:
+        return f"The backend took longer than the {self.name} deadline of {self.seconds:g} s. Try again, or ask the operator to raise it."
+
+
+class EngineUnavailable(BackendError):
+    """The in-process engine, or its model file, cannot be used. `what` is one whole sentence with its next step."""
+
+    owner = Owner.US
+    retryable = True
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return self.what

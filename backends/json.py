@@ -1,0 +1,39 @@
+"""JSON in and out, fast and bounded. The only import of orjson. Pure."""
+
+from typing import Any
+
+import orjson
+
+MAX_DEPTH = 64  # deeper than any real request; OpenAI's JSON-schema limit is 10 levels
+
+JsonError = orjson.JSONDecodeError
+
+
+def dumps(value: object) -> bytes:
+    """`value` as compact UTF-8 JSON."""
+    return orjson.dumps(value)
+
+
+def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Any:
+    """The value in `data`. Raises JsonError when it is not JSON, or nested deeper than `max_depth`."""
+    value = orjson.loads(data)
+    brackets = (data.count(b"[") + data.count(b"{")) if isinstance(data, bytes) else data.count("[") + data.count("{")
+    if brackets > max_depth and deeper_than(value, max_depth):
+        raise JsonError(f"nested deeper than {max_depth} levels", "", 0)
+    return value
+
+
+def deeper_than(value: object, limit: int) -> bool:
+    """Whether lists and objects are nested more than `limit` levels. Walks level by level, so never recurses."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
