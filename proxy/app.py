@@ -1,0 +1,182 @@
+"""The composition root: builds every object, owns the top task group, drains in order. Below it nobody sees Config."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+
+from backends import registry
+from backends.base import Backend
+from backends.errors import EngineUnavailable
+from backends.http import Transport
+from backends.request import Sampling
+from proxy import logs
+from proxy.config import Alias as AliasOptions
+from proxy.config import Config
+from proxy.data_dir import ensure_data_dir
+from proxy.deadlines import Deadlines
+from proxy.discovery import Discovery
+from proxy.dispatcher import Dispatcher
+from proxy.edge.guard import Guard
+from proxy.edge.http import Api, Health, application, ops_application
+from proxy.edge.ws import SocketDeadlines, Sockets
+from proxy.generation import Generations
+from proxy.runtime import Alias, Runtime
+from proxy.session import Limits
+
+log = structlog.get_logger()
+QUEUE = 256  # calls that may wait for the slots of one backend
+CANCELLED = 5.0  # seconds that cancelled responses get to say so to their clients
+
+
+class StartError(Exception):
+    """The gateway cannot start. Says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that is running. `base_url` is what an SDK is given."""
+
+    base_url: str
+    ops_url: str
+    runtime: Callable[[], Runtime]
+    generations: Generations
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Gateway]:
+    """A gateway, from its start until the context is left; leaving drains it. Raises StartError."""
+    async with AsyncExitStack() as stack:
+        ensure_data_dir(config.data_dir)
+        transport = Transport(connect_deadline=config.deadlines.connect)
+        stack.callback(transport.close)
+        parts = registry.Parts(transport=transport, models_dir=config.data_dir / "models")
+        backends = {options.name: build(options, parts) for options in config.backends}
+        for name, backend in backends.items():
+            stack.push_async_callback(backend.close)
+            try:
+                await backend.start()
+            except EngineUnavailable as error:
+                raise StartError(f'backend "{name}": {error}') from None
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+
+        discovery = Discovery(
+            Runtime(
+                MappingProxyType(backends),
+                MappingProxyType({name: alias(each) for name, each in config.models.items()}),
+            )
+        )
+        watching = tasks.create_task(discovery.run())
+        stack.callback(watching.cancel)
+
+        limits = config.limits
+        dispatcher = Dispatcher(
+            runtime=lambda: discovery.runtime,
+            deadlines=Deadlines(
+                queue=config.deadlines.queue,
+                first_event=config.deadlines.first_event,
+                idle=config.deadlines.idle,
+                total=config.deadlines.total,
+            ),
+            queue=QUEUE,
+            default_max_output_tokens=limits.default_max_output_tokens,
+            on_outcome=[logs.outcome_line],
+        )
+        generations = Generations(
+            dispatcher=dispatcher,
+            tasks=tasks,
+            new_id=lambda prefix: f"{prefix}_{uuid4().hex}",
+            ahead=limits.log_ahead_bytes,
+            max_response_bytes=limits.max_response_bytes,
+        )
+        sockets = Sockets(
+            generations=generations,
+            limits=Limits(active=limits.active_responses, lanes=limits.lanes, queued=limits.queued_creates),
+            deadlines=SocketDeadlines(
+                send=config.deadlines.send, ping=config.deadlines.ping, pong=config.deadlines.pong
+            ),
+            max_frame_bytes=limits.max_frame_bytes,
+        )
+        health = Health()
+        guard = Guard(
+            api_keys=config.server.api_keys,
+            allowed_origins=config.server.allowed_origins,
+            allowed_hosts=config.server.allowed_hosts,
+            bind=config.server.host,
+        )
+        api = Api(runtime=lambda: discovery.runtime, sockets=sockets, health=health, started_at=int(time.time()))
+        await discovery.first()
+        base_url = await listen(
+            stack, application(guard, api, health, limits.max_frame_bytes), config.server.host, config.server.port
+        )
+        ops_url = await listen(stack, ops_application(guard, health), config.ops.host, config.ops.port)
+        stack.push_async_callback(drain, health, sockets, generations, config.deadlines.drain)
+        health.ready = True
+        yield Gateway(f"{base_url}/v1", ops_url, lambda: discovery.runtime, generations)
+
+
+async def drain(health: Health, sockets: Sockets, generations: Generations, seconds: float) -> None:
+    """Not ready → no new sockets → lanes finish → the deadline cancels what is left → connections are cut."""
+    health.ready = False
+    log.info("draining", responses=generations.running, seconds=seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            await sockets.drain()
+        return
+    except TimeoutError:
+        generations.cancel_all()
+    try:
+        async with asyncio.timeout(CANCELLED):
+            await sockets.drain()
+    except TimeoutError:
+        sockets.cut()
+
+
+async def listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
+    """Serve `app` until the stack is left; its URL. Raises StartError when the port is taken."""
+    # handler_cancellation: otherwise a client that leaves while nothing is sent would not be noticed.
+    runner = web.AppRunner(app, handle_signals=False, handler_cancellation=True, access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port, backlog=1024, shutdown_timeout=1.0)
+    try:
+        await site.start()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StartError(f"cannot listen on {host}:{port} ({reason}). Free the port, or choose another one.") from None
+    bound = runner.addresses[0][1]
+    return f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+
+
+def build(options: object, parts: registry.Parts) -> Backend:
+    """The backend that a table of the configuration describes."""
+    kind = type(options).__struct_config__.tag  # type: ignore[attr-defined]  # every Options is a tagged Struct
+    return registry.load(kind).build(options, parts)
+
+
+def alias(options: AliasOptions) -> Alias:
+    """An alias of the configuration in the runtime's terms."""
+    return Alias(
+        targets=options.targets,
+        instructions=options.instructions,
+        max_output_tokens=options.max_output_tokens,
+        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
+    )
+
+
+async def serve(config: Config, announce: Callable[[Gateway], None]) -> None:
+    """Run until SIGINT or SIGTERM, then drain; a second signal ends the drain at once. Raises StartError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running(config) as gateway:
+        announce(gateway)
+        await stop.wait()

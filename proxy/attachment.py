@@ -1,0 +1,32 @@
+"""What one client has been sent, response by response. Pure."""
+
+from proxy.response_log import ResponseLog
+from proxy.wire.responses_frames import Frames
+
+
+class Delivery:
+    """One response on its way to one client. `position` is the next event to send; `ended` once the last one was taken.
+
+    Events that pile up while the client does not read leave as one delta, so a backlog costs its text and no more.
+    """
+
+    __slots__ = ("_frames", "ended", "log", "position", "stream_id")
+
+    def __init__(self, log: ResponseLog, stream_id: str | None) -> None:
+        self.log = log
+        self.stream_id = stream_id
+        self.position = 0
+        self.ended = False
+        self._frames = Frames(log, stream_id)
+
+    def take(self) -> list[bytes]:
+        """The frames that are due now."""
+        frames = [self._frames.frame(number, event) for number, event in self.log.read(self.position)]
+        self.position = self.log.head
+        self.ended = self.log.ended
+        return frames
+
+    @property
+    def behind(self) -> int:
+        """Bytes of text not taken yet."""
+        return self.log.behind(self.position)

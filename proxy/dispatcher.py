@@ -1,0 +1,232 @@
+"""Everything that happens to one call, in order. The retry, the queue and the deadlines live here and nowhere else.
+
+1 resolve      the model's name → candidates in order (Runtime)
+2 admit        a slot of the candidate's backend, in the order of asking
+3 stream       until its first content event, under its deadline; a retryable failure → the next candidate
+── commit ──   from here one backend; an error goes to whoever reads
+4 batches      each wait under the idle deadline, all of it under the total one
+5 outcome      recorded on every way out, without waiting
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import structlog
+
+from backends.base import Backend, Batches
+from backends.errors import BackendError, Overloaded
+from backends.events import Event, Finished, Usage
+from backends.request import Message, Request, Sampling
+from proxy.deadlines import Deadlines, Silence, deadline, silence
+from proxy.errors import wire
+from proxy.outcome import Attempt, Call, Outcome, Status
+from proxy.runtime import Alias, Candidate, Route, Runtime
+from proxy.wire.responses_request import Create
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Runs calls. `queue` bounds how many may wait for one backend's slots; outcomes go to each of `on_outcome`."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Callable[[], Runtime],
+        deadlines: Deadlines,
+        queue: int,
+        default_max_output_tokens: int,
+        on_outcome: Sequence[Callable[[Outcome], None]],
+    ) -> None:
+        self._runtime = runtime
+        self._deadlines = deadlines
+        self._default_max_output_tokens = default_max_output_tokens
+        self._on_outcome = on_outcome
+        self._slots: defaultdict[str, Slots] = defaultdict(lambda: Slots(queue, deadlines.queue))
+
+    def plan(self, create: Create) -> tuple[Route, Request]:
+        """Where a create goes, and what its first candidate is asked. Raises UnknownModel or AmbiguousModel."""
+        route = self._runtime().resolve(create.model)
+        return route, request_for(create, route, self._default_max_output_tokens)
+
+    @asynccontextmanager
+    async def open(self, call: Call, route: Route, request: Request, name: str) -> AsyncIterator[Batches]:
+        """The answer of the first candidate that gives one. Raises the last candidate's BackendError, or at any later
+        moment the chosen one's. `name` is the model as it was asked for.
+        """
+        record = Record(call, name)
+        try:
+            async with deadline("total", self._deadlines.total), AsyncExitStack() as stack:
+                batches, head = await self._first_content(stack, route.candidates, request, record)
+                async with silence("idle", self._deadlines.idle) as watch:
+                    yield Committed(batches, head, watch, record)
+        except asyncio.CancelledError:
+            record.status = "cancelled"
+            raise
+        except Exception as error:
+            record.status, record.error = "failed", wire(error).code
+            raise
+        finally:
+            outcome = record.outcome()
+            for observe in self._on_outcome:
+                observe(outcome)
+
+    async def _first_content(
+        self, stack: AsyncExitStack, candidates: Sequence[Candidate], request: Request, record: "Record"
+    ) -> tuple[Batches, Sequence[Event]]:
+        """Try the candidates in order until one gives content; it stays entered on `stack`."""
+        for left, candidate in zip(reversed(range(len(candidates))), candidates, strict=True):
+            record.backend, record.backend_model = candidate.backend.name, candidate.model
+            attempt = AsyncExitStack()
+            try:
+                async with deadline("first_event", self._deadlines.first_event):
+                    await attempt.enter_async_context(self._slot(candidate.backend))
+                    batches = await attempt.enter_async_context(
+                        candidate.backend.stream(replace(request, model=candidate.model))
+                    )
+                    head = await content(batches)
+            except BackendError as error:
+                await attempt.aclose()
+                if not (error.retryable and left):
+                    raise
+                code = wire(error).code
+                record.failed_attempts.append(Attempt(candidate.backend.name, candidate.model, code))
+                log.info("attempt_failed", backend=candidate.backend.name, model=candidate.model, error=code)
+            except BaseException:
+                await attempt.aclose()
+                raise
+            else:
+                record.first_event = time.monotonic() - record.began
+                stack.push_async_exit(attempt)
+                return batches, head
+        raise AssertionError("a route has at least one candidate")
+
+    def _slot(self, backend: Backend) -> AbstractAsyncContextManager[None]:
+        return self._slots[backend.name].one(backend.slots)
+
+
+def request_for(create: Create, route: Route, default_max_output_tokens: int) -> Request:
+    """What a create asks of a backend, with the alias's defaults where the create is silent."""
+    alias = route.alias
+    instructions = create.instructions
+    if instructions is None and not any(message.role == "system" for message in create.messages):
+        instructions = alias.instructions
+    system = (Message("system", instructions),) if instructions else ()
+    return Request(
+        model=route.candidates[0].model,
+        messages=system + create.messages,
+        max_output_tokens=create.max_output_tokens or alias.max_output_tokens or default_max_output_tokens,
+        stop=create.stop,
+        sampling=with_defaults(create.sampling, alias),
+    )
+
+
+def with_defaults(sampling: Sampling, alias: Alias) -> Sampling:
+    """The client's sampling, and the alias's where the client left a choice."""
+    merged = {
+        name: getattr(alias.sampling, name) if getattr(sampling, name) is None else getattr(sampling, name)
+        for name in Sampling.__dataclass_fields__
+    }
+    return Sampling(**merged)
+
+
+async def content(batches: Batches) -> Sequence[Event]:
+    """The first batch that says something. An answer may also end without a word."""
+    async for batch in batches:
+        if batch:
+            return batch
+    raise AssertionError("a stream ends with Finished or a BackendError")
+
+
+class Slots:
+    """The places of one backend: first come, first served; at most `queue` wait, each no longer than `seconds`."""
+
+    def __init__(self, queue: int, seconds: float) -> None:
+        self._queue, self._seconds = queue, seconds
+        self._free: asyncio.Semaphore | None = None
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def one(self, slots: int | None) -> AsyncIterator[None]:
+        """A place, held until the context is left. Raises Overloaded or DeadlineExceeded."""
+        if slots is None:
+            yield
+            return
+        if self._free is None:
+            self._free = asyncio.Semaphore(slots)
+        if self._free.locked() and self._waiting >= self._queue:
+            raise Overloaded(retry_after=1.0)
+        self._waiting += 1
+        try:
+            async with deadline("queue", self._seconds):
+                await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class Committed:
+    """The chosen stream: its head, then the rest as it comes. Per batch: two notes of the time, one look at the end."""
+
+    __slots__ = ("_batches", "_head", "_record", "_watch")
+
+    def __init__(self, batches: Batches, head: Sequence[Event], watch: Silence, record: "Record") -> None:
+        self._batches, self._watch, self._record = batches, watch, record
+        self._head: Sequence[Event] | None = head
+
+    def __aiter__(self) -> "Committed":
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        if self._head is not None:
+            batch, self._head = self._head, None
+        else:
+            self._watch.began()
+            batch = await self._batches.__anext__()
+            self._watch.ended()
+        if batch and type(batch[-1]) is Finished:
+            self._record.finished(batch[-1])
+        return batch
+
+
+class Record:
+    """What is known of a call so far; becomes its Outcome."""
+
+    def __init__(self, call: Call, model: str) -> None:
+        self._call, self._model = call, model
+        self.began = time.monotonic()
+        self.status: Status = "incomplete"
+        self.error: str | None = None
+        self.backend: str | None = None
+        self.backend_model: str | None = None
+        self.failed_attempts: list[Attempt] = []
+        self.first_event: float | None = None
+        self.usage: Usage | None = None
+
+    def finished(self, event: Finished) -> None:
+        """The backend said all."""
+        self.status = "completed" if event.reason == "stop" else "incomplete"
+        self.usage = event.usage
+
+    def outcome(self) -> Outcome:
+        """The record as a value, now."""
+        return Outcome(
+            request_id=self._call.request_id,
+            principal=self._call.principal.id,
+            model=self._model,
+            status=self.status,
+            error=self.error,
+            backend=self.backend,
+            backend_model=self.backend_model,
+            failed_attempts=tuple(self.failed_attempts),
+            first_event=self.first_event,
+            duration=time.monotonic() - self.began,
+            usage=self.usage,
+        )

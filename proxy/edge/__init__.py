@@ -1,0 +1,1 @@
+"""The only server sockets. Translates nothing, decides nothing."""

@@ -1,0 +1,144 @@
+"""The HTTP side of the origin: routes, the checks before each, and errors as JSON."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from backends.json import dumps
+from proxy.edge.guard import OPEN, Guard
+from proxy.edge.ws import Sockets
+from proxy.errors import Draining, ProxyError, error_body, retry_after, wire
+from proxy.outcome import Principal
+from proxy.runtime import Listed, Runtime
+
+log = structlog.get_logger()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PRINCIPAL = web.RequestKey("principal", Principal)
+
+
+def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=dumps(value), status=status, headers=headers, content_type="application/json")
+
+
+def error_response(error: Exception) -> web.Response:
+    """An error in the shape that the SDKs read."""
+    seconds = retry_after(error)
+    headers = {} if seconds is None else {"Retry-After": f"{max(1, round(seconds))}"}
+    if wire(error).status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return json_response({"error": error_body(error)}, wire(error).status, headers)
+
+
+def plain_error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    """An error of HTTP itself: no such path, wrong method."""
+    body = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
+    return json_response({"error": body}, status, headers)
+
+
+class Health:
+    """What the health routes say. `ready` is set once everything has started and unset when draining begins."""
+
+    def __init__(self) -> None:
+        self.ready = False
+
+    async def live(self, _: web.Request) -> web.Response:
+        """The process answers."""
+        return json_response({"status": "ok"})
+
+    async def answer_ready(self, _: web.Request) -> web.Response:
+        """New clients are welcome."""
+        if self.ready:
+            return json_response({"status": "ok"})
+        return json_response({"status": "unavailable"}, 503, {"Retry-After": "1"})
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/health/live", self.live), web.get("/health/ready", self.answer_ready)]
+
+
+class Api:
+    """The routes under /v1."""
+
+    def __init__(self, *, runtime: Callable[[], Runtime], sockets: Sockets, health: Health, started_at: int) -> None:
+        self._runtime = runtime
+        self._sockets = sockets
+        self._health = health
+        self._started_at = started_at
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/v1/responses", self.responses), web.get("/v1/models", self.models)]
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        """The socket."""
+        if not self._health.ready:
+            raise Draining
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return plain_error(
+                426,
+                "upgrade_required",
+                "This path is a WebSocket. Connect with ws://, or with the SDK's client.responses.connect().",
+                {"Upgrade": "websocket", "Connection": "Upgrade"},
+            )
+        return await self._sockets.serve(request, request[PRINCIPAL])
+
+    async def models(self, _: web.Request) -> web.Response:
+        """Every name that can be asked for, in the configuration's order."""
+        return json_response({"object": "list", "data": [self._model(listed) for listed in self._runtime().listed()]})
+
+    def _model(self, listed: Listed) -> dict[str, Any]:
+        """OpenAI's members, and ours where they are known: what is not known is not there."""
+        known: dict[str, Any] = {
+            "id": listed.id,
+            "object": "model",
+            "created": self._started_at,
+            "owned_by": listed.owner or "streamlane",
+        }
+        if listed.targets:
+            known["targets"] = list(listed.targets)
+        if listed.model and listed.model.context is not None:
+            known["context_length"] = listed.model.context
+        if listed.model and listed.model.capabilities is not None:
+            known["capabilities"] = sorted(listed.model.capabilities)
+        return known
+
+
+def checks(guard: Guard) -> Any:
+    """The middleware that lets a request in, or says why not."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            guard.check(request.headers)
+            if request.path not in OPEN:
+                request[PRINCIPAL] = guard.principal(request.headers)
+            return await handler(request)
+        except ProxyError as error:
+            return error_response(error)
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            message = f"{request.method} is not possible here. Possible: {allowed}."
+            return plain_error(405, "method_not_allowed", message, {"Allow": allowed})
+        except web.HTTPNotFound:
+            return plain_error(404, "not_found", "There is nothing at this path. The API is under /v1.")
+        except web.HTTPException as error:
+            return plain_error(error.status, "http_error", f"{error.reason}.")
+        except Exception as error:
+            log.exception("request_failed", path=request.path)
+            return error_response(error)
+
+    return check
+
+
+def application(guard: Guard, api: Api, health: Health, max_body_bytes: int) -> web.Application:
+    """The public listener."""
+    app = web.Application(middlewares=[checks(guard)], client_max_size=max_body_bytes)
+    app.add_routes([*api.routes(), *health.routes()])
+    return app
+
+
+def ops_application(guard: Guard, health: Health) -> web.Application:
+    """The operator's listener."""
+    app = web.Application(middlewares=[checks(guard)])
+    app.add_routes(health.routes())
+    return app

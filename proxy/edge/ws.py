@@ -1,0 +1,284 @@
+"""The socket: frames in, frames out. What they mean is the session's business.
+
+The fast path is a chain of plain calls in the task that read the upstream: generation → wake → take → write. It ends
+when the socket's buffer is above its mark; then a writer task waits for the client, and what piles up leaves merged.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from socket import SO_SNDBUF, SOL_SOCKET
+
+import structlog
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
+
+from backends.json import dumps
+from proxy.attachment import Delivery
+from proxy.errors import ProxyError, error_event
+from proxy.generation import Generation, Generations
+from proxy.outcome import Principal
+from proxy.session import Answer, Cancel, Command, Limits, Refuse, Session, Start
+
+log = structlog.get_logger()
+
+HIGH_WATER = 64 * 1024  # bytes in the socket's buffer above which we stop writing
+KERNEL_BUFFER = 64 * 1024  # bytes; left alone, Linux hides up to 4 MB from a reader that has stopped
+PING = b"\x89\x00"  # RFC 6455 5.5.2: a ping without a payload
+
+
+@dataclass(frozen=True, slots=True)
+class SocketDeadlines:
+    """In seconds. A client that does not read for `send`, or says nothing for `ping` + `pong`, is cut."""
+
+    send: float = 10
+    ping: float = 20
+    pong: float = 60
+
+
+class Stream:
+    """One generation on its way to one socket."""
+
+    __slots__ = ("_socket", "delivery", "generation")
+
+    def __init__(self, socket: "Socket", generation: Generation, stream_id: str | None) -> None:
+        self._socket = socket
+        self.generation = generation
+        self.delivery = Delivery(generation.log, stream_id)
+
+    @property
+    def behind(self) -> int:
+        return self.delivery.behind
+
+    def wake(self) -> None:
+        self._socket.deliver(self)
+
+
+class Socket:
+    """One client's connection, from the upgrade to its end. A plain connection: when it closes, its responses stop."""
+
+    def __init__(
+        self,
+        *,
+        generations: Generations,
+        principal: Principal,
+        limits: Limits,
+        deadlines: SocketDeadlines,
+        max_frame_bytes: int,
+    ) -> None:
+        self._generations = generations
+        self._principal = principal
+        self._session = Session(limits)
+        self._deadlines = deadlines
+        self._ws = web.WebSocketResponse(
+            autoping=False, compress=False, decode_text=False, max_msg_size=max_frame_bytes, timeout=deadlines.send
+        )
+        self._streams: dict[str | None, Stream] = {}  # by lane: the response that runs there
+        self._loop = asyncio.get_running_loop()
+        self._tasks = asyncio.TaskGroup()
+        self._heard = self._loop.time()
+        self._blocked = self._draining = self._gone = False
+        self._transport: asyncio.WriteTransport
+        self._writer: AbstractStreamWriter
+        self._timer: asyncio.TimerHandle
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Upgrade, then relay until the client is gone."""
+        self._writer = await self._ws.prepare(request)
+        if request.transport is None:  # gone during the handshake
+            return self._ws
+        self._transport = request.transport
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        if (raw := self._transport.get_extra_info("socket")) is not None:
+            raw.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER)
+        self._timer = self._loop.call_later(self._deadlines.ping, self._keep_alive)
+        async with self._tasks:
+            try:
+                await self._read()
+            finally:
+                self._lost()
+        return self._ws
+
+    def deliver(self, stream: Stream) -> None:
+        """Send what is new in a stream, unless the client is behind: then the writer task will."""
+        if self._blocked or self._gone:
+            return
+        self._write(stream.delivery.take())
+        stream.generation.caught_up()
+        if stream.delivery.ended:
+            self._ended(stream)
+
+    def drain(self) -> None:
+        """Let what runs end, take nothing new, then say goodbye."""
+        self._draining = True
+        self._obey(self._session.drain())
+        self._say_goodbye()
+
+    def cut(self) -> None:
+        """End the connection now."""
+        self._transport.abort()
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._ws.receive()
+            self._heard = self._loop.time()
+            match message.type:
+                case WSMsgType.TEXT:
+                    self._obey(self._session.receive(message.data))
+                case WSMsgType.BINARY:
+                    self._obey(self._session.receive_binary())
+                case WSMsgType.PING:
+                    await self._ws.pong(message.data)
+                case WSMsgType.PONG:
+                    pass
+                case _:  # closed by either side, or broken
+                    return
+
+    def _obey(self, commands: Iterable[Command]) -> None:
+        todo = deque(commands)
+        while todo:
+            match todo.popleft():
+                case Start(create, stream_id):
+                    try:
+                        generation = self._generations.start(self._principal, create)
+                    except ProxyError as error:
+                        self._send(error_event(error, stream_id))
+                        todo.extend(self._session.done(stream_id))
+                    else:
+                        stream = self._streams[stream_id] = Stream(self, generation, stream_id)
+                        generation.follow(stream)
+                case Cancel(response_id, stream_id):
+                    self._cancel(response_id, stream_id)
+                case Refuse(error, stream_id):
+                    self._send(error_event(error, stream_id))
+                case Answer(event):
+                    self._send(event)
+
+    def _cancel(self, response_id: str | None, stream_id: str | None) -> None:
+        if response_id is not None:
+            try:
+                self._generations.cancel(response_id, self._principal)
+            except ProxyError as error:
+                self._send(error_event(error, stream_id))
+        elif (stream := self._streams.get(stream_id)) is not None:  # nothing runs: it has just ended
+            stream.generation.cancel()
+
+    def _ended(self, stream: Stream) -> None:
+        """The lane's terminal event was sent."""
+        stream.generation.leave(stream)
+        lane = stream.delivery.stream_id
+        del self._streams[lane]
+        self._obey(self._session.done(lane))
+        self._say_goodbye()
+
+    def _send(self, event: object) -> None:
+        self._write([dumps(event)])
+
+    def _write(self, frames: list[bytes]) -> None:
+        if self._gone or not frames or self._transport.is_closing():
+            return
+        self._transport.write(b"".join([text_frame(frame) for frame in frames]))
+        if not self._blocked and self._transport.get_write_buffer_size() > HIGH_WATER:
+            self._blocked = True
+            self._tasks.create_task(self._until_drained())
+
+    async def _until_drained(self) -> None:
+        """The writer task: waits for the client to read, and cuts it when it does not."""
+        try:
+            async with asyncio.timeout(self._deadlines.send):
+                await self._writer.drain()
+        except TimeoutError:
+            log.info("slow_reader_cut", principal=self._principal.id, seconds=self._deadlines.send)
+            self.cut()
+        except ConnectionError:
+            pass  # gone: the reader sees it too
+        else:
+            self._blocked = False
+            for stream in tuple(self._streams.values()):
+                self.deliver(stream)
+
+    def _keep_alive(self) -> None:
+        """Ping, so that proxies keep the connection and a client that vanished is noticed."""
+        if self._loop.time() - self._heard > self._deadlines.ping + self._deadlines.pong:
+            log.info("silent_client_cut", principal=self._principal.id)
+            self.cut()
+            return
+        if not self._blocked and not self._transport.is_closing():
+            self._transport.write(PING)
+        self._timer = self._loop.call_later(self._deadlines.ping, self._keep_alive)
+
+    def _say_goodbye(self) -> None:
+        if self._draining and self._session.idle and not self._gone:
+            self._draining = False
+            self._tasks.create_task(self._close())
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(self._deadlines.send):
+                await self._ws.close(code=WSCloseCode.SERVICE_RESTART, message=b"The gateway is restarting.")
+        except TimeoutError:
+            self.cut()
+
+    def _lost(self) -> None:
+        """The client is gone: nobody waits for its responses."""
+        self._gone = True
+        self._timer.cancel()
+        for stream in self._streams.values():
+            stream.generation.leave(stream)
+            stream.generation.cancel()
+        self._streams.clear()
+
+
+def text_frame(payload: bytes) -> bytes:
+    """An unmasked text frame, as servers send them (RFC 6455 5.2). aiohttp's own way is a coroutine a frame."""
+    length = len(payload)
+    if length < 126:
+        return b"\x81%c%b" % (length, payload)
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2) + payload
+    return b"\x81\x7f" + length.to_bytes(8) + payload
+
+
+class Sockets:
+    """Every socket that is open, so that they can be drained."""
+
+    def __init__(
+        self, *, generations: Generations, limits: Limits, deadlines: SocketDeadlines, max_frame_bytes: int
+    ) -> None:
+        self._generations = generations
+        self._limits = limits
+        self._deadlines = deadlines
+        self._max_frame_bytes = max_frame_bytes
+        self._open: set[Socket] = set()
+        self._none_open = asyncio.Event()
+
+    async def serve(self, request: web.Request, principal: Principal) -> web.StreamResponse:
+        """One socket, from its upgrade to its end."""
+        socket = Socket(
+            generations=self._generations,
+            principal=principal,
+            limits=self._limits,
+            deadlines=self._deadlines,
+            max_frame_bytes=self._max_frame_bytes,
+        )
+        self._open.add(socket)
+        try:
+            return await socket.serve(request)
+        finally:
+            self._open.discard(socket)
+            if not self._open:
+                self._none_open.set()
+
+    async def drain(self) -> None:
+        """Ask every socket to end, and wait until all have."""
+        for socket in tuple(self._open):
+            socket.drain()
+        while self._open:
+            self._none_open.clear()
+            await self._none_open.wait()
+
+    def cut(self) -> None:
+        """End every connection now."""
+        for socket in tuple(self._open):
+            socket.cut()

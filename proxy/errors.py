@@ -1,0 +1,235 @@
+"""Why a request is refused: one closed tree, and the one table from every error to the wire.
+
+    ProxyError
+    ├── BadFrame             not a text frame, not JSON, too deep, not an object, unknown type
+    ├── BadParameter         a field is missing, unknown, of the wrong type or out of range
+    ├── BadStreamId          a stream_id that is not one
+    ├── Unsupported          a feature that we do not speak (yet)
+    ├── UnknownModel         no alias, backend or model of that name
+    ├── AmbiguousModel       more than one backend serves that id
+    ├── UnknownPrevious      previous_response_id names nothing that we hold
+    ├── UnknownResponse      a response_id that is not one of the caller's
+    ├── TooManyLanes         more named lanes than a connection may have
+    ├── TooManyQueued        more creates wait than a connection may queue
+    ├── Unauthorized         no key, or a wrong one
+    ├── ForbiddenOrigin      a web page of another origin
+    ├── ForbiddenHost        a Host header that is not ours
+    └── Draining             we are shutting down
+
+Before `response.created` an error is an `error` event with its HTTP status; afterwards it is `response.failed`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from backends import errors as backend
+from backends.errors import BackendError, Owner
+
+
+class ProxyError(Exception):
+    """The root. Carries the sentence for the client, and the field that was wrong where there is one."""
+
+    owner: ClassVar[Owner] = Owner.CLIENT
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        self.param = param
+        super().__init__(message)
+
+
+class BadFrame(ProxyError):
+    """A frame or body that is no event."""
+
+
+class BadParameter(ProxyError):
+    """A field is missing, unknown, of the wrong type or out of range."""
+
+
+class BadStreamId(ProxyError):
+    """A stream_id must be 1 to 256 characters of A-Z a-z 0-9 _ . -"""
+
+    def __init__(self) -> None:
+        super().__init__("'stream_id' must be 1 to 256 characters of A-Z, a-z, 0-9, '_', '.', '-'.", "stream_id")
+
+
+class Unsupported(ProxyError):
+    """A feature that we do not speak."""
+
+    def __init__(self, feature: str, param: str) -> None:
+        super().__init__(f"{feature} is not supported by this gateway. Leave '{param}' out.", param)
+
+
+class UnknownModel(ProxyError):
+    """No alias, backend or model of that name."""
+
+    def __init__(self, model: str, nearest: list[str]) -> None:
+        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+        super().__init__(
+            f"The model '{model[:200]}' does not exist.{hint} GET /v1/models lists what there is.", "model"
+        )
+
+
+class AmbiguousModel(ProxyError):
+    """More than one backend serves that id."""
+
+    def __init__(self, model: str, choices: list[str]) -> None:
+        super().__init__(
+            f"The model '{model}' is served by several backends. Choose one: {', '.join(choices)}.", "model"
+        )
+
+
+class UnknownPrevious(ProxyError):
+    """previous_response_id names nothing that we hold. CODEX repairs itself on this code's exact string."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The previous response was not found: this gateway keeps none yet. Send the whole conversation as input.",
+            "previous_response_id",
+        )
+
+
+class UnknownResponse(ProxyError):
+    """A response_id that is not one of the caller's."""
+
+    def __init__(self) -> None:
+        super().__init__("No such response. It may have ended long ago, or belong to another key.", "response_id")
+
+
+class TooManyLanes(ProxyError):
+    """More named lanes than a connection may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This connection already has {limit} named lanes. Use one of them, or open another connection.",
+            "stream_id",
+        )
+
+
+class TooManyQueued(ProxyError):
+    """More creates wait than a connection may queue."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} creates already wait on this connection. Wait for responses to end, then send again."
+        )
+
+
+class Unauthorized(ProxyError):
+    """No key, or a wrong one."""
+
+    def __init__(self, given: bool) -> None:
+        what = "The API key is not valid." if given else "An API key is needed."
+        super().__init__(f"{what} Send it as 'Authorization: Bearer sk-sl-...'.")
+
+
+class ForbiddenOrigin(ProxyError):
+    """A web page of another origin."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Web pages of this origin may not use the gateway. The operator can add it to [server] allowed_origins."
+        )
+
+
+class ForbiddenHost(ProxyError):
+    """A Host header that is not ours: DNS rebinding looks like this."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway is not known by this host name. "
+            "Use 127.0.0.1, or the operator can add the name to [server] allowed_hosts."
+        )
+
+
+class Draining(ProxyError):
+    """We are shutting down."""
+
+    owner = Owner.US
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is shutting down. Connect again in a moment.")
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """How an error looks to a client: HTTP status, `type` and `code` (OpenAI's words where it has one)."""
+
+    status: int
+    type: str
+    code: str
+
+
+INVALID = "invalid_request_error"
+SERVER = "server_error"
+WIRE: dict[type[Exception], WireError] = {
+    BadFrame: WireError(400, INVALID, "invalid_event"),
+    BadParameter: WireError(400, INVALID, "invalid_parameter"),
+    BadStreamId: WireError(400, INVALID, "invalid_stream_id"),
+    Unsupported: WireError(400, INVALID, "unsupported_feature"),
+    UnknownModel: WireError(404, INVALID, "model_not_found"),
+    AmbiguousModel: WireError(400, INVALID, "model_ambiguous"),
+    UnknownPrevious: WireError(400, INVALID, "previous_response_not_found"),
+    UnknownResponse: WireError(404, INVALID, "response_not_found"),
+    TooManyLanes: WireError(400, INVALID, "websocket_stream_limit_reached"),
+    TooManyQueued: WireError(429, "rate_limit_error", "too_many_queued_creates"),
+    Unauthorized: WireError(401, "authentication_error", "invalid_api_key"),
+    ForbiddenOrigin: WireError(403, "permission_error", "origin_not_allowed"),
+    ForbiddenHost: WireError(403, "permission_error", "host_not_allowed"),
+    Draining: WireError(503, SERVER, "server_draining"),
+    backend.InvalidRequest: WireError(400, INVALID, "backend_refused_request"),
+    backend.UnsupportedFeature: WireError(400, INVALID, "unsupported_feature"),
+    backend.ContextLengthExceeded: WireError(400, INVALID, "context_length_exceeded"),
+    backend.ModelNotFound: WireError(404, INVALID, "model_not_found"),
+    backend.AuthenticationFailed: WireError(502, SERVER, "backend_authentication_failed"),
+    backend.RateLimited: WireError(429, "rate_limit_error", "rate_limit_exceeded"),
+    backend.Overloaded: WireError(503, SERVER, "backend_overloaded"),
+    backend.ServerFailed: WireError(502, SERVER, "backend_failed"),
+    backend.ProtocolViolation: WireError(502, SERVER, "backend_protocol_error"),
+    backend.Unreachable: WireError(502, SERVER, "backend_unreachable"),
+    backend.StreamBroken: WireError(502, SERVER, "backend_stream_broken"),
+    backend.DeadlineExceeded: WireError(504, SERVER, "deadline_exceeded"),
+    backend.EngineUnavailable: WireError(503, SERVER, "engine_unavailable"),
+}
+UNEXPECTED = WireError(500, SERVER, "internal_error")
+
+
+def wire(error: Exception) -> WireError:
+    """The row of `error`. What is in no row is a fault of ours, and says nothing of itself."""
+    return WIRE.get(type(error), UNEXPECTED)
+
+
+def sentence(error: Exception) -> str:
+    """What a client may read. An error that is not of our trees could hold anything, so it stays in the log."""
+    if isinstance(error, ProxyError | BackendError):
+        return str(error)
+    return "The gateway failed. The operator finds the reason in its log under this request's id."
+
+
+def error_body(error: Exception) -> dict[str, object]:
+    """The `error` member, as every API of ours sends it."""
+    row = wire(error)
+    return {
+        "type": row.type,
+        "code": row.code,
+        "message": sentence(error),
+        "param": getattr(error, "param", None),
+    }
+
+
+def retry_after(error: Exception) -> float | None:
+    """Seconds until another try makes sense, where that is known."""
+    if isinstance(error, Draining):
+        return 1.0
+    seconds = getattr(error, "retry_after", None)
+    return seconds if isinstance(seconds, int | float) else None
+
+
+def error_event(error: Exception, stream_id: str | None = None) -> dict[str, object]:
+    """The `error` event of a socket. Some clients know an error only by its `status`."""
+    body = error_body(error)
+    seconds = retry_after(error)
+    body["headers"] = {} if seconds is None else {"retry-after": f"{max(1, round(seconds))}"}
+    event: dict[str, object] = {"type": "error", "status": wire(error).status}
+    if stream_id is not None:
+        event["stream_id"] = stream_id
+    event["error"] = body
+    return event

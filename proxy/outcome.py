@@ -1,0 +1,52 @@
+"""One call, and the record of what became of it. Pure values."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from backends.events import Usage
+
+Status: TypeAlias = Literal["completed", "incomplete", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. `id` is a fingerprint of the key, never the key; "anonymous" where no key is needed."""
+
+    id: str
+
+
+ANONYMOUS = Principal("anonymous")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the dispatcher must know of a request besides the request."""
+
+    principal: Principal
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One candidate that was tried and failed before its first content. `error` is the wire code."""
+
+    backend: str
+    model: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One finished call. Durations are in seconds since the dispatcher took it; None where it never came so far."""
+
+    request_id: str
+    principal: str
+    model: str
+    status: Status
+    error: str | None
+    backend: str | None
+    backend_model: str | None
+    failed_attempts: tuple[Attempt, ...]
+    first_event: float | None
+    duration: float
+    usage: Usage | None

@@ -1,0 +1,114 @@
+"""Everything that one response said, so that any reader can begin at any position. Pure.
+
+A position is a sequence number: every event of the response has one, counted from 0. Text is kept once, as UTF-8, and
+each event is an offset into it, so a long answer costs little more than its text. Readers never disturb each other.
+"""
+
+from array import array
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+class LogFull(Exception):  # a fact, not a fault
+    """The response reached the byte bound of its log. The generation ends it as incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An event that is not text: `fields` are its JSON members beside `type`, `sequence_number` and `stream_id`."""
+
+    type: str
+    fields: dict[str, object]
+    terminal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of output that grows by text: its delta event's type, and the JSON members that place it."""
+
+    type: str
+    fields: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text that was added to a part; `part` is its number in the log. Several events may have been merged into one."""
+
+    part: int
+    text: str
+
+
+Entry: TypeAlias = tuple[int, Mark | Delta]
+
+
+class ResponseLog:
+    """Grows at the head only. `head` is the next sequence number; `ended` once the terminal event is there."""
+
+    __slots__ = ("_ends", "_marks", "_max_bytes", "_of", "_text", "ended", "head", "parts")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._text = bytearray()
+        self._ends = array("L")  # by position: where the text ends after this event
+        self._of = array("H")  # by position: 0 for a mark, else the part's number
+        self._marks: dict[int, Mark] = {}
+        self.parts: list[Part] = []
+        self.head = 0
+        self.ended = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of text so far."""
+        return len(self._text)
+
+    def mark(self, mark: Mark) -> None:
+        """Append an event that is not text. Nothing may follow a terminal one."""
+        assert not self.ended
+        self.ended = mark.terminal
+        self._marks[self.head] = mark
+        self._ends.append(len(self._text))
+        self._of.append(0)
+        self.head += 1
+
+    def open(self, part: Part) -> int:
+        """Number a part, so that deltas can name it."""
+        self.parts.append(part)
+        return len(self.parts)
+
+    def add(self, part: int, text: str) -> None:
+        """Append a delta. Raises LogFull, and keeps what was there, when the text would pass the bound."""
+        data = text.encode(errors="replace")  # a lone surrogate has no UTF-8
+        if len(self._text) + len(data) > self._max_bytes:
+            raise LogFull
+        self._text += data
+        self._ends.append(len(self._text))
+        self._of.append(part)
+        self.head += 1
+
+    def text(self, start: int) -> str:
+        """The text from byte `start`, a part's beginning, to the head."""
+        return self._text[start:].decode()
+
+    def behind(self, position: int) -> int:
+        """Bytes of text that a reader at `position` has not read."""
+        return len(self._text) - (self._ends[position - 1] if position else 0)
+
+    def read(self, position: int) -> list[Entry]:
+        """The events from `position` to the head, each with its number. A run of deltas of one part is one delta with
+        the number of the last.
+        """
+        entries: list[Entry] = []
+        ends, of, head = self._ends, self._of, self.head
+        while position < head:
+            part = of[position]
+            if part == 0:
+                entries.append((position, self._marks[position]))
+                position += 1
+                continue
+            start = ends[position - 1] if position else 0
+            last = position
+            while last + 1 < head and of[last + 1] == part:
+                last += 1
+            entries.append((last, Delta(part, self._text[start : ends[last]].decode())))
+            position = last + 1
+        return entries

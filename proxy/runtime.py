@@ -1,0 +1,86 @@
+"""What can be asked for: backends, the models they serve, aliases. Immutable; a reload swaps the whole."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import chain
+from types import MappingProxyType
+
+from backends.base import Backend, Model
+from backends.request import Sampling
+from proxy.errors import AmbiguousModel, UnknownModel
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name of the operator's: targets in order, and what a request gets that does not say otherwise."""
+
+    targets: tuple[str, ...]
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One backend and the id under which it serves the model."""
+
+    backend: Backend
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a model's name leads: candidates in order, and the alias whose defaults apply."""
+
+    candidates: tuple[Candidate, ...]
+    alias: Alias = Alias(())
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One name that can be asked for. `owner` is the backend, or None for an alias; its `targets` say more then."""
+
+    id: str
+    owner: str | None
+    model: Model | None = None
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """`models` holds, by backend, what it said it serves; a backend that has not answered yet is not in it."""
+
+    backends: Mapping[str, Backend]
+    aliases: Mapping[str, Alias] = field(default_factory=lambda: MappingProxyType({}))
+    models: Mapping[str, tuple[Model, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def resolve(self, name: str) -> Route:
+        """An alias, then an exact id, then the first segment as the backend's name (ids hold slashes themselves)."""
+        if alias := self.aliases.get(name):
+            return Route(tuple(self._candidate(target) for target in alias.targets), alias)
+        return Route((self._candidate(name),))
+
+    def listed(self) -> Iterator[Listed]:
+        """Every name, in the configuration's order: aliases first. An id that two backends serve has their names."""
+        for name, alias in self.aliases.items():
+            yield Listed(name, None, targets=alias.targets)
+        ids = [model.id for models in self.models.values() for model in models]
+        for backend, models in self.models.items():
+            for model in models:
+                taken = ids.count(model.id) > 1 or model.id in self.aliases
+                yield Listed(f"{backend}/{model.id}" if taken else model.id, backend, model)
+
+    def _candidate(self, name: str) -> Candidate:
+        serving = [backend for backend, models in self.models.items() if any(model.id == name for model in models)]
+        if len(serving) > 1:
+            raise AmbiguousModel(name, [f"{backend}/{name}" for backend in serving])
+        if serving:
+            return Candidate(self.backends[serving[0]], name)
+        backend, _, model = name.partition("/")
+        if backend in self.backends and model:
+            known = self.models.get(backend)
+            if known is None or any(each.id == model for each in known):  # not asked yet: the backend decides
+                return Candidate(self.backends[backend], model)
+        names = chain(self.aliases, (f"{owner}/{each.id}" for owner, models in self.models.items() for each in models))
+        raise UnknownModel(name, get_close_matches(name, [*names, *(listed.id for listed in self.listed())], 1))

@@ -1,0 +1,1 @@
+"""Client formats to Request and back. Pure."""
