@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -51,14 +51,18 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Gateway]:
-    """A gateway, from its start until the context is left; leaving drains it. Raises StartError."""
-    async with AsyncExitStack() as stack:
+async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator[Gateway]:
+    """A gateway, from its start until the context is left; leaving drains it. Raises StartError.
+
+    `more` are backends beside those of the configuration, for programs that embed a gateway.
+    """
+    async with ungrouped(), AsyncExitStack() as stack:
         ensure_data_dir(config.data_dir)
         transport = Transport(connect_deadline=config.deadlines.connect)
         stack.callback(transport.close)
         parts = registry.Parts(transport=transport, models_dir=config.data_dir / "models")
-        backends = {options.name: build(options, parts) for options in config.backends}
+        built = [build(options, parts) for options in config.backends]
+        backends = {backend.name: backend for backend in (*built, *more)}
         for name, backend in backends.items():
             stack.push_async_callback(backend.close)
             try:
@@ -122,6 +126,17 @@ async def running(config: Config) -> AsyncIterator[Gateway]:
         yield Gateway(f"{base_url}/v1", ops_url, lambda: discovery.runtime, generations)
 
 
+@asynccontextmanager
+async def ungrouped() -> AsyncIterator[None]:
+    """One error inside is raised as itself: a task group would wrap also what its body raises."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+
+
 async def drain(health: Health, sockets: Sockets, generations: Generations, seconds: float) -> None:
     """Not ready → no new sockets → lanes finish → the deadline cancels what is left → connections are cut."""
     health.ready = False
@@ -142,10 +157,10 @@ async def drain(health: Health, sockets: Sockets, generations: Generations, seco
 async def listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
     """Serve `app` until the stack is left; its URL. Raises StartError when the port is taken."""
     # handler_cancellation: otherwise a client that leaves while nothing is sent would not be noticed.
-    runner = web.AppRunner(app, handle_signals=False, handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(app, handle_signals=False, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, backlog=1024, shutdown_timeout=1.0)
+    site = web.TCPSite(runner, host, port, backlog=1024)
     try:
         await site.start()
     except OSError as error:

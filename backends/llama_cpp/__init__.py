@@ -1,0 +1,1 @@
+"""Answers from a model file inside this process, by llama.cpp."""

@@ -1,0 +1,194 @@
+"""The in-process backend: one loaded model, one thread per request inside the engine, events on the loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from backends.base import Batches, Model
+from backends.chat_dialect import Decoder, encode
+from backends.errors import BackendError, EngineUnavailable, ModelNotFound, Overloaded, StreamBroken
+from backends.events import Event
+from backends.llama_cpp import catalog, gguf_file
+from backends.llama_cpp.cores import usable_threads
+from backends.llama_cpp.engine import Engine, Setup
+from backends.registry import Parts
+from backends.request import Request
+
+NO_ENGINE = "No llama.cpp engine is installed. Install one with: pip install 'streamlane[llama-batched]'"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="llama_cpp"):
+    """One model file, loaded into this process."""
+
+    name: str
+    model: Annotated[
+        str, Meta(min_length=1, description="A pulled model's name, or the path of a .gguf file.", examples=["smollm2"])
+    ]
+    parallel: Annotated[int, Meta(ge=1, le=256, description="Requests that run at once.")] = 8
+    context: Annotated[
+        int, Meta(ge=256, le=2**20, description="Tokens that each of them has for its prompt and its answer.")
+    ] = 4096
+    threads: Annotated[
+        Annotated[int, Meta(ge=1, le=512)] | None,
+        Meta(description="Unset: physical cores - 1, at least 1.", examples=[3]),
+    ] = None
+
+
+def build(options: Options, parts: Parts) -> "LlamaCpp":
+    """A backend that has not loaded its model yet."""
+    return LlamaCpp(
+        options.name,
+        model=options.model,
+        models_dir=parts.models_dir,
+        parallel=options.parallel,
+        context=options.context,
+        threads=options.threads,
+    )
+
+
+def load_engine(setup: Setup) -> Engine:
+    """The model in the engine that is installed. Raises EngineUnavailable."""
+    try:
+        from backends.llama_cpp import xllamacpp  # noqa: PLC0415  # an extra, and 100 MB: only for who uses it
+    except ImportError:
+        raise EngineUnavailable(NO_ENGINE) from None
+    return xllamacpp.load(setup)
+
+
+class LlamaCpp:
+    """Answers from one model file. The arguments are those of Options; `load` chooses the engine."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: str,
+        models_dir: Path,
+        parallel: int = 8,
+        context: int = 4096,
+        threads: int | None = None,
+        load: Callable[[Setup], Engine] | None = None,
+    ) -> None:
+        self.name, self.slots = name, parallel
+        self._wanted, self._models_dir = model, models_dir
+        self._context, self._threads = context, threads
+        self._load_engine = load or load_engine
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix=f"llama_cpp-{name}")  # makes threads when needed
+        self._loaded: tuple[Engine, Model] | None = None
+        self._runs: set[Run] = set()
+
+    async def start(self) -> None:
+        """Load the model, in a thread. Raises EngineUnavailable."""
+        if self._loaded is None:
+            self._loaded = await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
+
+    def _load(self) -> tuple[Engine, Model]:
+        model, file = catalog.find(self._models_dir, self._wanted)
+        header = gguf_file.read_header(file)
+        gguf_file.check(file, header)
+        setup = Setup(file, self.slots, self._context, self._threads or usable_threads())
+        # llama.cpp gives a slot no more tokens than the model was trained for.
+        return self._load_engine(setup), Model(model, min(self._context, header.context or self._context))
+
+    async def close(self) -> None:
+        """End every stream, wait until no thread is inside the engine, and free the model."""
+        loaded, self._loaded = self._loaded, None
+        runs = list(self._runs)
+        for run in runs:
+            run.stop(StreamBroken())
+        if runs:
+            await asyncio.wait([run.thread for run in runs])
+        if loaded is not None:
+            engine, _ = loaded
+            await asyncio.get_running_loop().run_in_executor(self._pool, engine.close)
+
+    async def models(self) -> Sequence[Model]:
+        """The one model. Raises EngineUnavailable before `start`."""
+        _, model = self._ready()
+        return [model]
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Batches]:
+        """Answer one request. Leaving waits until the engine's thread is out: then the slot is free.
+
+        That is at the next token, or the next batch of a prompt. More than `parallel` at once are Overloaded.
+        """
+        engine, model = self._ready()
+        if request.model != model.id:
+            raise ModelNotFound(request.model)
+        if len(self._runs) >= self.slots:
+            raise Overloaded
+        run = Run(engine, self._pool, request)
+        self._runs.add(run)
+        run.thread.add_done_callback(lambda _: self._runs.discard(run))
+        try:
+            yield run
+        finally:
+            run.stop()
+            if not run.thread.done():
+                await asyncio.wait([run.thread])  # unlike `await run.thread`, a cancel here does not lose the thread
+
+    def _ready(self) -> tuple[Engine, Model]:
+        if self._loaded is None:
+            raise EngineUnavailable(f"The model of the backend '{self.name}' is not loaded. Try again in a moment.")
+        return self._loaded
+
+
+class Run:
+    """One request inside the engine: its thread puts chunks in, the loop takes out what has gathered, as one batch."""
+
+    def __init__(self, engine: Engine, pool: ThreadPoolExecutor, request: Request) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder(request.model)
+        self._chunks: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._waking = self._stopped = False
+        self._error: BackendError | None = None
+        self.thread = self._loop.run_in_executor(pool, engine.generate, encode(request), self._put)
+        self.thread.add_done_callback(self._left)
+
+    def _put(self, chunk: bytes) -> bool:
+        """Called in the engine's thread."""
+        self._chunks.append(chunk)
+        if not self._waking:  # one wake-up for all chunks until the loop looks
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._arrived.set)
+        return self._stopped
+
+    def _left(self, thread: asyncio.Future[None]) -> None:
+        thread.exception()  # seen, also when nobody reads on
+        self._arrived.set()
+
+    def stop(self, error: BackendError | None = None) -> None:
+        """Let the engine stop as soon as it can; who still reads gets `error`."""
+        self._stopped, self._error = True, error
+        self._arrived.set()
+
+    def __aiter__(self) -> "Run":
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        if self._decoder.finished:
+            raise StopAsyncIteration
+        await self._arrived.wait()
+        if self._error is not None:
+            raise self._error
+        over = self.thread.done()  # asked before the chunks are taken: after it none is added
+        if not over:
+            self._arrived.clear()
+            self._waking = False
+        events: list[Event] = []
+        for _ in range(len(self._chunks)):  # not those that come meanwhile, or a fast engine would never let us go
+            events += self._decoder.feed(self._chunks.popleft())
+        if events or not over:
+            return events
+        if error := self.thread.exception():
+            raise error
+        return self._decoder.end()

@@ -1,0 +1,32 @@
+"""What the backend asks of an engine: load one model, then answer in the caller's thread until told to stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+Put: TypeAlias = Callable[[bytes], bool]
+"""Takes one chat-completion chunk as JSON, in the engine's thread; true means that nobody wants more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What to load. `slots` requests run at once, each with `context` tokens for prompt and answer."""
+
+    model: Path
+    slots: int
+    context: int
+    threads: int
+
+
+class Engine(Protocol):
+    """A loaded model. An engine's module has `load(setup) -> Engine`, which blocks, and raises EngineUnavailable."""
+
+    def generate(self, body: dict[str, Any], put: Put) -> None:
+        """Answer one chat-completion request; blocks until the answer is complete or `put` has returned true.
+
+        While a prompt is read, `put` is called at least once per batch of it. Raises BackendError.
+        """
+
+    def close(self) -> None:
+        """Let go of the model. No `generate` may be running."""

@@ -1,0 +1,173 @@
+"""A server that speaks chat completions: vLLM, llama.cpp, LocalAI, Ollama, LM Studio, and most clouds."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from backends.base import Batches, Model
+from backends.chat_dialect import Decoder, classify, count, encode
+from backends.errors import BackendError, ProtocolViolation
+from backends.events import Event
+from backends.http import Transport
+from backends.http_connection import Exchange
+from backends.json import JsonError, dumps, loads
+from backends.registry import Parts
+from backends.request import Request
+from backends.sse import SseDecoder
+
+
+class Options(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai_compatible"
+):
+    """How to reach one server.
+
+    `api_key_header` None sends `Authorization: Bearer KEY`; a name sends the bare key in that header.
+    `models` empty asks the server.
+    """
+
+    name: str
+    base_url: str
+    api_key: str | None = None
+    api_key_header: str | None = None
+    models: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not valid_url(self.base_url):
+            raise ValueError(f"expected an http(s) URL without user, query and fragment, got '{self.base_url}'")
+        if self.api_key is not None and not printable(self.api_key):
+            raise ValueError("expected an api_key of visible ASCII characters; it holds others, or spaces")
+        if self.api_key_header is not None and not self.api_key_header.replace("-", "").isalnum():
+            raise ValueError(f"expected the name of a header, got '{self.api_key_header}'")
+
+    def __repr__(self) -> str:
+        return f"Options(name={self.name!r}, base_url={self.base_url!r})"  # not the key
+
+
+def printable(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def valid_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # the port is checked when it is asked for
+    except ValueError:
+        return False
+    extras = parts.query or parts.fragment or "@" in parts.netloc
+    return parts.scheme in {"http", "https"} and bool(host) and not extras and printable(url)
+
+
+class OpenAICompatible:
+    """One such server, as a Backend."""
+
+    slots = None
+
+    def __init__(self, options: Options, transport: Transport) -> None:
+        self.name = options.name
+        self._url = options.base_url.rstrip("/")
+        self._models = tuple(Model(name) for name in options.models)
+        self._transport = transport
+        self._open: set[Exchange] = set()
+        self._headers = {"content-type": "application/json"}
+        if options.api_key is not None and options.api_key_header is None:
+            self._headers["authorization"] = f"Bearer {options.api_key}"
+        elif options.api_key is not None and options.api_key_header is not None:
+            self._headers[options.api_key_header.lower()] = options.api_key
+
+    async def start(self) -> None:
+        """Nothing to open: connections are made when they are needed."""
+
+    async def close(self) -> None:
+        for exchange in list(self._open):
+            exchange.abort()
+
+    async def models(self) -> Sequence[Model]:
+        if self._models:
+            return self._models
+        async with self._transport.request("GET", f"{self._url}/models", self._headers) as response:
+            body = await response.read()
+            if response.status != 200:
+                raise classify(response.status, response.headers, body, now=time.time())
+        try:
+            return tuple(model_of(entry) for entry in loads(body)["data"])
+        except (JsonError, KeyError, TypeError):
+            raise ProtocolViolation("a list of models that is none") from None
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Batches]:
+        exchange = self._transport.request(
+            "POST", f"{self._url}/chat/completions", self._headers, dumps(encode(request))
+        )
+        self._open.add(exchange)
+        try:
+            async with exchange as response:
+                if response.status != 200:
+                    body = await response.read()
+                    raise classify(response.status, response.headers, body, model=request.model, now=time.time())
+                decoder = Decoder(request.model)
+                if response.headers.get("content-type", "").startswith("application/json"):
+                    # A server that does not stream, or an error that came as a 200.
+                    yield once(decoder.feed(await response.read()) + decoder.end())
+                else:
+                    yield Streamed(response, decoder)
+        finally:
+            self._open.discard(exchange)
+
+
+class Streamed:
+    """The batches of an event stream, one per network read."""
+
+    def __init__(self, response: Exchange, decoder: Decoder) -> None:
+        self._response, self._decoder = response, decoder
+        self._sse = SseDecoder()
+        self._error: BackendError | None = None
+
+    def __aiter__(self) -> "Streamed":
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        if self._error is not None:
+            raise self._error
+        if self._decoder.finished:
+            raise StopAsyncIteration
+        try:
+            data = await self._response.__anext__()
+        except StopAsyncIteration:
+            return self._decoder.end()
+        events: list[Event] = []
+        try:
+            for message in self._sse.feed(data):
+                events += self._decoder.feed(message)
+        except BackendError as error:
+            if not events:
+                raise
+            self._error = error  # what was understood before it comes first
+        if self._decoder.finished:
+            self._response.forgo()
+        return events
+
+
+async def once(events: Sequence[Event]) -> AsyncIterator[Sequence[Event]]:
+    yield events
+
+
+def model_of(entry: Any) -> Model:
+    """Raises KeyError or TypeError for what is no model."""
+    if not isinstance(entry["id"], str):
+        raise TypeError
+    meta = entry.get("meta")
+    places = (
+        entry.get("max_model_len"),
+        entry.get("context_length"),
+        meta.get("n_ctx") if isinstance(meta, dict) else None,
+    )
+    return Model(entry["id"], next((found for place in places if (found := count(place))), None))
+
+
+def build(options: Options, parts: Parts) -> OpenAICompatible:
+    """A backend over the shared transport."""
+    return OpenAICompatible(options, parts.transport)

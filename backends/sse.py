@@ -1,0 +1,67 @@
+"""Bytes to server-sent messages (HTML standard, 9.2.6), however the network split them. Pure.
+
+Only `data` is kept: every dialect that we speak repeats in it what its `event` field says.
+"""
+
+from backends.errors import ProtocolViolation
+
+MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes
+BOM = b"\xef\xbb\xbf"
+
+
+class SseDecoder:
+    """`feed` it what came, get the data of the messages that this completed. A comment completes none."""
+
+    def __init__(self) -> None:
+        self._line = bytearray()  # a line without its end
+        self._data: list[bytes] = []  # the data lines of a message without its end
+        self._size = 0  # bytes in _data
+        self._first = True  # no line yet: it may begin with a BOM
+        self._after_cr = False  # a LF that comes next belongs to the CR before it
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Raises ProtocolViolation when a message grows beyond MESSAGE_LIMIT."""
+        # The usual case: one read is one message of one line.
+        if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and data[-1] == 10:  # noqa: SIM102
+            if not self._line and not self._data and b"\r" not in data:
+                self._first = self._after_cr = False
+                return [data[6:-2]]
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if b"\r" in data:
+            self._after_cr = data[-1] == 13
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *others = data.split(b"\n")
+        self._line += first
+        if not others:
+            self._check_size()
+            return []
+        *lines, rest = bytes(self._line), *others
+        self._line[:] = rest
+        if self._first:
+            self._first = False
+            lines[0] = lines[0].removeprefix(BOM)
+        messages: list[bytes] = []
+        for line in lines:
+            if line[:6] == b"data: ":
+                self._add(line[6:])
+            elif not line:
+                if self._data:
+                    messages.append(b"\n".join(self._data) if len(self._data) > 1 else self._data[0])
+                    self._data.clear()
+                    self._size = 0
+            elif line[:5] == b"data:":
+                self._add(line[5:])
+            elif line == b"data":
+                self._add(b"")
+        self._check_size()
+        return messages
+
+    def _add(self, line: bytes) -> None:
+        self._data.append(line)
+        self._size += len(line) + 1
+
+    def _check_size(self) -> None:
+        if self._size + len(self._line) > MESSAGE_LIMIT:
+            raise ProtocolViolation(f"a server-sent message longer than {MESSAGE_LIMIT} bytes")

@@ -1,0 +1,86 @@
+"""`streamlane config`: write, check and show the configuration."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from proxy.config_load import Loaded
+
+app = typer.Typer(help="Write, check and show the configuration.")
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="The file. Otherwise $STREAMLANE_CONFIG, then ./streamlane.toml.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("streamlane.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a file that shows every key with its default, for you to edit."""
+    from proxy.config_docs import example_file
+    from proxy.config_error import ConfigError
+
+    # 0600, because keys will be written into it.
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(example_file())
+    except FileExistsError:
+        raise ConfigError([f"{path}: already there. Overwrite it with --force, or name another file."]) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be written: {error.strerror}."]) from None
+    typer.echo(f"Wrote {path}. Edit it, then run: streamlane config check --config {path}")
+
+
+@app.command()
+def check(config: ConfigFile = None) -> None:
+    """Say "ok", or list every problem (exit code 2)."""
+    loaded = _load(config)
+    found = loaded.config
+    listening = f"{found.server.host}:{found.server.port}"
+    counts = f"backends: {len(found.backends)}, aliases: {len(found.models)}, keys: {len(found.server.api_keys)}"
+    typer.echo(f"ok: {loaded.path or 'no file, defaults and the environment'} (listens on {listening}, {counts})")
+
+
+@app.command()
+def show(
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with origins by path.")] = False,
+) -> None:
+    """Show the values in effect and where each came from. Secrets are masked."""
+    from proxy.config_show import as_data, as_text
+
+    loaded = _load(config)
+    typer.echo(_json(as_data(loaded)) if as_json else as_text(loaded), nl=as_json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the file's JSON schema, for editors."""
+    from backends.registry import kinds
+    from proxy.config_schema import schema as whole
+
+    typer.echo(_json(whole(kinds())))
+
+
+def _load(config: Path | None) -> "Loaded":
+    from proxy.config_load import load
+
+    return load(config, os.environ, Path.cwd())
+
+
+def _json(value: object) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

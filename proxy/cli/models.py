@@ -1,0 +1,120 @@
+"""`streamlane models`: which models are pulled, and pulling one."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+MODELS = "models"  # the folder of pulled models within data_dir
+
+app = typer.Typer(help="Models that run inside Streamlane: list them, pull one.")
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="The file. Otherwise $STREAMLANE_CONFIG, then ./streamlane.toml.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("list")
+def list_models(config: ConfigFile = None) -> None:
+    """Show the pulled models, and what can be pulled."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    from backends.errors import EngineUnavailable
+    from backends.llama_cpp import catalog, gguf_file
+
+    folder = models_dir(config)
+    models = catalog.pulled(folder)
+    table = Table("model", "size", "context", "family", box=None, pad_edge=False)
+    for name, file in models.items():
+        try:
+            header = gguf_file.read_header(file)
+            context = f"{header.context:,}" if header.context else "unknown"
+            table.add_row(name, decimal(file.stat().st_size), context, header.architecture)
+        except EngineUnavailable as error:
+            table.add_row(name, "", "", str(error))
+    console = Console()
+    if models:
+        console.print(table)
+    else:
+        console.print(f"No models are pulled yet ({folder}).", soft_wrap=True)
+    for name, known in catalog.KNOWN.items():
+        if name not in models:
+            console.print(f"Can be pulled: {name} - {known.about}.", soft_wrap=True)
+
+
+@app.command()
+def pull(
+    model: Annotated[
+        str, typer.Argument(help="A name that `streamlane models list` shows, or a .gguf file to register.")
+    ],
+    config: ConfigFile = None,
+) -> None:
+    """Fetch a model, or register a .gguf file of your own (by a link: it stays where it is)."""
+    from rich.console import Console
+
+    from backends.errors import EngineUnavailable
+    from backends.llama_cpp import catalog
+
+    console = Console()
+    try:
+        with Bars(console) as bars:
+            name, new = catalog.pull(models_dir(config), model, bars.show)
+    except (catalog.PullError, EngineUnavailable, OSError) as error:
+        typer.echo(f"Cannot pull: {error}", err=True)
+        raise typer.Exit(1) from None
+    console.print(f"{name} is ready." if new else f"{name} is already pulled.")
+
+
+class Bars:
+    """One progress bar per step on a terminal; elsewhere one line when a step begins."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            DownloadColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._steps: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, step: str, done: int, total: int) -> None:
+        """As catalog.Progress."""
+        if step not in self._steps:
+            self._steps[step] = self._progress.add_task(step, total=total)
+            if not self._console.is_terminal:
+                self._console.print(f"{step} ({total / 1e6:.0f} MB) ...")
+        self._progress.update(self._steps[step], completed=done, total=total)
+
+
+def models_dir(config: Path | None) -> Path:
+    """Where pulled models are, by the configuration. Makes the data folder."""
+    from proxy.config_load import load
+    from proxy.data_dir import ensure_data_dir
+
+    data_dir = load(config, os.environ, Path.cwd()).config.data_dir
+    ensure_data_dir(data_dir)
+    return data_dir / MODELS

@@ -1,0 +1,172 @@
+"""The configuration's types: frozen Structs. Their docstrings and descriptions are the only text about each key."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, Protocol, TypeAlias
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import FieldInfo, fields
+
+MIN_KEY_LENGTH = 16
+
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Bytes: TypeAlias = Annotated[int, Meta(ge=1024)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
+Secret: TypeAlias = Annotated[str, Meta(min_length=MIN_KEY_LENGTH)]
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class Server(Table, frozen=True):
+    """The listener for clients: HTTP and WebSocket on one port."""
+
+    host: Annotated[str, Meta(description="Address to listen on. Outside loopback, api_keys must not be empty.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, Meta(description="TCP port; 0 takes a free one.")] = 8765
+    api_keys: Annotated[
+        tuple[Secret, ...],
+        Meta(description="Keys that clients may use, each of 16 characters or more. Empty: no key is asked for."),
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Browser origins that may connect, besides the server's own.",
+            examples=["https://chat.example.com"],
+        ),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Host names that clients may use, besides localhost and the address listened on.",
+            examples=["llm.example.com"],
+        ),
+    ] = ()
+
+
+class Ops(Table, frozen=True):
+    """The second listener: metrics, readiness in detail, administration."""
+
+    host: Annotated[
+        str, Meta(description="Address to listen on. Outside loopback, server.api_keys must not be empty.")
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="TCP port, not the server's; 0 takes a free one.")] = 8766
+
+
+class Log(Table, frozen=True):
+    """What is logged. Prompts and keys never are."""
+
+    level: Annotated[Level, Meta(description="The least important level that is written.")] = "info"
+    format: Annotated[
+        Literal["auto", "pretty", "json"], Meta(description="auto is pretty on a terminal and json elsewhere.")
+    ] = "auto"
+
+
+class Limits(Table, frozen=True):
+    """How much one client, and one answer, may take."""
+
+    max_frame_bytes: Annotated[Bytes, Meta(description="Largest frame or HTTP body that a client may send.")] = 16777216
+    active_responses: Annotated[Count, Meta(description="Responses running at once on one socket.")] = 16
+    lanes: Annotated[Count, Meta(description="Lanes open at once on one socket.")] = 32
+    queued_creates: Annotated[
+        int, Meta(ge=0, description="Requests that may wait on one socket for their lane or for a running response.")
+    ] = 64
+    default_max_output_tokens: Annotated[
+        Count, Meta(description="Longest answer, in tokens, where neither the request nor its alias says.")
+    ] = 4096
+    log_ahead_bytes: Annotated[
+        Bytes, Meta(description="How far an answer may run ahead of the slowest reader that is attached to it.")
+    ] = 262144
+    max_response_bytes: Annotated[Bytes, Meta(description="Largest answer that is kept for its readers.")] = 16777216
+
+
+class Deadlines(Table, frozen=True):
+    """How long anything may take, in seconds."""
+
+    connect: Annotated[Seconds, Meta(description="Until a backend accepts the connection.")] = 5
+    first_event: Annotated[Seconds, Meta(description="From then until its first token; loading a model counts.")] = 120
+    idle: Annotated[Seconds, Meta(description="Between two signs of life of a backend that has begun to answer.")] = 60
+    total: Annotated[Seconds, Meta(description="For one response, from its request to its end.")] = 1800
+    queue: Annotated[Seconds, Meta(description="For the wait until a backend has a free slot.")] = 60
+    send: Annotated[Seconds, Meta(description="For a client that does not read; then its socket is cut.")] = 10
+    drain: Annotated[Seconds, Meta(description="For running responses to end when the server stops.")] = 30
+    ping: Annotated[Seconds, Meta(description="Between two pings to an idle socket.")] = 20
+    pong: Annotated[Seconds, Meta(description="For the answer to a ping; then the socket is cut.")] = 60
+
+
+class Alias(Table, frozen=True):
+    """A model name of your own: where it leads, and what a request gets that does not say."""
+
+    targets: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            description="BACKEND/MODEL, in order: the next is tried when one fails before its first token.",
+            examples=["local/smollm2", "gpu/llama-3-8b"],
+        ),
+    ]
+    instructions: Annotated[
+        str | None, Meta(description="System prompt, put in front when the request has none.", examples=["Be brief."])
+    ] = None
+    temperature: Annotated[
+        Annotated[float, Meta(ge=0, le=2)] | None, Meta(description="Default temperature.", examples=[0.7])
+    ] = None
+    top_p: Annotated[Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="Default top_p.", examples=[0.95])] = (
+        None
+    )
+    max_output_tokens: Annotated[
+        Count | None, Meta(description="Longest answer, in tokens, by default.", examples=[1024])
+    ] = None
+
+
+class BackendOptions(Protocol):
+    """What every kind's options have. Each kind owns the Struct of its own."""
+
+    @property
+    def name(self) -> str:
+        """The first segment of its models' addresses."""
+
+
+class Config(Table, frozen=True):
+    """The whole file. Relative paths are resolved, environment references replaced."""
+
+    data_dir: Annotated[
+        Path,
+        Meta(
+            description="Folder for models and databases, yours alone. Unset: the platform's user data folder.",
+            examples=["~/.local/share/streamlane"],
+        ),
+    ]
+    server: Server = Server()
+    ops: Ops = Ops()
+    log: Log = Log()
+    limits: Limits = Limits()
+    deadlines: Deadlines = Deadlines()
+    backends: Annotated[
+        tuple[BackendOptions, ...], Meta(description="The servers and engines that hold models, one [[backends]] each.")
+    ] = ()
+    models: Annotated[dict[str, Alias], Meta(description="Model names of your own, one [models.NAME] each.")] = {}
+
+
+@cache
+def settings() -> Mapping[str, FieldInfo]:
+    """Every key outside backends and models, by its path: those that the environment can set too."""
+    found: dict[str, FieldInfo] = {}
+    for field in fields(Config):
+        if isinstance(field.type, type) and issubclass(field.type, Table):
+            found.update({f"{field.name}.{key.name}": key for key in fields(field.type)})
+        elif field.name == "data_dir":
+            found[field.name] = field
+    return MappingProxyType(found)
+
+
+def variable(path: str) -> str:
+    """The environment variable that sets `path`: STREAMLANE_SERVER_PORT for server.port."""
+    return f"STREAMLANE_{path.replace('.', '_').upper()}"

@@ -1,0 +1,100 @@
+"""What the types alone cannot say: whether parts of the configuration fit together. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from ipaddress import ip_address
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from proxy.config import Ops, Server
+from proxy.config_source import join
+
+Problem: TypeAlias = tuple[str, str]  # path, what is wrong there and what to do
+
+NEW_KEY = "python -c \"import secrets; print('sk-sl-' + secrets.token_urlsafe(32))\""
+
+_BACKEND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HOST = re.compile(r"\[[0-9a-fA-F:.]+\](:\d+)?|[^\s/:@]+(:\d+)?")
+_KEY = re.compile(r"[!-+\--~]+")  # what fits in a header and in a list with commas: ASCII without space and comma
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A question with the nearest known word, after a space; empty when none is near."""
+    near = get_close_matches(word, known, n=1)
+    return f' Did you mean "{near[0]}"?' if near else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on `host`. A name that we do not know may be anything."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listeners(server: Server, ops: Ops) -> Iterator[Problem]:
+    """The two listeners are apart, and a key stands before what others can reach."""
+    for path, host in (("server.host", server.host), ("ops.host", ops.host)):
+        if not is_loopback(host) and not server.api_keys:
+            reason = f'"{host}" can be reached from other machines, but server.api_keys is empty.'
+            remedy = f"Add a key made with {NEW_KEY} (or set STREAMLANE_SERVER_API_KEYS), or listen on 127.0.0.1."
+            yield path, f"{reason} {remedy}"
+    if server.port == ops.port != 0:
+        yield "ops.port", f"{ops.port} is the server's port too. Choose another."
+
+
+def server(server: Server) -> Iterator[Problem]:
+    """Keys, origins and hosts are written so that they can ever match."""
+    for index, key in enumerate(server.api_keys):
+        if not _KEY.fullmatch(key):
+            yield f"server.api_keys[{index}]", "a key holds only ASCII letters, digits and signs, no space, no comma."
+    for index, origin in enumerate(server.allowed_origins):
+        parts = urlsplit(origin)
+        if not parts.scheme or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+            yield (
+                f"server.allowed_origins[{index}]",
+                f'expected scheme://host[:port] without a path, such as "https://chat.example.com", got "{origin}"',
+            )
+    for index, host in enumerate(server.allowed_hosts):
+        if not _HOST.fullmatch(host):
+            yield f"server.allowed_hosts[{index}]", f'expected a host name such as "llm.example.com", got "{host}"'
+
+
+def backends(names: Mapping[int, str]) -> Iterator[Problem]:
+    """Each name is a word of its own. `names` is by the backend's index."""
+    first: dict[str, int] = {}
+    for index, name in names.items():
+        path = f"backends[{index}].name"
+        if not _BACKEND_NAME.fullmatch(name):
+            yield path, f'expected letters, digits, ".", "_" and "-", got "{name}"'
+        if name in first:
+            yield path, f'"{name}" is already the name of backends[{first[name]}]. Choose another.'
+        first.setdefault(name, index)
+
+
+def aliases(models: Mapping[str, Mapping[int, str]], names: Sequence[str]) -> Iterator[Problem]:
+    """Each target leads to a backend, once, and no alias hides a backend's models. `models` holds targets by index."""
+    for alias, targets in models.items():
+        path = join("models", alias)
+        if not alias.strip():
+            yield path, "an alias needs a name."
+        if (first := alias.partition("/")[0]) in names:
+            yield (
+                path,
+                f'hides models of the backend "{first}", which are addressed as "{first}/MODEL". Rename the alias.',
+            )
+        seen: set[str] = set()
+        for index, target in targets.items():
+            place = f"{path}.targets[{index}]"
+            backend, slash, model = target.partition("/")
+            if target in models:
+                yield place, f'"{target}" is an alias. Targets are backends\' models, written "BACKEND/MODEL".'
+            elif not (backend and slash and model):
+                yield place, f'expected "BACKEND/MODEL", got "{target}"'
+            elif backend not in names:
+                have = f"Backends: {', '.join(names)}." if names else "There are no [[backends]]."
+                yield place, f'no backend is named "{backend}". {have}{nearest(backend, names)}'
+            if target in seen:
+                yield place, f'"{target}" is there twice. Remove one.'
+            seen.add(target)

@@ -1,0 +1,172 @@
+"""Writes the commented file and the reference page, both from the schema, that is from the types' own descriptions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from backends import registry
+from proxy.config import settings, variable
+from proxy.config_schema import schema
+from proxy.config_show import toml_value
+
+Schema = dict[str, Any]
+
+KINDS = sorted(registry.KINDS, key=lambda kind: (kind == "fake", kind))  # what one wants first, first
+
+_EXAMPLES: dict[tuple[str, str], Any] = {  # where a default says nothing and the type has no example
+    ("fake", "name"): "demo",
+    ("fake", "context"): 4096,
+    ("fake", "slots"): 8,
+    ("llama_cpp", "name"): "local",
+    ("openai_compatible", "name"): "gpu",
+    ("openai_compatible", "base_url"): "http://127.0.0.1:8000/v1",
+    ("openai_compatible", "api_key"): "${VLLM_API_KEY}",
+    ("openai_compatible", "api_key_header"): "X-API-Key",
+    ("openai_compatible", "models"): ["llama-3-8b"],
+    ("server", "api_keys"): ["${STREAMLANE_KEY}"],
+}
+
+_HEAD = """\
+# Streamlane's configuration. A line "# key = value" shows a default, or an example: remove the "#" to set the key.
+# "${NAME}" in a string is replaced by that environment variable. Check this file with: streamlane config check
+"""
+_PAGE = """\
+# Configuration
+
+<!-- Written by scripts/docs from the types in proxy/config.py and backends/. Change those, then run it again. -->
+
+Streamlane reads one TOML file. Without any file it runs on the defaults below.
+
+| Command | What it does |
+|---|---|
+| `streamlane config init` | writes a commented `streamlane.toml` |
+| `streamlane config check` | prints `ok`, or every problem with its place |
+| `streamlane config show` | prints the values in effect, and where each came from; secrets are masked |
+| `streamlane config schema` | prints a JSON schema, for editors |
+
+## Where values come from
+
+The file is the one that `--config` names, else `$STREAMLANE_CONFIG`, else `streamlane.toml` in the current folder.
+
+1. A flag on the command line (`--host`, `--port`, `--log-level`) goes before
+2. an environment variable (`STREAMLANE_SERVER_PORT` for `port` in `[server]`; lists with commas), which goes before
+3. the file, which goes before
+4. the default.
+
+An empty variable counts as not set. `[[backends]]` and `[models.NAME]` can only be set in the file.
+
+In any string of the file, `${NAME}` is replaced by that environment variable, and `$$` is a dollar sign. Keep keys out
+of the file that way: `api_key = "${VLLM_API_KEY}"`. A variable that is not set is an error.
+
+Relative paths start at the file's folder, those in environment variables at the current folder. `~` is your own folder.
+
+Mistakes stop every command with exit code 2. All are reported together, each with its place and, where there is one,
+the nearest known name: `streamlane.toml: server.prot: unknown key. Did you mean "port"?`
+
+## Reaching it from other machines
+
+Streamlane listens on loopback. To let other machines in, set `host` and at least one key:
+
+```toml
+[server]
+host = "0.0.0.0"
+api_keys = ["${STREAMLANE_KEY}"]
+```
+
+Make a key with `python -c "import secrets; print('sk-sl-' + secrets.token_urlsafe(32))"`. Without a key such a bind is
+refused.
+"""
+
+
+def example_file() -> str:
+    """A streamlane.toml that shows everything and sets nothing."""
+    whole = schema(KINDS)
+    tables = _tables(whole)
+    parts = [_HEAD, "".join(_commented("", {"data_dir": whole["properties"]["data_dir"]}))]
+    for name, table in tables.items():
+        parts.append("".join([f"# {table['description']}\n[{name}]\n", *_commented(name, table["properties"])]))
+    for kind, options in _backends(whole):
+        about = [f"# {line}\n" for line in options["description"].splitlines() if line]
+        parts.append("".join([*about, "# [[backends]]\n", *_commented(kind, options["properties"])]))
+    alias = whole["$defs"]["Alias"]
+    parts.append("".join([f"# {alias['description']}\n# [models.fast]\n", *_commented("", alias["properties"])]))
+    return "\n".join(parts)
+
+
+def reference_page() -> str:
+    """docs/configuration.md."""
+    whole = schema(KINDS)
+    parts = [_PAGE, "## Top of the file", _rows({"properties": {"data_dir": whole["properties"]["data_dir"]}}, "")]
+    for name, table in _tables(whole).items():
+        parts += [f"## `[{name}]`", table["description"], _rows(table, f"{name}.")]
+    parts += [
+        "## `[[backends]]`",
+        f"{whole['properties']['backends']['description']} `kind` decides which keys it has.",
+    ]
+    for kind, options in _backends(whole):
+        parts += [f'### `kind = "{kind}"`', options["description"], _rows(options)]
+    alias = whole["$defs"]["Alias"]
+    parts += ["## `[models.NAME]`", alias["description"], _rows(alias)]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _tables(whole: Schema) -> dict[str, Schema]:
+    """The fixed tables by name."""
+    references = {name: key["$ref"] for name, key in whole["properties"].items() if "$ref" in key}
+    return {name: _resolve(whole, reference) for name, reference in references.items()}
+
+
+def _backends(whole: Schema) -> Iterator[tuple[str, Schema]]:
+    for kind, option in zip(KINDS, whole["properties"]["backends"]["items"]["anyOf"], strict=True):
+        yield kind, _resolve(whole, option["$ref"])
+
+
+def _resolve(whole: Schema, reference: str) -> Schema:
+    found: Schema = whole["$defs"][reference.rpartition("/")[2]]
+    return found
+
+
+def _commented(table: str, keys: Schema) -> Iterator[str]:
+    """`# key = value  # description` for each key."""
+    for name, key in keys.items():
+        example = key.get("examples", [None])[0]
+        if key.get("type") == "array" and "examples" in key:
+            example = key["examples"]
+        value = _EXAMPLES.get((table, name)) or key.get("default") or example
+        value = key["enum"][0] if name == "kind" else key.get("default", 0) if value is None else value
+        about = f"  # {key['description']}" if "description" in key else ""
+        yield f"# {name} = {toml_value(value)}{about}\n"
+
+
+def _rows(table: Schema, path: str | None = None) -> str:
+    """A table's keys as rows. `path` is what stands before them in settings; None where the environment sets none."""
+    rows = ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
+    for name, key in table["properties"].items():
+        if name == "kind":
+            continue
+        default = key.get("default")
+        shown = (
+            "required" if name in table.get("required", ()) else "" if default is None else f"`{toml_value(default)}`"
+        )
+        about = [key.get("description", "")]
+        if path is not None and f"{path}{name}" in settings():
+            about.append(f"`{variable(f'{path}{name}')}`")
+        rows.append(f"| `{name}` | {_type_words(key)} | {shown} | {' '.join(filter(None, about))} |")
+    return "\n".join(rows)
+
+
+def _type_words(key: Schema) -> str:
+    """A JSON schema type in a few words, with its range."""
+    if "anyOf" in key:
+        return " or ".join(_type_words(option) for option in key["anyOf"] if option != {"type": "null"})
+    if "enum" in key:
+        return ", ".join(f"`{choice}`" for choice in key["enum"])
+    if key["type"] == "array":
+        return f"list of {_type_words(key['items'])}s"
+    words: str = key["type"]
+    if "minimum" in key:
+        words += f" from {key['minimum']}"
+    if "exclusiveMinimum" in key:
+        words += f" above {key['exclusiveMinimum']}"
+    if "maximum" in key:
+        words += f" to {key['maximum']}"
+    return words

@@ -1,0 +1,165 @@
+"""Reads the configuration: file, environment and flags become one validated Config, or a list of all problems."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import fields
+
+from backends import registry
+from proxy import config_check, config_source
+from proxy.config import Alias, BackendOptions, Config, Deadlines, Limits, Log, Ops, Server
+from proxy.config_error import ConfigError
+from proxy.config_read import Reader, toml_type
+from proxy.config_source import References, join
+from proxy.data_dir import default_data_dir
+
+NO_FLAGS: Mapping[str, tuple[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`path` is the file that was read, None without one.
+
+    `origins` says where each value came from, by its path ("server.port", "backends[0].name"): the file, with the
+    environment variables it refers to; a STREAMLANE_ variable; a flag; or "default".
+    """
+
+    config: Config
+    path: Path | None
+    origins: Mapping[str, str]
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], cwd: Path, flags: Mapping[str, tuple[str, str]] = NO_FLAGS
+) -> Loaded:
+    """The configuration in effect. `flags` are settings of the command line: path → (flag, text).
+
+    The file is `path`, else $STREAMLANE_CONFIG, else ./streamlane.toml, else none. A flag goes before the environment,
+    and that before the file. Raises ConfigError with everything that is wrong.
+    """
+    file = config_source.find(path, environ, cwd)
+    label = str(file.relative_to(cwd) if file.is_relative_to(cwd) else file) if file else ""
+    references = References(environ)
+    raw = references.expand(config_source.parse(file, label)) if file else {}
+    reader = Reader(
+        label,
+        folder=file.parent if file else cwd,
+        cwd=cwd,
+        environ=environ,
+        overrides={**config_source.overrides(environ), **flags},
+        references=references,
+    )
+    config = _config(reader, raw, default_data_dir(environ))
+    problems = [
+        *(f"{label}: {path}: {text}" for path, text in references.problems),
+        # Whatever else is wrong at such a value, or with the table around it, follows from that.
+        *(
+            text
+            for at, text in reader.problems
+            if not any(f"{path}.".startswith(f"{at}.") for path, _ in references.problems)
+        ),
+        *config_source.unknown_variables(environ, references.names()),
+    ]
+    if problems or config is None:
+        raise ConfigError(problems)
+    return Loaded(config, file, reader.origins)
+
+
+def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None:
+    """The whole file. None when there is any problem. `default` is the data_dir unless set."""
+    keys = {field.name: field for field in fields(Config)}
+    reader.unknown_keys(raw, list(keys), "")
+    data_dir = reader.key(keys["data_dir"], raw, "", default)
+    server = reader.table(Server, raw.get("server", {}), "server")
+    ops = reader.table(Ops, raw.get("ops", {}), "ops")
+    log = reader.table(Log, raw.get("log", {}), "log")
+    limits = reader.table(Limits, raw.get("limits", {}), "limits")
+    deadlines = reader.table(Deadlines, raw.get("deadlines", {}), "deadlines")
+    if server:
+        reader.report(config_check.server(server))
+    if server and ops:
+        reader.report(config_check.listeners(server, ops))
+    backends = _backends(reader, raw.get("backends", []))
+    models = _models(reader, raw.get("models", {}), raw.get("backends", []))
+    if reader.problems or not (server and ops and log and limits and deadlines):
+        return None
+    return Config(
+        data_dir=data_dir,
+        server=server,
+        ops=ops,
+        log=log,
+        limits=limits,
+        deadlines=deadlines,
+        backends=backends,
+        models=models,
+    )
+
+
+def _backends(reader: Reader, raw: object) -> tuple[BackendOptions, ...]:
+    if not isinstance(raw, list):
+        reader.problem("backends", f"expected tables [[backends]], with two brackets, got {toml_type(raw)}")
+        return ()
+    found = [_backend(reader, table, join("backends", index)) for index, table in enumerate(raw)]
+    reader.report(config_check.backends(dict(_names(raw))))
+    return tuple(options for options in found if options)
+
+
+def _backend(reader: Reader, raw: object, path: str) -> Any:
+    """The options of one backend, a Struct of its kind's. None when there is a problem."""
+    if not isinstance(raw, dict):
+        reader.problem(path, f"expected a table, got {toml_type(raw)}")
+        return None
+    kind, at = raw.get("kind"), join(path, "kind")
+    if not isinstance(kind, str):
+        wrong = "missing" if kind is None else f"expected str, got {toml_type(kind)}"
+        reader.problem(at, f"{wrong}. Known kinds: {', '.join(registry.kinds())}.")
+        return None
+    try:
+        options = registry.load(kind).Options
+    except KeyError:
+        known = registry.kinds()
+        near = config_check.nearest(kind, known)
+        reader.problem(at, f'unknown kind "{kind}". Known kinds: {", ".join(known)}.{near}')
+        return None
+    except ImportError as error:
+        reader.problem(at, f'the kind "{kind}" cannot be loaded: {error}.')
+        return None
+    reader.origins[at] = reader.origin(at)
+    rest = {key: value for key, value in raw.items() if key != "kind"}
+    if isinstance(model := rest.get("model"), str) and _looks_like_path(model):
+        rest["model"] = str(reader.path(model))
+    return reader.table(options, rest, path, extra=["kind"])
+
+
+def _models(reader: Reader, raw: object, backends: object) -> dict[str, Alias]:
+    if not isinstance(raw, dict):
+        reader.problem("models", f"expected tables [models.NAME], got {toml_type(raw)}")
+        return {}
+    found = {name: reader.table(Alias, table, join("models", name)) for name, table in raw.items()}
+    targets = {name: _targets(table) for name, table in raw.items()}
+    reader.report(config_check.aliases(targets, list(dict.fromkeys(name for _, name in _names(backends)))))
+    return {name: alias for name, alias in found.items() if alias}
+
+
+def _targets(alias: object) -> dict[int, str]:
+    """The targets of one [models.NAME] by index, also of one that has other problems."""
+    targets = alias.get("targets") if isinstance(alias, dict) else None
+    return {
+        index: target
+        for index, target in enumerate(targets if isinstance(targets, list) else [])
+        if isinstance(target, str)
+    }
+
+
+def _names(backends: object) -> Iterator[tuple[int, str]]:
+    """The names in [[backends]] by index, also of those that have other problems."""
+    for index, table in enumerate(backends if isinstance(backends, list) else []):
+        if isinstance(table, dict) and isinstance(name := table.get("name"), str):
+            yield index, name
+
+
+def _looks_like_path(model: str) -> bool:
+    """Whether a `model` is a file rather than a pulled model's name, which may hold a slash too."""
+    return model.startswith((".", "~", "/")) or model.endswith(".gguf")

@@ -1,0 +1,187 @@
+"""The program as a user runs it: exit codes, messages, files."""
+
+import json
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from proxy import __version__
+from proxy.cli import main
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-sl-0123456789abcdefghijklmnop"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the program in an empty folder, without any STREAMLANE_ variable."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("STREAMLANE_CONFIG", raising=False)
+
+    def ended(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["streamlane", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        code = caught.value.code
+        return Ended(code if isinstance(code, int) else 0, said.out, said.err)
+
+    return ended
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_names_every_command(run: Run, arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 0
+    for command in ("serve", "models", "config"):
+        assert f"\n  {command} " in ended.out
+
+
+@pytest.mark.parametrize("arguments", [["config", "-h"], ["config"], ["serve", "-h"], ["models", "-h"]])
+def test_each_command_has_help(run: Run, arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 0
+    assert ended.out.startswith(f"Usage: streamlane {arguments[0]}")
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == Ended(0, f"streamlane {__version__}\n", "")
+
+
+def test_an_unknown_command_is_a_sentence(run: Run) -> None:
+    ended = run("sevre")
+    assert ended.code == 2
+    assert "No such command 'sevre'" in ended.err
+
+
+def test_init_writes_a_file_that_check_accepts(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "streamlane.toml"
+    assert run("config", "init").code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    ended = run("config", "check")
+    assert ended == Ended(0, f"ok: {file} (listens on 127.0.0.1:8765, backends: 0, aliases: 0, keys: 0)\n", "")
+
+
+def test_init_overwrites_only_when_forced(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("precious")
+    assert run("config", "init", "my.toml") == Ended(
+        2, "", "my.toml: already there. Overwrite it with --force, or name another file.\n"
+    )
+    assert file.read_text() == "precious"
+    assert run("config", "init", "my.toml", "--force").code == 0
+    assert "server" in tomllib.loads(file.read_text())
+
+
+def test_init_says_why_it_cannot_write(run: Run) -> None:
+    ended = run("config", "init", "nowhere/my.toml")
+    assert ended == Ended(2, "", "nowhere/my.toml: cannot be written: No such file or directory.\n")
+
+
+def test_check_lists_every_problem(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "streamlane.toml").write_text("server.prot = 1\nlimits.lanes = 0")
+    assert run("config", "check") == Ended(
+        2,
+        "",
+        'streamlane.toml: server.prot: unknown key. Did you mean "port"?\n'
+        "streamlane.toml: limits.lanes: expected int >= 1\n",
+    )
+
+
+def test_check_without_a_file_says_so(run: Run) -> None:
+    assert run("config", "check").out.startswith("ok: no file, defaults and the environment (listens on")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["config", "check"], ["config", "show"], ["models", "list"]])
+def test_a_wrong_configuration_ends_every_command_with_2(run: Run, command: list[str]) -> None:
+    ended = run(*command, "--config", "nope.toml")
+    assert ended == Ended(2, "", "nope.toml: no such file. Write one with: streamlane config init nope.toml\n")
+
+
+def test_show_masks_secrets(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMLANE_SERVER_API_KEYS", KEY)
+    text = run("config", "show").out
+    assert 'api_keys        = ["sk-sl-…op"]  # STREAMLANE_SERVER_API_KEYS' in text
+    data = json.loads(run("config", "show", "--json").out)
+    assert data["config"]["server"]["api_keys"] == ["sk-sl-…op"]
+    assert data["origins"]["server.api_keys"] == "STREAMLANE_SERVER_API_KEYS"
+    assert data["config"]["data_dir"].startswith(str(tmp_path))
+
+
+def test_schema_is_json(run: Run) -> None:
+    assert json.loads(run("config", "schema").out)["title"] == "streamlane.toml"
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "problem"),
+    [
+        ("--port", "70000", "--port: expected int <= 65535\n"),
+        ("--port", "8766", "streamlane.toml: ops.port: 8766 is the server's port too. Choose another.\n"),
+        ("--log-level", "loud", '--log-level: expected one of "debug", "info", "warning", "error", got "loud"\n'),
+    ],
+)
+def test_flags_are_checked_like_the_file(run: Run, tmp_path: Path, flag: str, value: str, problem: str) -> None:
+    (tmp_path / "streamlane.toml").touch()
+    assert run("serve", flag, value) == Ended(2, "", problem)
+
+
+def test_a_bind_outside_loopback_without_a_key_is_refused(run: Run) -> None:
+    ended = run("serve", "--host", "0.0.0.0")
+    assert ended.code == 2
+    assert ended.err.startswith('--host: "0.0.0.0" can be reached from other machines')
+
+
+def test_the_module_is_the_same_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"streamlane {__version__}\n"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Help answers at once because it leaves these alone; a limit in milliseconds would fail on a busy machine."""
+    script = """
+import sys
+from proxy.cli import app
+app(["--help"], standalone_mode=False)
+heavy = {"aiohttp", "msgspec", "orjson", "rich", "structlog", "uvloop", "websockets", "numpy", "gguf", "asyncio"}
+sys.exit(", ".join(sorted(heavy & set(sys.modules))))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("Usage:")
+    assert done.stderr.strip() == ""
+
+
+def test_generated_pages_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/docs", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_data_dir_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "my.toml").write_text('data_dir = "file/data"\nserver.port = 0\nops.port = 0')
+    command = [sys.executable, "-m", "proxy", "serve", "--config", str(tmp_path / "my.toml")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    problem = f"data_dir: {tmp_path}/file/data is not a folder. Remove the file, or set another data_dir.\n"
+    assert (done.returncode, done.stderr) == (2, problem)

@@ -1,0 +1,193 @@
+"""The in-process backend with the demo model: what it answers, how it shares, how soon it stops."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from backends.errors import ContextLengthExceeded, EngineUnavailable
+from backends.events import Event, Finished, TextDelta
+from backends.llama_cpp.backend import LlamaCpp
+from backends.request import Message, Request, Sampling
+from tests.gguf_files import tiny_model
+from tests.models import models_dir
+
+pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
+
+LONG_PROMPT = "The quick brown fox jumps over the lazy dog. " * 300  # about 3,000 tokens: half a minute to read
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def backend() -> AsyncIterator[LlamaCpp]:
+    folder = await asyncio.to_thread(models_dir)
+    backend = LlamaCpp("local", model="smollm2", models_dir=folder)
+    await backend.start()
+    yield backend
+    await backend.close()
+
+
+def ask(
+    text: str, tokens: int = 40, stop: tuple[str, ...] = (), temperature: float = 0, seed: int | None = None
+) -> Request:
+    return Request("smollm2", (Message("user", text),), tokens, stop, Sampling(temperature=temperature, seed=seed))
+
+
+class Answer:
+    """What was said, and when its first word came, in the loop's seconds."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.first: float | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+    @property
+    def end(self) -> Event:
+        return self.events[-1]
+
+
+async def answer(backend: LlamaCpp, request: Request) -> Answer:
+    said = Answer()
+    async with backend.stream(request) as batches:
+        async for batch in batches:
+            said.events += batch
+            if said.first is None and said.text:
+                said.first = asyncio.get_running_loop().time()
+    return said
+
+
+async def round_of_eight(backend: LlamaCpp) -> list[Answer]:
+    return await asyncio.gather(*(answer(backend, ask(f"Count from {n} to 20.", 12)) for n in range(8)))
+
+
+@asynccontextmanager
+async def lag_measured() -> AsyncIterator[list[float]]:
+    """How late the loop wakes up a task that sleeps, in seconds, sorted on leaving."""
+    lags: list[float] = []
+
+    async def measure() -> None:
+        while True:
+            due = asyncio.get_running_loop().time() + 0.005
+            await asyncio.sleep(0.005)
+            lags.append(asyncio.get_running_loop().time() - due)
+
+    task = asyncio.create_task(measure())
+    try:
+        yield lags
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        lags.sort()
+
+
+async def test_it_knows_the_capital_of_france(backend: LlamaCpp) -> None:
+    said = await answer(backend, ask("What is the capital of France?"))
+    assert "Paris" in said.text
+    assert isinstance(said.end, Finished)
+    assert said.end.reason == "stop"
+    assert said.end.usage is not None
+    assert said.end.usage.output_tokens < 40
+
+
+async def test_it_serves_its_name_and_its_context(backend: LlamaCpp) -> None:
+    [model] = await backend.models()
+    assert (model.id, model.context) == ("smollm2", 4096)
+
+
+async def test_the_system_prompt_is_heard(backend: LlamaCpp) -> None:
+    turns = (Message("system", "Your name is Bob."), Message("user", "What is your name?"))
+    said = await answer(backend, Request("smollm2", turns, 20, sampling=Sampling(temperature=0)))
+    assert "Bob" in said.text
+
+
+async def test_a_seed_gives_the_same_answer_again(backend: LlamaCpp) -> None:
+    request = ask("Write a poem.", 20, temperature=1, seed=7)
+    first, second = await answer(backend, request), await answer(backend, request)
+    other = await answer(backend, ask("Write a poem.", 20, temperature=1, seed=8))
+    assert first.text == second.text
+    assert first.text != other.text
+
+
+async def test_it_stops_before_a_stop_string(backend: LlamaCpp) -> None:
+    said = await answer(backend, ask("What is the capital of France?", stop=(" Paris",)))
+    assert said.text == "The capital of France is"
+    assert said.end.reason == "stop"
+
+
+async def test_it_stops_at_the_limit(backend: LlamaCpp) -> None:
+    said = await answer(backend, ask("Tell me a story.", 5))
+    assert said.end.reason == "length"
+    assert said.end.usage.output_tokens == 5
+
+
+async def test_eight_at_once_all_begin_soon_and_all_end(backend: LlamaCpp) -> None:
+    said = await round_of_eight(backend)
+    begun = sorted(one.first for one in said)
+    assert begun[-1] - begun[0] < 3
+    assert all(isinstance(one.end, Finished) for one in said)
+
+
+async def test_a_cancel_in_the_middle_frees_every_slot(backend: LlamaCpp) -> None:
+    words = asyncio.Semaphore(0)
+
+    async def client(n: int) -> None:
+        async with backend.stream(ask(f"Tell me a long story about the number {n}.", 1000)) as batches:
+            async for batch in batches:
+                if batch:
+                    words.release()
+
+    tasks = [asyncio.create_task(client(n)) for n in range(8)]
+    for _ in range(16):
+        await words.acquire()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(one.end, Finished) for one in await round_of_eight(backend))
+
+
+async def test_a_cancel_while_a_prompt_is_read_takes_one_batch(backend: LlamaCpp) -> None:
+    async with backend.stream(ask(LONG_PROMPT)) as batches:
+        for _ in range(3):
+            assert not await anext(batches)  # a sign of life per batch of the prompt, and nothing else
+        left = time.perf_counter()
+    assert time.perf_counter() - left < 0.5
+    assert (await answer(backend, ask("Hi.", 1))).text
+
+
+async def test_the_loop_stays_free_while_four_streams_generate(backend: LlamaCpp) -> None:
+    async with lag_measured() as lags:
+        await asyncio.gather(*(answer(backend, ask(f"Tell me a story about the letter {n}.", 60)) for n in "abcd"))
+    assert len(lags) > 100
+    assert lags[len(lags) * 99 // 100] < 0.020
+
+
+async def test_a_prompt_too_long_is_refused_with_both_numbers(backend: LlamaCpp) -> None:
+    with pytest.raises(ContextLengthExceeded) as refused:
+        await answer(backend, ask("word " * 5000))
+    assert refused.value.context == 4096
+    assert 5000 < refused.value.prompt_tokens < 5100
+
+
+async def test_a_file_that_the_engine_does_not_understand_is_refused_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A GGUF that is whole, but of no architecture that llama.cpp knows."""
+    model = tiny_model(tmp_path / "strange.gguf", "strange")
+    with pytest.raises(EngineUnavailable, match=r"could not load .*strange.gguf.*Lower `parallel`"):
+        await LlamaCpp("local", model=str(model), models_dir=tmp_path).start()
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_loading_and_answering_print_nothing(backend: LlamaCpp, capfd: pytest.CaptureFixture[str]) -> None:
+    small = LlamaCpp("small", model="smollm2", models_dir=models_dir(), parallel=1, context=256)
+    await small.start()
+    assert (await answer(small, ask("Hi.", 2))).text
+    await small.close()
+    assert capfd.readouterr() == ("", "")
