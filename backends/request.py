@@ -29,7 +29,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation. `model` is the backend's own id; `max_output_tokens` always exists, so that no stream is endless."""
+    """One generation. `model` is the backend's own id; `max_output_tokens` always exists: no stream is endless."""
 
     model: str
     messages: tuple[Message, ...]

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from uuid import uuid4
@@ -144,13 +144,13 @@ async def drain(health: Health, sockets: Sockets, generations: Generations, seco
     try:
         async with asyncio.timeout(seconds):
             await sockets.drain()
-        return
     except TimeoutError:
         generations.cancel_all()
-    try:
-        async with asyncio.timeout(CANCELLED):
-            await sockets.drain()
-    except TimeoutError:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCELLED):
+                await sockets.drain()
+    finally:
+        generations.cancel_all()
         sockets.cut()
 
 
@@ -187,11 +187,17 @@ def alias(options: AliasOptions) -> Alias:
 
 
 async def serve(config: Config, announce: Callable[[Gateway], None]) -> None:
-    """Run until SIGINT or SIGTERM, then drain; a second signal ends the drain at once. Raises StartError."""
+    """Run until SIGINT or SIGTERM, then drain; a second signal ends the drain (CancelledError). Raises StartError."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    here = asyncio.current_task()
+
+    def stopped() -> None:
+        if stop.is_set() and here is not None:
+            here.cancel()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopped)
     async with running(config) as gateway:
         announce(gateway)
         await stop.wait()

@@ -1,4 +1,4 @@
-"""Starts gateways for tests: one in this process, with scripted backends, or the real command as a process of its own."""
+"""Starts gateways for tests: in this process with scripted backends, or the command as a process of its own."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,16 @@ class Client:
 
 
 @asynccontextmanager
-async def client(started: Gateway, **options: Any) -> AsyncIterator[Client]:
-    """A socket to a gateway. `options` are websockets' own."""
-    url = started.base_url.replace("http", "ws", 1) + "/responses"
+async def connected(base_url: str, **options: Any) -> AsyncIterator[Client]:
+    """A socket to the gateway at `base_url`. `options` are websockets' own."""
+    url = base_url.replace("http", "ws", 1) + "/responses"
     async with connect(url, proxy=None, max_size=None, **options) as connection:
         yield Client(connection)
+
+
+def client(started: Gateway, **options: Any) -> AbstractAsyncContextManager[Client]:
+    """A socket to a gateway in this process."""
+    return connected(started.base_url, **options)
 
 
 def text_of(events: list[dict[str, Any]]) -> str:

@@ -118,9 +118,13 @@ class Upstream:
     """The server. `requests` are those that came so far, `connections` counts those that were opened."""
 
     def __init__(
-        self, *scripts: Script, default: Callable[[Seen], Script] = mock, tls: ssl.SSLContext | None = None
+        self,
+        *scripts: Script,
+        default: Callable[[Seen], Script] = mock,
+        tls: ssl.SSLContext | None = None,
+        eager: bytes = b"",  # said to every new connection, unasked
     ) -> None:
-        self._scripts, self._default, self._tls = list(scripts), default, tls
+        self._scripts, self._default, self._tls, self.eager = list(scripts), default, tls, eager
         self._arrived = asyncio.Condition()
         self._open: set[Peer] = set()
         self.requests: list[Seen] = []
@@ -179,6 +183,7 @@ class Peer(asyncio.Protocol):
         self._upstream.connections += 1
         self._number = self._upstream.connections
         self._upstream._open.add(self)
+        self.transport.write(self._upstream.eager)
 
     def pause_writing(self) -> None:
         self._writable.clear()

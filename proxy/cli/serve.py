@@ -1,16 +1,35 @@
 """`streamlane serve`: run the gateway."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    import asyncio
+from proxy.cli.models import MODELS
 
+if TYPE_CHECKING:
     from proxy.app import Gateway
+    from proxy.config import Config
+
+NOTHING = """\
+Nothing to serve: there is no streamlane.toml here, and no model is pulled. Do one of these, then serve again:
+
+  streamlane models pull smollm2    a small model that runs inside Streamlane
+  streamlane config init            a streamlane.toml to name your own servers in"""
+
+EXAMPLE = """\
+Ask it something (pip install "openai[realtime]"):
+
+    from openai import OpenAI
+    with OpenAI(base_url="{base_url}", api_key="{key}").responses.connect() as connection:
+        connection.response.create(model="{model}", input="What is the capital of France?", temperature=0)
+        for event in connection:
+            if event.type == "response.output_text.delta": print(event.delta, end="", flush=True)
+            elif event.type in ("response.completed", "response.failed", "error"): break
+"""
 
 
 def serve(
@@ -26,30 +45,68 @@ def serve(
 
     given = {"server.host": ("--host", host), "server.port": ("--port", port), "log.level": ("--log-level", log_level)}
     flags = {path: (flag, str(value)) for path, (flag, value) in given.items() if value is not None}
-    found = load(config, os.environ, Path.cwd(), flags).config
-
-    import asyncio
+    loaded = load(config, os.environ, Path.cwd(), flags)
+    found = loaded.config if loaded.path or loaded.config.backends else with_pulled_model(loaded.config)
+    if not found.backends:
+        typer.echo(NOTHING, err=True)
+        raise typer.Exit(1)
 
     from proxy import app, logs  # after the configuration, whose mistakes should be told at once
 
     logs.configure(found.log.level, found.log.format)
+    raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(app.serve(found, _announce))
+            runner.run(app.serve(found, lambda gateway: announce(gateway, keyed=bool(found.server.api_keys))))
+    except asyncio.CancelledError:  # a second Ctrl+C: no time to drain
+        raise typer.Exit(130) from None
     except app.StartError as error:
         typer.echo(f"Cannot start: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def _announce(gateway: "Gateway") -> None:
-    typer.echo(f"Streamlane listens on {gateway.base_url} (metrics: {gateway.ops_url}). Stop it with Ctrl+C.")
+def with_pulled_model(config: "Config") -> "Config":
+    """Without a file: the model that was pulled last, if any, runs inside the gateway."""
+    from msgspec.structs import replace
+
+    from backends.llama_cpp import catalog
+    from backends.llama_cpp.backend import Options
+
+    pulled = catalog.pulled(config.data_dir / MODELS)
+    if not pulled:
+        return config
+    newest = max(pulled, key=lambda name: pulled[name].lstat().st_mtime)
+    return replace(config, backends=(Options(name="local", model=newest),))
+
+
+def announce(gateway: "Gateway", keyed: bool) -> None:
+    """Say where it listens and how to ask; a person reads this, and programs read the first line."""
+    names = [listed.id for listed in gateway.runtime().listed()]
+    typer.echo(f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}). Stop it with Ctrl+C.")
+    if names:
+        typer.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}\n")
+        key = "YOUR_KEY" if keyed else "none-needed"
+        typer.echo(EXAMPLE.format(base_url=gateway.base_url, key=key, model=names[0]))
+    else:
+        typer.echo("No backend has answered yet. GET /v1/models shows their models when they do.")
     sys.stdout.flush()
 
 
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+def raise_descriptor_limit() -> None:
+    """Each client takes a file descriptor: use as many as the system lets us."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = hard == resource.RLIM_INFINITY  # some systems refuse to set that
+    resource.setrlimit(resource.RLIMIT_NOFILE, (65536 if unlimited else hard, hard))
+
+
+def _loop_factory() -> Any:
     """uvloop, where there is one: Windows has none."""
     try:
         import uvloop
     except ImportError:
         return None
-    return uvloop.Loop
+    return uvloop.new_event_loop

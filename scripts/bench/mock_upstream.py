@@ -67,6 +67,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's classes are not asyncio's
+        # A burst leaves in large pieces. With asyncio's 64 KiB, nginx now and then falls into a rhythm of small reads,
+        # and costs 1.7 µs a token in one round and 8 µs in the next.
+        self.transport.set_write_buffer_limits(high=4 << 20)
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -180,18 +180,18 @@ async def test_an_engine_that_breaks_down_is_our_error(tmp_path: Path) -> None:
         raise ServerFailed
 
     backend, _ = await started(tmp_path, script)
-    with pytest.raises(ServerFailed):
-        async with backend.stream(ASK) as batches:
-            async for _ in batches:
-                pass
+    async with backend.stream(ASK) as batches:
+        assert await anext(batches) == [TextDelta("I was ")]
+        with pytest.raises(ServerFailed):
+            await anext(batches)
 
 
 async def test_an_answer_without_its_end_is_broken(tmp_path: Path) -> None:
     backend, _ = await started(tmp_path, lambda put: put(says("I was ")) and None)
-    with pytest.raises(StreamBroken):
-        async with backend.stream(ASK) as batches:
-            async for _ in batches:
-                pass
+    async with backend.stream(ASK) as batches:
+        assert await anext(batches) == [TextDelta("I was ")]
+        with pytest.raises(StreamBroken):
+            await anext(batches)
 
 
 async def test_closing_ends_the_streams_and_frees_the_model(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Model files: what is refused before an engine sees it, and what widening keeps."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import gguf
@@ -76,10 +77,8 @@ def test_a_damaged_header_is_read_or_refused_and_nothing_else(model: Path, data:
         damaged[at] = data.draw(st.integers(0, 255))
     path = model.with_name("damaged.gguf")
     path.write_bytes(damaged)
-    try:
+    with suppress(EngineUnavailable):
         check(path, read_header(path))
-    except EngineUnavailable as refused:
-        assert str(refused).endswith(".")
 
 
 def test_widening_keeps_every_metadatum_but_the_type(model: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ TABLE = {
     "UTF-8": ("data: é 😀\n\n".encode(), ["é 😀".encode()]),
     "cut before the blank line": (b"data: a\n\ndata: b\n", [b"a"]),
     "cut inside a line": (b"data: a\n\ndata: b", [b"a"]),
+    "cut one byte into the next line": (b"data: a\nd", []),
     "a line that ends with LF inside one read": (b"data: a\n: x\n\n", [b"a"]),
     "CR inside what looks like one line": (b"data: a\rdata: b\n\n", [b"a\nb"]),
 }

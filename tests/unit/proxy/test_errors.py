@@ -1,0 +1,53 @@
+"""Every error has its row in the one table, a sentence for people, and nothing of what must not be told."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from backends.errors import BackendError, RateLimited
+from proxy.errors import WIRE, Draining, ProxyError, error_event, wire
+
+
+def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
+    for child in root.__subclasses__():
+        yield from leaves(child) if child.__subclasses__() else [child]
+
+
+def test_every_leaf_of_both_trees_has_a_row_and_every_row_a_leaf() -> None:
+    ours = {
+        leaf
+        for root in (BackendError, ProxyError)
+        for leaf in leaves(root)
+        if leaf.__module__.startswith(("proxy.", "backends."))
+    }
+    assert ours == set(WIRE)
+
+
+@pytest.mark.parametrize("row", WIRE.values(), ids=[error.__name__ for error in WIRE])
+def test_a_rows_status_fits_its_type(row: object) -> None:
+    from proxy.errors import WireError
+
+    assert isinstance(row, WireError)
+    fits = {
+        "invalid_request_error": range(400, 429),
+        "authentication_error": [401],
+        "permission_error": [403],
+        "rate_limit_error": [429],
+        "server_error": range(500, 600),
+    }
+    assert row.status in fits[row.type]
+    assert row.code.islower()
+
+
+def test_an_unexpected_error_tells_nothing_of_itself() -> None:
+    event = error_event(RuntimeError("sk-secret"))
+    assert "sk-secret" not in str(event)
+    assert (event["status"], wire(RuntimeError()).code) == (500, "internal_error")
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(RateLimited(2.4), "2"), (RateLimited(0.1), "1"), (Draining(), "1")])
+def test_an_event_says_when_to_try_again(error: Exception, seconds: str) -> None:
+    body = error_event(error, "main")
+    assert body["stream_id"] == "main"
+    assert isinstance(body["error"], dict)
+    assert body["error"]["headers"] == {"retry-after": seconds}

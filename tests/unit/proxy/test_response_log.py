@@ -1,0 +1,69 @@
+"""The log gives every reader everything, once and in order, wherever it begins and however far it is behind."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.response_log import Delta, LogFull, Mark, Part, ResponseLog
+
+EVENTS = st.lists(st.one_of(st.none(), st.tuples(st.integers(1, 3), st.text(min_size=1, max_size=8))), max_size=40)
+
+
+def filled(events: list[tuple[int, str] | None]) -> ResponseLog:
+    log = ResponseLog(1 << 20)
+    for number in range(3):
+        log.open(Part("delta", {"part": number}))
+    for event in events:
+        if event is None:
+            log.mark(Mark("mark", {}))
+        else:
+            log.add(*event)
+    return log
+
+
+@given(EVENTS, st.data())
+def test_any_reader_gets_each_event_once_in_order_and_runs_are_merged(
+    events: list[tuple[int, str] | None], data: st.DataObject
+) -> None:
+    log = filled(events)
+    start = data.draw(st.integers(0, len(events)))
+    entries = log.read(start)
+    position = start
+    for number, entry in entries:
+        run = events[position : number + 1]
+        if isinstance(entry, Mark):
+            assert run == [None]
+        else:
+            assert all(event is not None and event[0] == entry.part for event in run)
+            assert entry.text == "".join(event[1] for event in run if event)
+            follows = events[number + 1] if number + 1 < len(events) else None
+            assert follows is None or follows[0] != entry.part, "a run was not merged whole"
+        position = number + 1
+    assert position == len(events) == log.head
+
+
+@given(EVENTS)
+def test_behind_counts_the_bytes_that_a_reader_has_not_read(events: list[tuple[int, str] | None]) -> None:
+    log = filled(events)
+    for position in range(len(events) + 1):
+        assert log.behind(position) == sum(len(event[1].encode()) for event in events[position:] if event)
+
+
+def test_a_delta_that_does_not_fit_is_refused_and_what_was_there_stays() -> None:
+    log = ResponseLog(4)
+    part = log.open(Part("delta", {}))
+    log.add(part, "abc")
+    with pytest.raises(LogFull):
+        log.add(part, "äß")
+    assert log.read(0) == [(0, Delta(part, "abc"))]
+    log.add(part, "d")
+    assert log.read(0) == [(1, Delta(part, "abcd"))]
+
+
+def test_a_long_answer_costs_little_more_than_its_text() -> None:
+    log = ResponseLog(1 << 20)
+    part = log.open(Part("delta", {}))
+    for _ in range(8000):
+        log.add(part, " token")
+    parts = (log._text, log._ends, log._of)
+    assert sum(each.__sizeof__() for each in parts) < 4 * 8000 * len(" token")
