@@ -25,9 +25,9 @@ class Backend(Protocol):
 
     `slots` is how many streams it takes at once, None where it sets no limit.
 
-    `stream` is entered; leaving it, by whatever way, stops the generation and frees what it held. It yields batches, one
-    per read of what lies below: an empty batch is a sign of life. The last event is `Finished`, exactly once; a stream
-    that cannot reach it raises a BackendError, on entering or between batches. Events of content are never empty.
+    `stream` is entered; leaving it, by whatever way, stops the generation and frees what it held. It yields batches,
+    one per read of what lies below: an empty batch is a sign of life. The last event is `Finished`, exactly once; a
+    stream that cannot reach it raises a BackendError, on entering or between batches. Events of content are not empty.
     """
 
     name: str

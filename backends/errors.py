@@ -82,7 +82,10 @@ class ContextLengthExceeded(BackendError):
     def __str__(self) -> str:
         prompt = f"has {self.prompt_tokens} tokens" if self.prompt_tokens is not None else "is too long"
         context = f" of {self.context} tokens" if self.context is not None else ""
-        return f"The prompt {prompt} and does not fit this model's context{context}. Shorten the input, or choose a model with a larger context."
+        return (
+            f"The prompt {prompt} and does not fit this model's context{context}. "
+            "Shorten the input, or choose a model with a larger context."
+        )
 
 
 class ModelNotFound(BackendError):
@@ -110,7 +113,7 @@ class AuthenticationFailed(BackendError):
         super().__init__(status)
 
     def __str__(self) -> str:
-        return f"The backend refused this gateway's key (HTTP {self.status}). The operator must check the backend's api_key."
+        return f"The backend refused this gateway's key (HTTP {self.status}). The operator must check its api_key."
 
 
 class RateLimited(BackendError):
@@ -169,7 +172,7 @@ class ProtocolViolation(BackendError):
         super().__init__(what)
 
     def __str__(self) -> str:
-        return f"The backend sent something that is not its protocol: {self.what}. The operator must check the backend's kind and base_url."
+        return f"The backend broke its protocol: {self.what}. The operator must check the backend's kind and base_url."
 
 
 class Unreachable(BackendError):
@@ -183,7 +186,7 @@ class Unreachable(BackendError):
         super().__init__(why)
 
     def __str__(self) -> str:
-        return f"The backend cannot be reached ({self.why}). The operator must check that it runs and that base_url is right."
+        return f"The backend cannot be reached ({self.why}). The operator must check that it runs, and its base_url."
 
 
 class StreamBroken(BackendError):
@@ -207,7 +210,10 @@ class DeadlineExceeded(BackendError):
         super().__init__(name, seconds)
 
     def __str__(self) -> str:
-        return f"The backend took longer than the {self.name} deadline of {self.seconds:g} s. Try again, or ask the operator to raise it."
+        return (
+            f"The backend took longer than the {self.name} deadline of {self.seconds:g} s. "
+            "Try again, or ask the operator to raise it."
+        )
 
 
 class EngineUnavailable(BackendError):

@@ -64,7 +64,12 @@ class Transport:
             raise ValueError("expected an http(s) URL")
         origin = Origin(parts.scheme == "https", parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        lines = [f"{method} {target} HTTP/1.1", f"host: {parts.netloc}", "accept-encoding: identity"]
+        lines = [
+            f"{method} {target} HTTP/1.1",
+            f"host: {parts.netloc}",
+            "user-agent: streamlane",
+            "accept-encoding: identity",
+        ]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method == "POST":
             lines.append(f"content-length: {len(body)}")

@@ -108,8 +108,10 @@ class OpenAICompatible:
                 if response.status != 200:
                     body = await response.read()
                     raise classify(response.status, response.headers, body, model=request.model, now=time.time())
-                decoder = Decoder(request.model)
-                if response.headers.get("content-type", "").startswith("application/json"):
+                decoder, kind = Decoder(request.model), response.headers.get("content-type", "").lower()
+                if kind.startswith("text/html"):
+                    raise ProtocolViolation("a web page")
+                if kind.startswith("application/json"):
                     # A server that does not stream, or an error that came as a 200.
                     yield once(decoder.feed(await response.read()) + decoder.end())
                 else:

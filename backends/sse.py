@@ -43,24 +43,23 @@ class SseDecoder:
             self._first = False
             lines[0] = lines[0].removeprefix(BOM)
         messages: list[bytes] = []
+        pending, size = self._data, self._size
         for line in lines:
-            if line[:6] == b"data: ":
-                self._add(line[6:])
+            if line[:5] == b"data:":
+                value = line[6:] if line[5:6] == b" " else line[5:]
+                pending.append(value)
+                size += len(value) + 1
             elif not line:
-                if self._data:
-                    messages.append(b"\n".join(self._data) if len(self._data) > 1 else self._data[0])
-                    self._data.clear()
-                    self._size = 0
-            elif line[:5] == b"data:":
-                self._add(line[5:])
+                if pending:
+                    messages.append(b"\n".join(pending))
+                    pending.clear()
+                    size = 0
             elif line == b"data":
-                self._add(b"")
+                pending.append(b"")
+                size += 1
+        self._size = size
         self._check_size()
         return messages
-
-    def _add(self, line: bytes) -> None:
-        self._data.append(line)
-        self._size += len(line) + 1
 
     def _check_size(self) -> None:
         if self._size + len(self._line) > MESSAGE_LIMIT:

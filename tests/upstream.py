@@ -253,3 +253,10 @@ class Peer(asyncio.Protocol):
         self.transport.write(data)
         await asyncio.sleep(0)
         await self._writable.wait()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition()`."""
+    async with asyncio.timeout(5):
+        while not condition():  # it is the loop's own progress that we wait for
+            await asyncio.sleep(0)

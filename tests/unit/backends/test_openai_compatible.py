@@ -1,7 +1,6 @@
 """The backend for compatible servers: its options, what it asks, and how its streams end."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ from tests.upstream import (
     LAST,
     SSE_HEAD,
     SSE_HEAD_UNTIL_CLOSE,
+    Step,
     Upstream,
     answer,
     chat_chunk,
@@ -30,13 +30,6 @@ from tests.upstream import (
 )
 
 ASK = Request("m", (Message("user", "Hi"),), 16)
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
-    transport = Transport()
-    yield transport
-    transport.close()
 
 
 def backend(transport: Transport, upstream: Upstream, **options: Any) -> OpenAICompatible:
@@ -139,7 +132,7 @@ async def test_models_that_are_refused(transport: Transport) -> None:
 
 async def test_a_batch_for_each_read(transport: Transport) -> None:
     more = asyncio.Event()
-    script = [SSE_HEAD + token("a") + token("b"), more, chunk(b": ping\n\n"), ending(3, 2)]
+    script: list[Step] = [SSE_HEAD + token("a") + token("b"), more, chunk(b": ping\n\n"), ending(3, 2)]
     async with Upstream(script) as upstream, backend(transport, upstream).stream(ASK) as batches:
         assert await anext(batches) == [TextDelta("a"), TextDelta("b")]
         more.set()
@@ -165,7 +158,7 @@ async def test_the_connection_is_kept_after_an_answer(transport: Transport) -> N
 
 
 async def test_an_answer_without_done(transport: Transport) -> None:
-    script = [SSE_HEAD_UNTIL_CLOSE, chat_chunk({"content": "a"}), chat_chunk({}, "length"), CLOSE]
+    script: list[Step] = [SSE_HEAD_UNTIL_CLOSE, chat_chunk({"content": "a"}), chat_chunk({}, "length"), CLOSE]
     async with Upstream(script) as upstream:
         assert await told(backend(transport, upstream)) == [TextDelta("a"), Finished("length")]
 
@@ -200,9 +193,16 @@ async def test_an_error_in_a_200(transport: Transport) -> None:
             await told(backend(transport, upstream))
 
 
+async def test_a_web_page_is_no_answer(transport: Transport) -> None:
+    page = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"
+    async with Upstream([page]) as upstream:
+        with pytest.raises(ProtocolViolation, match=r"a web page.*base_url"):
+            await told(backend(transport, upstream))
+
+
 async def test_closing_one_backend_breaks_its_streams_and_no_others(transport: Transport) -> None:
     go = asyncio.Event()
-    held = [SSE_HEAD + token("a"), HOLD]
+    held: list[Step] = [SSE_HEAD + token("a"), HOLD]
     async with Upstream(held, [HOLD], [*answer("a", "b")[:2], go, *answer("a", "b")[2:]]) as upstream:
         ours, other = backend(transport, upstream), backend(transport, upstream)
         tasks = []
