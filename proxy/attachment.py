@@ -21,9 +21,11 @@ class Delivery:
 
     def take(self) -> list[bytes]:
         """The frames that are due now."""
-        frames = [self._frames.frame(number, event) for number, event in self.log.read(self.position)]
-        self.position = self.log.head
-        self.ended = self.log.ended
+        log = self.log
+        frame = self._frames.frame
+        frames = [frame(entry) for entry in log.read(self.position)]
+        self.position = log.head
+        self.ended = log.ended
         return frames
 
     @property

@@ -32,7 +32,7 @@ async def deadline(name: str, seconds: float) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def silence(name: str, seconds: float) -> AsyncIterator["Silence"]:
-    """The code inside must never wait longer than that between `began` and `ended`. Raises DeadlineExceeded."""
+    """The code inside may wait at most so long at a time, as it notes in the Silence. Raises DeadlineExceeded."""
     try:
         async with asyncio.timeout(None) as scope:
             watch = Silence(seconds, scope)
@@ -47,32 +47,25 @@ async def silence(name: str, seconds: float) -> AsyncIterator["Silence"]:
 
 
 class Silence:
-    """Many waits in a row for one timer in all: `began` and `ended` only note the time."""
+    """Many waits in a row for one timer in all: who waits sets `since` to `time()`, and to None when it is over."""
 
-    __slots__ = ("_check_handle", "_loop", "_scope", "_seconds", "_since")
+    __slots__ = ("_check_handle", "_loop", "_scope", "_seconds", "since", "time")
 
     def __init__(self, seconds: float, scope: asyncio.Timeout) -> None:
         self._loop = asyncio.get_running_loop()
         self._seconds = seconds
         self._scope = scope
-        self._since: float | None = None
+        self.since: float | None = None
+        self.time = self._loop.time
         self._check_handle = self._loop.call_later(seconds, self._check)
-
-    def began(self) -> None:
-        """Waiting from now on."""
-        self._since = self._loop.time()
-
-    def ended(self) -> None:
-        """What was waited for has come."""
-        self._since = None
 
     def close(self) -> None:
         """No more waits."""
         self._check_handle.cancel()
 
     def _check(self) -> None:
-        now = self._loop.time()
-        left = self._seconds if self._since is None else self._since + self._seconds - now
+        now = self.time()
+        left = self._seconds if self.since is None else self.since + self._seconds - now
         if left <= 0:
             self._scope.reschedule(now)
         else:

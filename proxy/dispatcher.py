@@ -188,9 +188,10 @@ class Committed:
         if self._head is not None:
             batch, self._head = self._head, None
         else:
-            self._watch.began()
+            watch = self._watch
+            watch.since = watch.time()
             batch = await self._batches.__anext__()
-            self._watch.ended()
+            watch.since = None
         if batch and type(batch[-1]) is Finished:
             self._record.finished(batch[-1])
         return batch

@@ -7,7 +7,7 @@ leaves, a cancel, a deadline and a drain are the same thing to a backend: its st
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -15,7 +15,6 @@ import structlog
 
 from backends.base import Batches
 from backends.errors import BackendError
-from backends.events import Event
 from proxy.dispatcher import Dispatcher
 from proxy.errors import UnknownResponse, sentence, wire
 from proxy.outcome import Call, Principal
@@ -35,8 +34,8 @@ class Reader(Protocol):
     def behind(self) -> int:
         """Bytes of text in the log that were not read yet."""
 
-    def wake(self) -> None:
-        """There is something new in the log. Neither waits nor raises."""
+    def wake(self) -> bool:
+        """There is something new in the log; True when it was read. Neither waits nor raises."""
 
 
 class Generation:
@@ -88,10 +87,17 @@ class Generation:
         try:
             async with answer as batches:
                 async for batch in batches:
-                    if batch and self._feed(batch):
-                        break
-                    if self._readers and self._too_far_ahead():
+                    if not batch:
+                        continue
+                    try:
+                        ended = self._composer.feed(batch)
+                    except LogFull:
+                        self._composer.stop("max_output_tokens")
+                        ended = True
+                    if not self._wake() and self._too_far_ahead():
                         await self._until_read()
+                    if ended:
+                        break
         except asyncio.CancelledError:
             self._end(lambda: self._composer.stop("cancelled", status="cancelled"))
             if not self._cancelled:
@@ -102,29 +108,20 @@ class Generation:
             code, message = wire(error).code, sentence(error)
             self._end(lambda: self._composer.fail(code, message))
 
-    def _feed(self, batch: Sequence[Event]) -> bool:
-        try:
-            ended = self._composer.feed(batch)
-        except LogFull:
-            self._composer.stop("max_output_tokens")
-            ended = True
-        self._wake()
-        return ended
-
     def _end(self, terminal: Callable[[], None]) -> None:
         if not self.log.ended:
             terminal()
             self._wake()
 
-    def _wake(self) -> None:
-        for reader in tuple(self._readers):  # a reader may leave when it is woken
-            reader.wake()
+    def _wake(self) -> bool:
+        """Whether every reader has read."""
+        all_read = True
+        for reader in self._readers[:]:  # a reader leaves when it has read the end
+            all_read &= reader.wake()
+        return all_read
 
     def _too_far_ahead(self) -> bool:
-        for reader in self._readers:  # per batch: a loop costs half of any()
-            if reader.behind > self._ahead:
-                return True
-        return False
+        return not self.log.ended and any(reader.behind > self._ahead for reader in self._readers)
 
     async def _until_read(self) -> None:
         self._room = asyncio.get_running_loop().create_future()

@@ -30,15 +30,11 @@ class Part:
     fields: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """Text that was added to a part; `part` is its number in the log. Several events may have been merged into one."""
+Entry: TypeAlias = tuple[int, int, Mark | str]
+"""A position, and what is there: a mark and 0, or text and the number of the part that it was added to.
 
-    part: int
-    text: str
-
-
-Entry: TypeAlias = tuple[int, Mark | Delta]
+The text of several events of one part may have been merged into the last of them.
+"""
 
 
 class ResponseLog:
@@ -97,18 +93,20 @@ class ResponseLog:
         """The events from `position` to the head, each with its number. A run of deltas of one part is one delta with
         the number of the last.
         """
-        entries: list[Entry] = []
         ends, of, head = self._ends, self._of, self.head
+        if position and position + 1 == head and (part := of[position]):  # a reader that keeps up reads token by token
+            return [(position, part, self._text[ends[position - 1] :].decode())]
+        entries: list[Entry] = []
         while position < head:
             part = of[position]
             if part == 0:
-                entries.append((position, self._marks[position]))
+                entries.append((position, 0, self._marks[position]))
                 position += 1
                 continue
             start = ends[position - 1] if position else 0
             last = position
             while last + 1 < head and of[last + 1] == part:
                 last += 1
-            entries.append((last, Delta(part, self._text[start : ends[last]].decode())))
+            entries.append((last, part, self._text[start : ends[last]].decode()))
             position = last + 1
         return entries

@@ -51,8 +51,8 @@ class Stream:
     def behind(self) -> int:
         return self.delivery.behind
 
-    def wake(self) -> None:
-        self._socket.deliver(self)
+    def wake(self) -> bool:
+        return self._socket.deliver(self)
 
 
 class Socket:
@@ -100,14 +100,15 @@ class Socket:
                 self._lost()
         return self._ws
 
-    def deliver(self, stream: Stream) -> None:
-        """Send what is new in a stream, unless the client is behind: then the writer task will."""
+    def deliver(self, stream: Stream) -> bool:
+        """Send what is new in a stream, unless the client is behind: then the writer task will, later."""
         if self._blocked or self._gone:
-            return
-        self._write(stream.delivery.take())
-        stream.generation.caught_up()
-        if stream.delivery.ended:
+            return False
+        delivery = stream.delivery
+        self._write(delivery.take())
+        if delivery.ended:
             self._ended(stream)
+        return True
 
     def drain(self) -> None:
         """Let what runs end, take nothing new, then say goodbye."""
@@ -176,10 +177,11 @@ class Socket:
         self._write([dumps(event)])
 
     def _write(self, frames: list[bytes]) -> None:
-        if self._gone or not frames or self._transport.is_closing():
+        transport = self._transport
+        if self._gone or not frames or transport.is_closing():
             return
-        self._transport.write(b"".join([text_frame(frame) for frame in frames]))
-        if not self._blocked and self._transport.get_write_buffer_size() > HIGH_WATER:
+        transport.write(text_frame(frames[0]) if len(frames) == 1 else b"".join([text_frame(each) for each in frames]))
+        if transport.get_write_buffer_size() > HIGH_WATER and not self._blocked:
             self._blocked = True
             self._tasks.create_task(self._until_drained())
 
@@ -197,6 +199,7 @@ class Socket:
             self._blocked = False
             for stream in tuple(self._streams.values()):
                 self.deliver(stream)
+                stream.generation.caught_up()
 
     def _keep_alive(self) -> None:
         """Ping, so that proxies keep the connection and a client that vanished is noticed."""

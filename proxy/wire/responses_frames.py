@@ -1,7 +1,7 @@
 """The events of a ResponseLog as JSON frames of the Responses API. Pure; the per-token path runs through `frame`."""
 
 from backends.json import dumps
-from proxy.response_log import Delta, Mark, ResponseLog
+from proxy.response_log import Entry, Mark, ResponseLog
 
 
 class Frames:
@@ -14,12 +14,14 @@ class Frames:
         self._lane: dict[str, object] = {} if stream_id is None else {"stream_id": stream_id}
         self._heads: list[bytes] = []  # by part: all of a delta's frame that does not change
 
-    def frame(self, number: int, event: Mark | Delta) -> bytes:
+    def frame(self, entry: Entry) -> bytes:
         """One event as one JSON object."""
-        if type(event) is Delta:
-            while len(self._heads) < event.part:
-                self._heads.append(self._head(len(self._heads)))
-            return b'%b%d,"delta":%b}' % (self._heads[event.part - 1], number, dumps(event.text))
+        number, part, event = entry
+        if part:
+            heads = self._heads
+            while len(heads) < part:
+                heads.append(self._head(len(heads)))
+            return b'%b%d,"delta":%b}' % (heads[part - 1], number, dumps(event))
         assert type(event) is Mark
         return dumps({"type": event.type, "sequence_number": number, **self._lane, **event.fields})
 

@@ -20,7 +20,7 @@ from backends.errors import (
     ServerFailed,
     StreamBroken,
 )
-from backends.events import Event, Finished, ReasoningDelta, RefusalDelta, TextDelta, Usage
+from backends.events import Event, Finished, FinishReason, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from backends.json import dumps
 from backends.request import Message, Request, Sampling
 
@@ -92,7 +92,7 @@ def test_a_delta(delta: dict[str, Any], expected: list[Event]) -> None:
     [("stop", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("tool_calls", "stop"),
      ("function_call", "stop"), ("eos", "stop"), (3, "stop")],
 )  # fmt: skip
-def test_a_finish_reason(theirs: Any, ours: str) -> None:
+def test_a_finish_reason(theirs: Any, ours: FinishReason) -> None:
     assert events(chunk({}, theirs), b"[DONE]") == [Finished(ours, None)]
 
 

@@ -38,7 +38,7 @@ def test_events_are_well_formed_whatever_is_said_and_however_it_ends(end: str, b
         composer.feed(batch)
     ENDS[end](composer)
     frames = Frames(log, "lane")
-    events = [loads(frames.frame(*entry)) for entry in log.read(0)]
+    events = [loads(frames.frame(entry)) for entry in log.read(0)]
 
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     assert all(event["stream_id"] == "lane" for event in events)
