@@ -1,14 +1,17 @@
 """The one Protocol that every backend fulfils. `tests/contract` is its suite."""
 
-from collections.abc import AsyncIterator, Sequence
+from asyncio import Future
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from backends.events import Event
+from backends.events import Event, Finished
 from backends.request import Request
 
 Batches: TypeAlias = AsyncIterator[Sequence[Event]]
+Sink: TypeAlias = Callable[[Sequence[Event]], Future[None] | None]
+"""Takes a batch that is not empty. A future asks to hold the next one back until it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,20 @@ class Model:
     id: str
     context: int | None = None
     capabilities: frozenset[str] | None = None
+
+
+@runtime_checkable
+class Pushing(Protocol):
+    """What batches may be able to do besides being iterated: save a wake-up and a chain of coroutines per token."""
+
+    async def into(self, sink: Sink) -> Finished:
+        """Give every batch from now on to `sink`, by plain calls from where it was read; the end when it is there.
+
+        Raises the stream's BackendError, or what `sink` raises.
+        """
+
+    def silent_since(self) -> float | None:
+        """The loop's time of the last sign of life; None while `sink` holds back."""
 
 
 class Backend(Protocol):

@@ -122,6 +122,8 @@ class Exchange:
         self._error: BackendError | None = None
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._on_read: Callable[[], None] | None = None
+        self.heard_at = 0.0  # the loop's time of the last read
 
     async def __aenter__(self) -> Self:
         connection = await self._connect()
@@ -151,20 +153,31 @@ class Exchange:
 
     async def __anext__(self) -> bytes:
         """The next bytes of the body, all that have come; never empty."""
-        while not self._parts:
+        while (data := self.take()) == b"":
+            await self._more()
+        if data is None:
+            raise StopAsyncIteration
+        return data
+
+    def take(self) -> bytes | None:
+        """The bytes of the body that have come since the last time; None at its end. Raises what ended it early."""
+        parts = self._parts
+        if not parts:
             if self._complete:
-                raise StopAsyncIteration
+                return None
             if self._error is not None:
                 raise self._error
-            self._waiter = self._loop.create_future()  # as _more, without its coroutine: this runs once per token
-            await self._waiter
-        parts = self._parts
+            return b""
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._waiting = 0
         if self._paused:
-            self._pause(False)
+            self.pause(False)
         return data
+
+    def listen(self, on_read: Callable[[], None] | None) -> None:
+        """Call `on_read` whenever `take` may have something new, instead of waking whoever iterates."""
+        self._on_read = on_read
 
     async def read(self, limit: int = BODY_LIMIT) -> bytes:
         """The whole body. Raises ProtocolViolation when it is longer than `limit` bytes."""
@@ -190,7 +203,9 @@ class Exchange:
         await self._waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():  # done: woken, or its reader was cancelled
+        if self._on_read is not None:
+            self._on_read()
+        elif self._waiter is not None and not self._waiter.done():  # done: woken, or its reader was cancelled
             self._waiter.set_result(None)
 
     def _check_head(self) -> None:
@@ -199,7 +214,8 @@ class Exchange:
         if self.headers.get("content-encoding", "identity").lower() != "identity":
             raise ProtocolViolation("a compressed answer that was not asked for")
 
-    def _pause(self, paused: bool) -> None:
+    def pause(self, paused: bool) -> None:
+        """Stop reading from the socket, or go on."""
         self._paused = paused
         if self._connection is not None:
             self._connection.pause(paused)
@@ -210,7 +226,7 @@ class Exchange:
         self._left = True
         self._parts.clear()
         if self._paused:
-            self._pause(False)
+            self.pause(False)
         if self._complete:
             self._end(self._connection)
         elif self._forgone and self._error is None:
@@ -229,6 +245,7 @@ class Exchange:
         if self._parser is None:
             return
         self._bare += len(data)
+        self.heard_at = self._loop.time()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -285,7 +302,7 @@ class Exchange:
         self._parts.append(data)
         self._waiting += len(data)
         if self._waiting > HIGH_WATER and not self._paused:
-            self._pause(True)
+            self.pause(True)
 
     def on_message_complete(self) -> None:
         if self._parser is not None and self._head and not self._complete:

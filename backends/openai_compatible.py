@@ -1,5 +1,6 @@
 """A server that speaks chat completions: vLLM, llama.cpp, LocalAI, Ollama, LM Studio, and most clouds."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,10 +9,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from backends.base import Batches, Model
+from backends.base import Batches, Model, Sink
 from backends.chat_dialect import Decoder, classify, count, encode
 from backends.errors import BackendError, ProtocolViolation
-from backends.events import Event
+from backends.events import Event, Finished
 from backends.http import Transport
 from backends.http_connection import Exchange
 from backends.json import JsonError, dumps, loads
@@ -121,12 +122,13 @@ class OpenAICompatible:
 
 
 class Streamed:
-    """The batches of an event stream, one per network read."""
+    """The batches of an event stream, one per network read: to be iterated, or pushed."""
 
     def __init__(self, response: Exchange, decoder: Decoder) -> None:
         self._response, self._decoder = response, decoder
         self._sse = SseDecoder()
         self._error: BackendError | None = None
+        self._held: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> "Streamed":
         return self
@@ -140,15 +142,68 @@ class Streamed:
             data = await self._response.__anext__()
         except StopAsyncIteration:
             return self._decoder.end()
+        return self._decode(data)
+
+    async def into(self, sink: Sink) -> Finished:
+        """Pushing: the chain from the socket's read to `sink` is plain calls."""
+        ended: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+
+        def read() -> None:
+            if self._held is not None or ended.done():
+                return
+            try:
+                self._push(sink, ended)
+            except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
+                ended.set_exception(error)
+
+        def go_on(_: object) -> None:
+            self._held = None
+            self._response.heard_at = asyncio.get_running_loop().time()
+            self._response.pause(False)
+            read()
+
+        self._go_on = go_on
+        self._response.listen(read)
+        read()
+        try:
+            return await ended
+        finally:
+            self._response.listen(None)
+
+    def silent_since(self) -> float | None:
+        return None if self._held is not None else self._response.heard_at
+
+    def _push(self, sink: Sink, ended: "asyncio.Future[Finished]") -> None:
+        if self._error is not None:
+            raise self._error
+        data = self._response.take()
+        if data == b"":
+            return
+        batch = self._decoder.end() if data is None else self._decode(data)
+        if not batch:
+            return
+        held = sink(batch)
+        last = batch[-1]
+        if type(last) is Finished:
+            ended.set_result(last)
+        elif held is not None:
+            self._held = held
+            self._response.pause(True)
+            held.add_done_callback(self._go_on)
+        elif self._error is not None:
+            raise self._error
+
+    def _decode(self, data: bytes) -> list[Event]:
+        decoder = self._decoder
         events: list[Event] = []
         try:
             for message in self._sse.feed(data):
-                events += self._decoder.feed(message)
+                events += decoder.feed(message)
         except BackendError as error:
             if not events:
                 raise
             self._error = error  # what was understood before it comes first
-        if self._decoder.finished:
+        if decoder.finished:
             self._response.forgo()
         return events
 

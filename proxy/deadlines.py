@@ -1,7 +1,7 @@
 """The deadlines of one call, by name: each is a scope around code."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -31,42 +31,31 @@ async def deadline(name: str, seconds: float) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def silence(name: str, seconds: float) -> AsyncIterator["Silence"]:
-    """The code inside may wait at most so long at a time, as it notes in the Silence. Raises DeadlineExceeded."""
+async def silence(name: str, seconds: float, since: Callable[[], float | None]) -> AsyncIterator[None]:
+    """`since` must never lie longer than `seconds` in the past. Raises DeadlineExceeded.
+
+    It is the loop's time since which something is waited for, None while nothing is. One timer asks now and then, so
+    that who waits pays nothing per wait.
+    """
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def check() -> None:
+        nonlocal timer
+        began, now = since(), loop.time()
+        left = seconds if began is None else began + seconds - now
+        if left <= 0:
+            scope.reschedule(now)
+        else:
+            timer = loop.call_later(left, check)
+
+    timer = loop.call_later(seconds, check)
     try:
         async with asyncio.timeout(None) as scope:
-            watch = Silence(seconds, scope)
-            try:
-                yield watch
-            finally:
-                watch.close()
+            yield
     except TimeoutError:
         if scope.expired():
             raise DeadlineExceeded(name, seconds) from None
         raise
-
-
-class Silence:
-    """Many waits in a row for one timer in all: who waits sets `since` to `time()`, and to None when it is over."""
-
-    __slots__ = ("_check_handle", "_loop", "_scope", "_seconds", "since", "time")
-
-    def __init__(self, seconds: float, scope: asyncio.Timeout) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._seconds = seconds
-        self._scope = scope
-        self.since: float | None = None
-        self.time = self._loop.time
-        self._check_handle = self._loop.call_later(seconds, self._check)
-
-    def close(self) -> None:
-        """No more waits."""
-        self._check_handle.cancel()
-
-    def _check(self) -> None:
-        now = self.time()
-        left = self._seconds if self.since is None else self.since + self._seconds - now
-        if left <= 0:
-            self._scope.reschedule(now)
-        else:
-            self._check_handle = self._loop.call_later(left, self._check)
+    finally:
+        timer.cancel()

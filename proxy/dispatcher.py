@@ -4,7 +4,7 @@
 2 admit        a slot of the candidate's backend, in the order of asking
 3 stream       until its first content event, under its deadline; a retryable failure → the next candidate
 ── commit ──   from here one backend; an error goes to whoever reads
-4 batches      each wait under the idle deadline, all of it under the total one
+4 answer       to the reader's sink; each wait under the idle deadline, all of it under the total one
 5 outcome      recorded on every way out, without waiting
 """
 
@@ -21,7 +21,8 @@ from backends.base import Backend, Batches
 from backends.errors import BackendError, Overloaded
 from backends.events import Event, Finished, Usage
 from backends.request import Message, Request, Sampling
-from proxy.deadlines import Deadlines, Silence, deadline, silence
+from proxy.answer import Answer
+from proxy.deadlines import Deadlines, deadline, silence
 from proxy.errors import wire
 from proxy.outcome import Attempt, Call, Outcome, Status
 from proxy.runtime import Alias, Candidate, Route, Runtime
@@ -54,7 +55,7 @@ class Dispatcher:
         return route, request_for(create, route, self._default_max_output_tokens)
 
     @asynccontextmanager
-    async def open(self, call: Call, route: Route, request: Request, name: str) -> AsyncIterator[Batches]:
+    async def open(self, call: Call, route: Route, request: Request, name: str) -> AsyncIterator[Answer]:
         """The answer of the first candidate that gives one. Raises the last candidate's BackendError, or at any later
         moment the chosen one's. `name` is the model as it was asked for.
         """
@@ -62,8 +63,9 @@ class Dispatcher:
         try:
             async with deadline("total", self._deadlines.total), AsyncExitStack() as stack:
                 batches, head = await self._first_content(stack, route.candidates, request, record)
-                async with silence("idle", self._deadlines.idle) as watch:
-                    yield Committed(batches, head, watch, record)
+                answer = Answer(batches, head, record.finished)
+                async with silence("idle", self._deadlines.idle, answer.silent_since):
+                    yield answer
         except asyncio.CancelledError:
             record.status = "cancelled"
             raise
@@ -170,31 +172,6 @@ class Slots:
             yield
         finally:
             self._free.release()
-
-
-class Committed:
-    """The chosen stream: its head, then the rest as it comes. Per batch: two notes of the time, one look at the end."""
-
-    __slots__ = ("_batches", "_head", "_record", "_watch")
-
-    def __init__(self, batches: Batches, head: Sequence[Event], watch: Silence, record: "Record") -> None:
-        self._batches, self._watch, self._record = batches, watch, record
-        self._head: Sequence[Event] | None = head
-
-    def __aiter__(self) -> "Committed":
-        return self
-
-    async def __anext__(self) -> Sequence[Event]:
-        if self._head is not None:
-            batch, self._head = self._head, None
-        else:
-            watch = self._watch
-            watch.since = watch.time()
-            batch = await self._batches.__anext__()
-            watch.since = None
-        if batch and type(batch[-1]) is Finished:
-            self._record.finished(batch[-1])
-        return batch
 
 
 class Record:

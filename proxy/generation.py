@@ -7,14 +7,15 @@ leaves, a cancel, a deadline and a drain are the same thing to a backend: its st
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import structlog
 
-from backends.base import Batches
 from backends.errors import BackendError
+from backends.events import Event
+from proxy.answer import Answer
 from proxy.dispatcher import Dispatcher
 from proxy.errors import UnknownResponse, sentence, wire
 from proxy.outcome import Call, Principal
@@ -69,6 +70,7 @@ class Generation:
         """A reader has read: the backend may go on if it had to wait."""
         if self._room is not None and not self._room.done() and not self._too_far_ahead():
             self._room.set_result(None)
+            self._room = None
 
     def cancel(self) -> None:
         """Stop now. A response that has ended, or is being cancelled, stays as it is."""
@@ -78,26 +80,18 @@ class Generation:
         if self._task is not None:  # a task that is cancelled before its first step would never say its end
             self._task.cancel()
 
-    async def run(self, answer: AbstractAsyncContextManager[Batches]) -> None:
+    async def run(self, opened: AbstractAsyncContextManager[Answer]) -> None:
         """Relay the answer into the log until it ends, one way or another."""
         self._task = asyncio.current_task()
         if self._cancelled and self._task is not None:
             self._task.cancel()
         structlog.contextvars.bind_contextvars(request_id=self.call.request_id)
         try:
-            async with answer as batches:
-                async for batch in batches:
-                    if not batch:
-                        continue
-                    try:
-                        ended = self._composer.feed(batch)
-                    except LogFull:
-                        self._composer.stop("max_output_tokens")
-                        ended = True
-                    if not self._wake() and self._too_far_ahead():
-                        await self._until_read()
-                    if ended:
-                        break
+            async with opened as answer:
+                try:
+                    await answer.into(self._take)
+                except LogFull:
+                    self._end(lambda: self._composer.stop("max_output_tokens"))
         except asyncio.CancelledError:
             self._end(lambda: self._composer.stop("cancelled", status="cancelled"))
             if not self._cancelled:
@@ -107,6 +101,14 @@ class Generation:
                 log.exception("generation_failed")
             code, message = wire(error).code, sentence(error)
             self._end(lambda: self._composer.fail(code, message))
+
+    def _take(self, batch: Sequence[Event]) -> asyncio.Future[None] | None:
+        """The sink: one batch into the log and on to the readers. Plain calls all the way, once per token."""
+        self._composer.feed(batch)
+        if self._wake() or not self._too_far_ahead():
+            return None
+        self._room = asyncio.get_running_loop().create_future()
+        return self._room
 
     def _end(self, terminal: Callable[[], None]) -> None:
         if not self.log.ended:
@@ -122,13 +124,6 @@ class Generation:
 
     def _too_far_ahead(self) -> bool:
         return not self.log.ended and any(reader.behind > self._ahead for reader in self._readers)
-
-    async def _until_read(self) -> None:
-        self._room = asyncio.get_running_loop().create_future()
-        try:
-            await self._room
-        finally:
-            self._room = None
 
 
 class Generations:
@@ -162,8 +157,8 @@ class Generations:
         composer.start()
         generation = Generation(response_id, call, response_log, composer, self._ahead)
         self._running[response_id] = generation
-        answer = self._dispatcher.open(call, route, request, create.model)
-        self._tasks.create_task(self._run(generation, answer), name=response_id)
+        opened = self._dispatcher.open(call, route, request, create.model)
+        self._tasks.create_task(self._run(generation, opened), name=response_id)
         return generation
 
     def cancel(self, response_id: str, principal: Principal) -> None:
@@ -185,9 +180,9 @@ class Generations:
         """How many responses are in flight."""
         return len(self._running)
 
-    async def _run(self, generation: Generation, answer: AbstractAsyncContextManager[Batches]) -> None:
+    async def _run(self, generation: Generation, opened: AbstractAsyncContextManager[Answer]) -> None:
         try:
-            await generation.run(answer)
+            await generation.run(opened)
         except Exception:  # one response's fault must not end the others
             log.exception("generation_crashed")
         finally:
