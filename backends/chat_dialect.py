@@ -116,7 +116,11 @@ class Decoder:
         if choice.finish_reason is not None:
             self._reason = reason_of(choice.finish_reason)
         delta = choice.delta or choice.message
-        return content_of(delta) if delta is not None else []
+        if delta is None:
+            return []
+        if delta.content and not (delta.reasoning_content or delta.reasoning or delta.refusal):  # nearly always
+            return [TextDelta(delta.content)]
+        return content_of(delta)
 
     def _no_chunk(self, data: bytes) -> BackendError:
         try:

@@ -1,34 +1,31 @@
-"""What a backend says while it answers. A closed union of frozen values."""
+"""What a backend says while it answers. A closed union of frozen values; Structs, because one is made per token."""
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter"]
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(Struct, frozen=True, gc=False):
     """More of the answer. Never empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
+class ReasoningDelta(Struct, frozen=True, gc=False):
     """More of what the model thinks before it answers. Never empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class RefusalDelta:
+class RefusalDelta(Struct, frozen=True, gc=False):
     """More of the model's refusal to answer. Never empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True, gc=False):
     """Tokens of one request, as the backend counted them."""
 
     input_tokens: int
@@ -37,8 +34,7 @@ class Usage:
     reasoning_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True, gc=False):
     """The last event of every stream that was not broken. `usage` is None when the backend did not say."""
 
     reason: FinishReason

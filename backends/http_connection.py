@@ -242,17 +242,20 @@ class Exchange:
     # What the connection calls.
 
     def feed(self, data: bytes) -> None:
-        if self._parser is None:
+        parser = self._parser
+        if parser is None:
             return
         self._bare += len(data)
         self.heard_at = self._loop.time()
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("bytes that are not HTTP/1.1")
         if self._bare > HEAD_LIMIT:
             self._fail(f"a head longer than {HEAD_LIMIT} bytes")
-        if self._left and self._complete and self._connection is not None:
+        if self._on_read is not None:
+            self._on_read()
+        elif self._left and self._complete and self._connection is not None:
             self._end(self._connection)
         else:
             self._wake()

@@ -146,52 +146,49 @@ class Streamed:
 
     async def into(self, sink: Sink) -> Finished:
         """Pushing: the chain from the socket's read to `sink` is plain calls."""
-        ended: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        loop, response = asyncio.get_running_loop(), self._response
+        ended: asyncio.Future[Finished] = loop.create_future()
 
         def read() -> None:
             if self._held is not None or ended.done():
                 return
             try:
-                self._push(sink, ended)
+                if self._error is not None:
+                    raise self._error
+                data = response.take()
+                if data == b"":
+                    return
+                batch = self._decoder.end() if data is None else self._decode(data)
+                held = sink(batch) if batch else None
             except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
                 ended.set_exception(error)
+                return
+            if self._decoder.finished:
+                last = batch[-1]
+                assert isinstance(last, Finished)
+                ended.set_result(last)
+            elif held is not None:
+                self._held = held
+                response.pause(True)
+                held.add_done_callback(go_on)
+            elif self._error is not None:
+                ended.set_exception(self._error)
 
         def go_on(_: object) -> None:
             self._held = None
-            self._response.heard_at = asyncio.get_running_loop().time()
-            self._response.pause(False)
+            response.heard_at = loop.time()
+            response.pause(False)
             read()
 
-        self._go_on = go_on
-        self._response.listen(read)
+        response.listen(read)
         read()
         try:
             return await ended
         finally:
-            self._response.listen(None)
+            response.listen(None)
 
     def silent_since(self) -> float | None:
         return None if self._held is not None else self._response.heard_at
-
-    def _push(self, sink: Sink, ended: "asyncio.Future[Finished]") -> None:
-        if self._error is not None:
-            raise self._error
-        data = self._response.take()
-        if data == b"":
-            return
-        batch = self._decoder.end() if data is None else self._decode(data)
-        if not batch:
-            return
-        held = sink(batch)
-        last = batch[-1]
-        if type(last) is Finished:
-            ended.set_result(last)
-        elif held is not None:
-            self._held = held
-            self._response.pause(True)
-            held.add_done_callback(self._go_on)
-        elif self._error is not None:
-            raise self._error
 
     def _decode(self, data: bytes) -> list[Event]:
         decoder = self._decoder

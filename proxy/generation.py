@@ -51,19 +51,19 @@ class Generation:
         self.log = response_log
         self._composer = composer
         self._ahead = ahead
-        self._readers: list[Reader] = []
+        self._readers: tuple[Reader, ...] = ()  # replaced, never changed: a reader leaves when it has read the end
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
 
     def follow(self, reader: Reader) -> None:
         """Wake `reader` for what is there and for all that comes."""
-        self._readers.append(reader)
+        self._readers += (reader,)
         reader.wake()
 
     def leave(self, reader: Reader) -> None:
         """`reader` wants no more; others go on."""
-        self._readers.remove(reader)
+        self._readers = tuple(each for each in self._readers if each is not reader)
         self.caught_up()
 
     def caught_up(self) -> None:
@@ -118,7 +118,7 @@ class Generation:
     def _wake(self) -> bool:
         """Whether every reader has read."""
         all_read = True
-        for reader in self._readers[:]:  # a reader leaves when it has read the end
+        for reader in self._readers:
             all_read &= reader.wake()
         return all_read
 

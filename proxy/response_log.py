@@ -38,9 +38,12 @@ The text of several events of one part may have been merged into the last of the
 
 
 class ResponseLog:
-    """Grows at the head only. `head` is the next sequence number; `ended` once the terminal event is there."""
+    """Grows at the head only. `head` is the next sequence number; `ended` once the terminal event is there.
 
-    __slots__ = ("_ends", "_marks", "_max_bytes", "_of", "_text", "ended", "head", "parts")
+    `last` is the part and the text of the newest event if that is a delta: what a reader that keeps up needs.
+    """
+
+    __slots__ = ("_ends", "_marks", "_max_bytes", "_of", "_text", "ended", "head", "last", "parts")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -51,6 +54,7 @@ class ResponseLog:
         self.parts: list[Part] = []
         self.head = 0
         self.ended = False
+        self.last: tuple[int, str] | None = None
 
     @property
     def size(self) -> int:
@@ -61,6 +65,7 @@ class ResponseLog:
         """Append an event that is not text. Nothing may follow a terminal one."""
         assert not self.ended
         self.ended = mark.terminal
+        self.last = None
         self._marks[self.head] = mark
         self._ends.append(len(self._text))
         self._of.append(0)
@@ -74,12 +79,14 @@ class ResponseLog:
     def add(self, part: int, text: str) -> None:
         """Append a delta. Raises LogFull, and keeps what was there, when the text would pass the bound."""
         data = text.encode(errors="replace")  # a lone surrogate has no UTF-8
-        if len(self._text) + len(data) > self._max_bytes:
+        end = len(self._text) + len(data)
+        if end > self._max_bytes:
             raise LogFull
         self._text += data
-        self._ends.append(len(self._text))
+        self._ends.append(end)
         self._of.append(part)
         self.head += 1
+        self.last = (part, text)
 
     def text(self, start: int) -> str:
         """The text from byte `start`, a part's beginning, to the head."""
@@ -94,8 +101,6 @@ class ResponseLog:
         the number of the last.
         """
         ends, of, head = self._ends, self._of, self.head
-        if position and position + 1 == head and (part := of[position]):  # a reader that keeps up reads token by token
-            return [(position, part, self._text[ends[position - 1] :].decode())]
         entries: list[Entry] = []
         while position < head:
             part = of[position]

@@ -52,7 +52,14 @@ class Stream:
         return self.delivery.behind
 
     def wake(self) -> bool:
-        return self._socket.deliver(self)
+        """Send what is new, unless the client is behind: then the writer task will, later."""
+        socket = self._socket
+        if socket.blocked or socket.gone:
+            return False
+        socket.write(self.delivery.take())
+        if self.delivery.ended:
+            socket.ended(self)
+        return True
 
 
 class Socket:
@@ -78,7 +85,7 @@ class Socket:
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         self._heard = self._loop.time()
-        self._blocked = self._draining = self._gone = False
+        self.blocked = self._draining = self.gone = False
         self._transport: asyncio.WriteTransport
         self._writer: AbstractStreamWriter
         self._timer: asyncio.TimerHandle
@@ -99,16 +106,6 @@ class Socket:
             finally:
                 self._lost()
         return self._ws
-
-    def deliver(self, stream: Stream) -> bool:
-        """Send what is new in a stream, unless the client is behind: then the writer task will, later."""
-        if self._blocked or self._gone:
-            return False
-        delivery = stream.delivery
-        self._write(delivery.take())
-        if delivery.ended:
-            self._ended(stream)
-        return True
 
     def drain(self) -> None:
         """Let what runs end, take nothing new, then say goodbye."""
@@ -165,7 +162,7 @@ class Socket:
         elif (stream := self._streams.get(stream_id)) is not None:  # nothing runs: it has just ended
             stream.generation.cancel()
 
-    def _ended(self, stream: Stream) -> None:
+    def ended(self, stream: Stream) -> None:
         """The lane's terminal event was sent."""
         stream.generation.leave(stream)
         lane = stream.delivery.stream_id
@@ -174,15 +171,16 @@ class Socket:
         self._say_goodbye()
 
     def _send(self, event: object) -> None:
-        self._write([dumps(event)])
+        self.write([dumps(event)])
 
-    def _write(self, frames: list[bytes]) -> None:
-        transport = self._transport
-        if self._gone or not frames or transport.is_closing():
+    def write(self, frames: list[bytes]) -> None:
+        """Send frames, and begin to wait when the client is behind."""
+        if self.gone or not frames:
             return
+        transport = self._transport
         transport.write(text_frame(frames[0]) if len(frames) == 1 else b"".join([text_frame(each) for each in frames]))
-        if transport.get_write_buffer_size() > HIGH_WATER and not self._blocked:
-            self._blocked = True
+        if transport.get_write_buffer_size() > HIGH_WATER and not self.blocked:
+            self.blocked = True
             self._tasks.create_task(self._until_drained())
 
     async def _until_drained(self) -> None:
@@ -196,9 +194,9 @@ class Socket:
         except ConnectionError:
             pass  # gone: the reader sees it too
         else:
-            self._blocked = False
+            self.blocked = False
             for stream in tuple(self._streams.values()):
-                self.deliver(stream)
+                stream.wake()
                 stream.generation.caught_up()
 
     def _keep_alive(self) -> None:
@@ -207,12 +205,12 @@ class Socket:
             log.info("silent_client_cut", principal=self._principal.id)
             self.cut()
             return
-        if not self._blocked and not self._transport.is_closing():
+        if not self.blocked and not self._transport.is_closing():
             self._transport.write(PING)
         self._timer = self._loop.call_later(self._deadlines.ping, self._keep_alive)
 
     def _say_goodbye(self) -> None:
-        if self._draining and self._session.idle and not self._gone:
+        if self._draining and self._session.idle and not self.gone:
             self._draining = False
             self._tasks.create_task(self._close())
 
@@ -225,7 +223,7 @@ class Socket:
 
     def _lost(self) -> None:
         """The client is gone: nobody waits for its responses."""
-        self._gone = True
+        self.gone = True
         self._timer.cancel()
         for stream in self._streams.values():
             stream.generation.leave(stream)

@@ -42,17 +42,16 @@ class Composer:
         for name in ("created", "in_progress"):
             self._log.mark(Mark(f"response.{name}", {"response": self._snapshot("in_progress")}))
 
-    def feed(self, batch: Sequence[Event]) -> bool:
-        """Write one batch; True when the response has ended with it. Raises LogFull."""
+    def feed(self, batch: Sequence[Event]) -> None:
+        """Write one batch. Raises LogFull."""
         for event in batch:
             if isinstance(event, Finished):
                 self.usage = event.usage
                 self._finish(event)
-                return True
-            if type(event) is not self._kind:
-                self._open(type(event))
-            self._log.add(self._part, event.text)
-        return False
+            else:
+                if type(event) is not self._kind:
+                    self._open(type(event))
+                self._log.add(self._part, event.text)
 
     def stop(self, reason: str, status: str = "incomplete") -> None:
         """End before the backend did: cancelled, or at a bound of ours. What was said so far stays."""

@@ -17,13 +17,16 @@ class Frames:
     def frame(self, entry: Entry) -> bytes:
         """One event as one JSON object."""
         number, part, event = entry
-        if part:
-            heads = self._heads
-            while len(heads) < part:
-                heads.append(self._head(len(heads)))
-            return b'%b%d,"delta":%b}' % (heads[part - 1], number, dumps(event))
-        assert type(event) is Mark
+        if not isinstance(event, Mark):
+            return self.delta(number, part, event)
         return dumps({"type": event.type, "sequence_number": number, **self._lane, **event.fields})
+
+    def delta(self, number: int, part: int, text: str) -> bytes:
+        """Text that was added to a part."""
+        heads = self._heads
+        while len(heads) < part:
+            heads.append(self._head(len(heads)))
+        return b'%b%d,"delta":%b}' % (heads[part - 1], number, dumps(text))
 
     def _head(self, index: int) -> bytes:
         part = self._log.parts[index]
