@@ -1,10 +1,11 @@
 """The one Protocol that every backend fulfils. `tests/contract` is its suite."""
 
+from abc import ABC, abstractmethod
 from asyncio import Future
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 from backends.events import Event, Finished
 from backends.request import Request
@@ -23,16 +24,17 @@ class Model:
     capabilities: frozenset[str] | None = None
 
 
-@runtime_checkable
-class Pushing(Protocol):
+class Pushing(ABC):
     """What batches may be able to do besides being iterated: save a wake-up and a chain of coroutines per token."""
 
+    @abstractmethod
     async def into(self, sink: Sink) -> Finished:
         """Give every batch from now on to `sink`, by plain calls from where it was read; the end when it is there.
 
         Raises the stream's BackendError, or what `sink` raises.
         """
 
+    @abstractmethod
     def silent_since(self) -> float | None:
         """The loop's time of the last sign of life; None while `sink` holds back."""
 

@@ -112,8 +112,9 @@ class Exchange:
         self.headers: dict[str, str] = {}
         self._connect, self._payload = connect, payload
         self._connection: Connection | None = None
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
+        self.on_body = self._parts.append  # what the parser calls; once per token, so nothing of ours in between
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._waiting = 0  # bytes in _parts
         self._bare = 0  # bytes received since the last byte of a body
         self._paused = False
@@ -245,14 +246,23 @@ class Exchange:
         parser = self._parser
         if parser is None:
             return
-        self._bare += len(data)
         self.heard_at = self._loop.time()
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("bytes that are not HTTP/1.1")
-        if self._bare > HEAD_LIMIT:
-            self._fail(f"a head longer than {HEAD_LIMIT} bytes")
+        if not self._parts:
+            self._bare += len(data)
+            if self._bare > HEAD_LIMIT:
+                self._fail(f"a head longer than {HEAD_LIMIT} bytes")
+        elif self._left:
+            self._parts.clear()
+        else:
+            self._bare = 0
+            if self._on_read is None:  # nobody takes it at once
+                self._waiting += len(data)
+                if self._waiting > HIGH_WATER and not self._paused:
+                    self.pause(True)
         if self._on_read is not None:
             self._on_read()
         elif self._left and self._complete and self._connection is not None:
@@ -283,7 +293,7 @@ class Exchange:
 
     def on_message_begin(self) -> None:
         if self._complete:
-            self._fail("a second answer")
+            raise ValueError("a second answer")  # ends the parsing: what follows is nobody's
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head:  # trailers are dropped
@@ -297,15 +307,6 @@ class Exchange:
             self.headers.clear()
         else:
             self.status, self._head = status, True
-
-    def on_body(self, data: bytes) -> None:
-        self._bare = 0
-        if self._left or self._complete:
-            return
-        self._parts.append(data)
-        self._waiting += len(data)
-        if self._waiting > HIGH_WATER and not self._paused:
-            self.pause(True)
 
     def on_message_complete(self) -> None:
         if self._parser is not None and self._head and not self._complete:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from backends.base import Batches, Model, Sink
+from backends.base import Batches, Model, Pushing, Sink
 from backends.chat_dialect import Decoder, classify, count, encode
 from backends.errors import BackendError, ProtocolViolation
 from backends.events import Event, Finished
@@ -121,7 +121,7 @@ class OpenAICompatible:
             self._open.discard(exchange)
 
 
-class Streamed:
+class Streamed(Pushing):
     """The batches of an event stream, one per network read: to be iterated, or pushed."""
 
     def __init__(self, response: Exchange, decoder: Decoder) -> None:
@@ -192,9 +192,15 @@ class Streamed:
 
     def _decode(self, data: bytes) -> list[Event]:
         decoder = self._decoder
-        events: list[Event] = []
+        messages = self._sse.feed(data)
+        if len(messages) == 1:
+            events = decoder.feed(messages[0])
+            if decoder.finished:
+                self._response.forgo()
+            return events
+        events = []
         try:
-            for message in self._sse.feed(data):
+            for message in messages:
                 events += decoder.feed(message)
         except BackendError as error:
             if not events:

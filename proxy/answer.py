@@ -31,7 +31,7 @@ class Answer:
         return self._stream.silent_since()
 
 
-class Pulled:
+class Pulled(Pushing):
     """Batches that can only be iterated."""
 
     def __init__(self, batches: Batches) -> None:

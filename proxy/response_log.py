@@ -78,7 +78,7 @@ class ResponseLog:
 
     def add(self, part: int, text: str) -> None:
         """Append a delta. Raises LogFull, and keeps what was there, when the text would pass the bound."""
-        data = text.encode(errors="replace")  # a lone surrogate has no UTF-8
+        data = text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
         end = len(self._text) + len(data)
         if end > self._max_bytes:
             raise LogFull

@@ -178,7 +178,7 @@ class Socket:
         if self.gone or not frames:
             return
         transport = self._transport
-        transport.write(text_frame(frames[0]) if len(frames) == 1 else b"".join([text_frame(each) for each in frames]))
+        transport.write(b"".join([text_frame(each) for each in frames]) if len(frames) > 1 else text_frame(frames[0]))
         if transport.get_write_buffer_size() > HIGH_WATER and not self.blocked:
             self.blocked = True
             self._tasks.create_task(self._until_drained())
