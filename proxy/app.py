@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from secrets import token_hex
 from types import MappingProxyType
-from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -96,7 +96,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
         generations = Generations(
             dispatcher=dispatcher,
             tasks=tasks,
-            new_id=lambda prefix: f"{prefix}_{uuid4().hex}",
+            new_id=lambda prefix: f"{prefix}_{token_hex(16)}",
             ahead=limits.log_ahead_bytes,
             max_response_bytes=limits.max_response_bytes,
         )

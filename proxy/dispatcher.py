@@ -22,7 +22,7 @@ from backends.errors import BackendError, Overloaded
 from backends.events import Event, Finished, Usage
 from backends.request import Message, Request, Sampling
 from proxy.answer import Answer
-from proxy.deadlines import Deadlines, deadline, silence
+from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import wire
 from proxy.outcome import Attempt, Call, Outcome, Status
 from proxy.runtime import Alias, Candidate, Route, Runtime
@@ -61,10 +61,10 @@ class Dispatcher:
         """
         record = Record(call, name)
         try:
-            async with deadline("total", self._deadlines.total), AsyncExitStack() as stack:
+            async with Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
                 batches, head = await self._first_content(stack, route.candidates, request, record)
                 answer = Answer(batches, head, record.finished)
-                async with silence("idle", self._deadlines.idle, answer.silent_since):
+                async with Silence("idle", self._deadlines.idle, answer.silent_since):
                     yield answer
         except asyncio.CancelledError:
             record.status = "cancelled"
@@ -85,7 +85,7 @@ class Dispatcher:
             record.backend, record.backend_model = candidate.backend.name, candidate.model
             attempt = AsyncExitStack()
             try:
-                async with deadline("first_event", self._deadlines.first_event):
+                async with Deadline("first_event", self._deadlines.first_event):
                     await attempt.enter_async_context(self._slot(candidate.backend))
                     batches = await attempt.enter_async_context(
                         candidate.backend.stream(replace(request, model=candidate.model))
@@ -164,7 +164,7 @@ class Slots:
             raise Overloaded(retry_after=1.0)
         self._waiting += 1
         try:
-            async with deadline("queue", self._seconds):
+            async with Deadline("queue", self._seconds):
                 await self._free.acquire()
         finally:
             self._waiting -= 1

@@ -7,6 +7,7 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+from backends.json import dumps
 from proxy.outcome import Outcome
 
 log = structlog.get_logger()
@@ -29,13 +30,13 @@ def configure(level: str, form: Literal["auto", "pretty", "json"], stream: TextI
             )
         ]
     else:
-        final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=to_json)]
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(stream),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -46,6 +47,11 @@ def configure(level: str, form: Literal["auto", "pretty", "json"], stream: TextI
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
     # aiohttp warns with the subprotocols that a client offered; browsers send their key as one.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def to_json(line: object, **_: object) -> str:
+    """One line; what JSON has no word for is written as text."""
+    return dumps(line, default=str).decode()
 
 
 def outcome_line(outcome: Outcome) -> None:

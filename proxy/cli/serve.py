@@ -1,6 +1,7 @@
 """`streamlane serve`: run the gateway."""
 
 import asyncio
+import gc
 import os
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def serve(
 
     logs.configure(found.log.level, found.log.format)
     raise_descriptor_limit()
+    gc.freeze()  # what is loaded now stays: collections need not walk it again, which would be felt as a pause
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(app.serve(found, lambda gateway: announce(gateway, keyed=bool(found.server.api_keys))))
