@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
 from backends.base import Batches, Model, Pushing, Sink
 from backends.chat_dialect import Decoder, classify, count, encode
@@ -24,17 +25,17 @@ from backends.sse import SseDecoder
 class Options(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai_compatible"
 ):
-    """How to reach one server.
-
-    `api_key_header` None sends `Authorization: Bearer KEY`; a name sends the bare key in that header.
-    `models` empty asks the server.
-    """
+    """One server that speaks chat completions: vLLM, llama.cpp, LocalAI, Ollama, a cloud provider."""
 
     name: str
-    base_url: str
-    api_key: str | None = None
-    api_key_header: str | None = None
-    models: tuple[str, ...] = ()
+    base_url: Annotated[str, Meta(description="Where its API begins: what comes before /chat/completions.")]
+    api_key: Annotated[str | None, Meta(description="Sent as Authorization: Bearer KEY. Unset: nothing is sent.")] = (
+        None
+    )
+    api_key_header: Annotated[str | None, Meta(description="Another header for the key, which is then sent bare.")] = (
+        None
+    )
+    models: Annotated[tuple[str, ...], Meta(description="Ids that it serves. Empty: the server is asked.")] = ()
 
     def __post_init__(self) -> None:
         if not valid_url(self.base_url):

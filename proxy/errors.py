@@ -37,7 +37,7 @@ class ProxyError(Exception):
 
 
 class BadFrame(ProxyError):
-    """A frame or body that is no event."""
+    """A frame that is no event: not text, not JSON, too deep, no object, or of an unknown type."""
 
 
 class BadParameter(ProxyError):
@@ -45,14 +45,14 @@ class BadParameter(ProxyError):
 
 
 class BadStreamId(ProxyError):
-    """A stream_id must be 1 to 256 characters of A-Z a-z 0-9 _ . -"""
+    """A `stream_id` that is not 1 to 256 characters of A-Z a-z 0-9 _ . -"""
 
     def __init__(self) -> None:
         super().__init__("'stream_id' must be 1 to 256 characters of A-Z, a-z, 0-9, '_', '.', '-'.", "stream_id")
 
 
 class Unsupported(ProxyError):
-    """A feature that we do not speak."""
+    """A feature that this gateway does not speak (yet)."""
 
     def __init__(self, feature: str, param: str) -> None:
         super().__init__(f"{feature} is not supported by this gateway. Leave '{param}' out.", param)
@@ -69,7 +69,7 @@ class UnknownModel(ProxyError):
 
 
 class AmbiguousModel(ProxyError):
-    """More than one backend serves that id."""
+    """More than one backend serves that id: name it as BACKEND/ID."""
 
     def __init__(self, model: str, choices: list[str]) -> None:
         super().__init__(
@@ -78,7 +78,7 @@ class AmbiguousModel(ProxyError):
 
 
 class UnknownPrevious(ProxyError):
-    """previous_response_id names nothing that we hold. CODEX repairs itself on this code's exact string."""
+    """`previous_response_id` names nothing that is held. Clients repair themselves on this exact code."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -88,7 +88,7 @@ class UnknownPrevious(ProxyError):
 
 
 class UnknownResponse(ProxyError):
-    """A response_id that is not one of the caller's."""
+    """A `response_id` that is not one of the caller's."""
 
     def __init__(self) -> None:
         super().__init__("No such response. It may have ended long ago, or belong to another key.", "response_id")
@@ -131,7 +131,7 @@ class ForbiddenOrigin(ProxyError):
 
 
 class ForbiddenHost(ProxyError):
-    """A Host header that is not ours: DNS rebinding looks like this."""
+    """A `Host` header that is not the gateway's: DNS rebinding looks like this."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -141,7 +141,7 @@ class ForbiddenHost(ProxyError):
 
 
 class Draining(ProxyError):
-    """We are shutting down."""
+    """The gateway is shutting down."""
 
     owner = Owner.US
 

@@ -1,11 +1,13 @@
 """Every error has its row in the one table, a sentence for people, and nothing of what must not be told."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from backends.errors import BackendError, RateLimited
 from proxy.errors import WIRE, Draining, ProxyError, error_event, wire
+from proxy.errors_docs import errors_page
 
 
 def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
@@ -37,6 +39,12 @@ def test_a_rows_status_fits_its_type(row: object) -> None:
     }
     assert row.status in fits[row.type]
     assert row.code.islower()
+
+
+def test_the_page_of_errors_is_what_the_table_says() -> None:
+    written = (Path(__file__).parents[3] / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert written == errors_page(), "run scripts/docs"
+    assert all(f"`{row.code}`" in written for row in WIRE.values())
 
 
 def test_an_unexpected_error_tells_nothing_of_itself() -> None:
