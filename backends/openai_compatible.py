@@ -177,6 +177,8 @@ class Streamed(Pushing):
 
         def go_on(_: object) -> None:
             self._held = None
+            if ended.done():  # left while it was held back: the connection may be another's by now
+                return
             response.heard_at = loop.time()
             response.pause(False)
             read()
@@ -187,6 +189,8 @@ class Streamed(Pushing):
             return await ended
         finally:
             response.listen(None)
+            if ended.done() and not ended.cancelled():
+                ended.exception()  # seen, should this task be cancelled in the very turn in which it was set
 
     def silent_since(self) -> float | None:
         return None if self._held is not None else self._response.heard_at

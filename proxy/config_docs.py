@@ -34,7 +34,8 @@ _PAGE = """\
 
 <!-- Written by scripts/docs from the types in proxy/config.py and backends/. Change those, then run it again. -->
 
-Streamlane reads one TOML file. Without any file it runs on the defaults below.
+Streamlane reads one TOML file. Without any file it runs on the defaults below, and serves
+the model that was pulled last.
 
 | Command | What it does |
 |---|---|

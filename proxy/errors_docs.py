@@ -32,7 +32,7 @@ def errors_page() -> str:
     """The whole page, one row per code, in the table's order."""
     rows: dict[str, list[str]] = {}
     for error, row in WIRE.items():
-        about = (getdoc(error) or "").split("\n\n")[0].replace("\n", " ")
+        about = (getdoc(error) or "").replace("\n", " ").split(". ")[0].rstrip(".") + "."
         rows.setdefault(f"| `{row.code}` | {row.status} | `{row.type}` |", []).append(about)
     rows[f"| `{UNEXPECTED.code}` | {UNEXPECTED.status} | `{UNEXPECTED.type}` |"] = [
         "A fault of the gateway's own. Its log tells more under the request's id."

@@ -86,6 +86,7 @@ class Socket:
         self._tasks = asyncio.TaskGroup()
         self._heard = self._loop.time()
         self.blocked = self._draining = self.gone = False
+        self._writer_task: asyncio.Task[None] | None = None  # while the client is behind
         self._transport: asyncio.WriteTransport
         self._writer: AbstractStreamWriter
         self._timer: asyncio.TimerHandle
@@ -132,6 +133,8 @@ class Socket:
                     pass
                 case _:  # closed by either side, or broken
                     return
+            if self._writer_task is not None:  # who does not read our answers is not asked for more
+                await asyncio.wait({self._writer_task})
 
     def _obey(self, commands: Iterable[Command]) -> None:
         todo = deque(commands)
@@ -181,7 +184,7 @@ class Socket:
         transport.write(b"".join([text_frame(each) for each in frames]) if len(frames) > 1 else text_frame(frames[0]))
         if transport.get_write_buffer_size() > HIGH_WATER and not self.blocked:
             self.blocked = True
-            self._tasks.create_task(self._until_drained())
+            self._writer_task = self._tasks.create_task(self._until_drained())
 
     async def _until_drained(self) -> None:
         """The writer task: waits for the client to read, and cuts it when it does not."""
@@ -195,6 +198,7 @@ class Socket:
             pass  # gone: the reader sees it too
         else:
             self.blocked = False
+            self._writer_task = None
             for stream in tuple(self._streams.values()):
                 stream.wake()
                 stream.generation.caught_up()

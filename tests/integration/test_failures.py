@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from backends.errors import ContextLengthExceeded, Overloaded, StreamBroken
 from backends.events import TextDelta
@@ -128,3 +129,11 @@ async def test_a_slow_reader_that_reads_gets_everything_once_merged() -> None:
     assert text_of(events) == expected
     numbers = [event["sequence_number"] for event in events]
     assert numbers == sorted(set(numbers))
+
+
+async def test_a_client_that_talks_and_never_listens_is_cut() -> None:
+    async with gateway("deadlines.send = 0.3", [answers()]) as started, client(started, max_queue=1) as deaf:
+        with pytest.raises(ConnectionClosed):
+            async with asyncio.timeout(10):
+                while True:
+                    await deaf.connection.send("no JSON")
