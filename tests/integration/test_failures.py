@@ -133,7 +133,10 @@ async def test_a_slow_reader_that_reads_gets_everything_once_merged() -> None:
 
 async def test_a_client_that_talks_and_never_listens_is_cut() -> None:
     async with gateway("deadlines.send = 0.3", [answers()]) as started, client(started, max_queue=1) as deaf:
+
+        async def talk() -> None:
+            while True:
+                await deaf.connection.send("no JSON")
+
         with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(10):
-                while True:
-                    await deaf.connection.send("no JSON")
+            await asyncio.wait_for(talk(), 10)
