@@ -259,6 +259,6 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
             return float(value) * scale
     try:
         when = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now)

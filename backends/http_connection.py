@@ -125,6 +125,7 @@ class Exchange:
         self._waiter: asyncio.Future[None] | None = None
         self._on_read: Callable[[], None] | None = None
         self.heard_at = 0.0  # the loop's time of the last read
+        self.over = False  # nothing will come any more, in order or not
 
     async def __aenter__(self) -> Self:
         connection = await self._connect()
@@ -273,7 +274,8 @@ class Exchange:
     def lost(self, *, clean: bool) -> None:
         """The connection is no more. `clean` when the server closed it in order."""
         if clean and self._head and self._until_eof():
-            self._complete = True
+            self._complete = self.over = True
+        self.over = True
         if not self._complete and self._error is None:
             self._error = StreamBroken()
         self._keep_alive = 0.0
@@ -284,6 +286,7 @@ class Exchange:
         self._keep_alive = 0.0
         if not self._complete:  # rubbish behind a complete answer costs the connection, not the answer
             self._error = self._error or ProtocolViolation(what)
+            self.over = True
 
     def _until_eof(self) -> bool:
         """RFC 9112, 6.3: without either header the body goes on until the connection is closed."""
@@ -310,7 +313,7 @@ class Exchange:
 
     def on_message_complete(self) -> None:
         if self._parser is not None and self._head and not self._complete:
-            self._complete = True
+            self._complete = self.over = True
             self._keep_alive = keep_alive(self.headers) if self._parser.should_keep_alive() else 0.0
 
 

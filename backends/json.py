@@ -1,5 +1,6 @@
 """JSON in and out, fast and bounded. The only import of orjson. Pure."""
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -7,6 +8,9 @@ import msgspec
 import orjson
 
 MAX_DEPTH = 64  # deeper than any real request; OpenAI's JSON-schema limit is 10 levels
+
+MAX_CONTAINERS = 50_000  # each costs microseconds, and while they are read nobody else is served
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 JsonError = orjson.JSONDecodeError
 SHAPE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a function of `decoder` raises
@@ -19,8 +23,11 @@ dumps = orjson.dumps  # bytes: compact UTF-8. Once or more per token, so no wrap
 
 def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Any:
     """The value in `data`. Raises JsonError when it is not JSON, or nested deeper than `max_depth`."""
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    brackets = containers(raw)
+    if brackets > MAX_CONTAINERS and containers(STRING.sub(b"", raw)) > MAX_CONTAINERS:
+        raise JsonError(f"more than {MAX_CONTAINERS} lists and objects", "", 0)
     value = orjson.loads(data)
-    brackets = (data.count(b"[") + data.count(b"{")) if isinstance(data, bytes) else data.count("[") + data.count("{")
     if brackets > max_depth and deeper_than(value, max_depth):
         raise JsonError(f"nested deeper than {max_depth} levels", "", 0)
     return value
@@ -30,6 +37,11 @@ def decoder(shape: type[Shape]) -> Callable[[bytes], Shape]:
     """A function from JSON to `shape`, for what comes with every token: it checks what the shape names, skips the rest,
     and takes a third of the time of `loads` with checks of our own. It raises one of SHAPE_ERRORS."""
     return msgspec.json.Decoder(shape).decode
+
+
+def containers(data: bytes) -> int:
+    """How many lists and objects open in `data`, with brackets in strings counted too."""
+    return data.count(b"[") + data.count(b"{")
 
 
 def deeper_than(value: object, limit: int) -> bool:

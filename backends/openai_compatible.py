@@ -1,6 +1,7 @@
 """A server that speaks chat completions: vLLM, llama.cpp, LocalAI, Ollama, LM Studio, and most clouds."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from backends.registry import Parts
 from backends.request import Request
 from backends.sse import SseDecoder
 
+HEADER_NAME = re.compile(r"(?!content-|host$|accept)[a-z][a-z0-9-]{0,63}", re.IGNORECASE)  # none that we set
+
 
 class Options(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai_compatible"
@@ -39,11 +42,13 @@ class Options(
 
     def __post_init__(self) -> None:
         if not valid_url(self.base_url):
-            raise ValueError(f"expected an http(s) URL without user, query and fragment, got '{self.base_url}'")
+            # What follows any of these may be a secret.
+            got = "" if set("@?#") & set(self.base_url) else f", got '{self.base_url}'"
+            raise ValueError(f"expected an http(s) URL without user, query and fragment{got}")
         if self.api_key is not None and not printable(self.api_key):
             raise ValueError("expected an api_key of visible ASCII characters; it holds others, or spaces")
-        if self.api_key_header is not None and not self.api_key_header.replace("-", "").isalnum():
-            raise ValueError(f"expected the name of a header, got '{self.api_key_header}'")
+        if self.api_key_header is not None and not HEADER_NAME.fullmatch(self.api_key_header):
+            raise ValueError('expected the name of a header, such as "X-API-Key"')  # it may hold the key by mistake
 
     def __repr__(self) -> str:
         return f"Options(name={self.name!r}, base_url={self.base_url!r})"  # not the key
@@ -151,29 +156,28 @@ class Streamed(Pushing):
         ended: asyncio.Future[Finished] = loop.create_future()
 
         def read() -> None:
-            if self._held is not None or ended.done():
-                return
-            try:
-                if self._error is not None:
-                    raise self._error
-                data = response.take()
-                if data == b"":
+            more = True
+            while more and self._held is None and not ended.done():
+                try:
+                    if self._error is not None:
+                        raise self._error
+                    data = response.take()
+                    if data == b"":
+                        return
+                    batch = self._decoder.end() if data is None else self._decode(data)
+                    held = sink(batch) if batch else None
+                except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
+                    ended.set_exception(error)
                     return
-                batch = self._decoder.end() if data is None else self._decode(data)
-                held = sink(batch) if batch else None
-            except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
-                ended.set_exception(error)
-                return
-            if self._decoder.finished:
-                last = batch[-1]
-                assert isinstance(last, Finished)
-                ended.set_result(last)
-            elif held is not None:
-                self._held = held
-                response.pause(True)
-                held.add_done_callback(go_on)
-            elif self._error is not None:
-                ended.set_exception(self._error)
+                if self._decoder.finished:
+                    last = batch[-1]
+                    assert isinstance(last, Finished)
+                    ended.set_result(last)
+                elif held is not None:
+                    self._held = held
+                    response.pause(True)
+                    held.add_done_callback(go_on)
+                more = response.over or self._error is not None  # nobody will call again
 
         def go_on(_: object) -> None:
             self._held = None

@@ -74,7 +74,7 @@ class Limits(Table, frozen=True):
 
     max_frame_bytes: Annotated[Bytes, Meta(description="Largest frame or HTTP body that a client may send.")] = 16777216
     active_responses: Annotated[Count, Meta(description="Responses running at once on one socket.")] = 16
-    lanes: Annotated[Count, Meta(description="Lanes open at once on one socket.")] = 32
+    lanes: Annotated[Count, Meta(description="Named lanes that one socket may use in its life.")] = 32
     queued_creates: Annotated[
         int, Meta(ge=0, description="Requests that may wait on one socket for their lane or for a running response.")
     ] = 64
@@ -91,11 +91,13 @@ class Deadlines(Table, frozen=True):
     """How long anything may take, in seconds."""
 
     connect: Annotated[Seconds, Meta(description="Until a backend accepts the connection.")] = 5
-    first_event: Annotated[Seconds, Meta(description="From then until its first token; loading a model counts.")] = 120
+    first_event: Annotated[Seconds, Meta(description="From its free slot until its first token, loading included.")] = (
+        120
+    )
     idle: Annotated[Seconds, Meta(description="Between two signs of life of a backend that has begun to answer.")] = 60
     total: Annotated[Seconds, Meta(description="For one response, from its request to its end.")] = 1800
     queue: Annotated[Seconds, Meta(description="For the wait until a backend has a free slot.")] = 60
-    send: Annotated[Seconds, Meta(description="For a client that does not read; then its socket is cut.")] = 10
+    send: Annotated[Seconds, Meta(description="For a client that reads nothing; then its socket is cut.")] = 10
     drain: Annotated[Seconds, Meta(description="For running responses to end when the server stops.")] = 30
     ping: Annotated[Seconds, Meta(description="Between two pings to an idle socket.")] = 20
     pong: Annotated[Seconds, Meta(description="For the answer to a ping; then the socket is cut.")] = 60

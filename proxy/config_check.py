@@ -50,7 +50,10 @@ def server(server: Server) -> Iterator[Problem]:
         if not _KEY.fullmatch(key):
             yield f"server.api_keys[{index}]", "a key holds only ASCII letters, digits and signs, no space, no comma."
     for index, origin in enumerate(server.allowed_origins):
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # a bracket that does not close
+            parts = urlsplit("")
         if not parts.scheme or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
             yield (
                 f"server.allowed_origins[{index}]",

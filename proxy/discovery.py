@@ -50,6 +50,9 @@ class Discovery:
                 if reachable is not False:
                     log.warning("backend_unavailable", backend=backend.name, reason=str(error) or "no answer in time")
                 reachable = False
+            except Exception:  # one backend's fault must not end the gateway
+                log.exception("backend_failed", backend=backend.name)
+                reachable = False
             else:
                 if reachable is False:
                     log.info("backend_available", backend=backend.name)

@@ -85,8 +85,8 @@ class Dispatcher:
             record.backend, record.backend_model = candidate.backend.name, candidate.model
             attempt = AsyncExitStack()
             try:
+                await attempt.enter_async_context(self._slot(candidate.backend))
                 async with Deadline("first_event", self._deadlines.first_event):
-                    await attempt.enter_async_context(self._slot(candidate.backend))
                     batches = await attempt.enter_async_context(
                         candidate.backend.stream(replace(request, model=candidate.model))
                     )

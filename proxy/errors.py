@@ -45,7 +45,7 @@ class BadParameter(ProxyError):
 
 
 class BadStreamId(ProxyError):
-    """A `stream_id` that is not 1 to 256 characters of A-Z a-z 0-9 _ . -"""
+    """A `stream_id` that is not 1 to 256 characters of `A-Za-z0-9_.-`"""
 
     def __init__(self) -> None:
         super().__init__("'stream_id' must be 1 to 256 characters of A-Z, a-z, 0-9, '_', '.', '-'.", "stream_id")

@@ -46,7 +46,16 @@ def configure(level: str, form: Literal["auto", "pretty", "json"], stream: TextI
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
     # aiohttp warns with the subprotocols that a client offered; browsers send their key as one.
+    logging.getLogger("aiohttp.server").addFilter(without_bytes)
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def without_bytes(record: logging.LogRecord) -> bool:
+    """aiohttp quotes a request that it cannot parse, and that may hold a key: keep the fact, drop the words."""
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__module__ == "aiohttp.http_exceptions":
+        record.msg, record.args, record.exc_info = f"request refused: {type(error).__name__}", (), None
+    return True
 
 
 def to_json(line: object, **_: object) -> str:

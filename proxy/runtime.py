@@ -1,5 +1,6 @@
 """What can be asked for: backends, the models they serve, aliases. Immutable; a reload swaps the whole."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -58,18 +59,23 @@ class Runtime:
     def resolve(self, name: str) -> Route:
         """An alias, then an exact id, then the first segment as the backend's name (ids hold slashes themselves)."""
         if alias := self.aliases.get(name):
-            return Route(tuple(self._candidate(target) for target in alias.targets), alias)
+            return Route(tuple(self._target(target) for target in alias.targets), alias)
         return Route((self._candidate(name),))
 
     def listed(self) -> Iterator[Listed]:
         """Every name, in the configuration's order: aliases first. An id that two backends serve has their names."""
         for name, alias in self.aliases.items():
             yield Listed(name, None, targets=alias.targets)
-        ids = [model.id for models in self.models.values() for model in models]
+        ids = Counter(model.id for models in self.models.values() for model in models)
         for backend, models in self.models.items():
             for model in models:
-                taken = ids.count(model.id) > 1 or model.id in self.aliases
+                taken = ids[model.id] > 1 or model.id in self.aliases
                 yield Listed(f"{backend}/{model.id}" if taken else model.id, backend, model)
+
+    def _target(self, target: str) -> Candidate:
+        """BACKEND/MODEL, and nothing else. A model that is not there is the backend's to say: the next may have it."""
+        backend, _, model = target.partition("/")
+        return Candidate(self.backends[backend], model)
 
     def _candidate(self, name: str) -> Candidate:
         serving = [backend for backend, models in self.models.items() if any(model.id == name for model in models)]

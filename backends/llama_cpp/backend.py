@@ -108,6 +108,7 @@ class LlamaCpp:
         if loaded is not None:
             engine, _ = loaded
             await asyncio.get_running_loop().run_in_executor(self._pool, engine.close)
+        self._pool.shutdown(wait=False)
 
     async def models(self) -> Sequence[Model]:
         """The one model. Raises EngineUnavailable before `start`."""

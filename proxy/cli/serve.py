@@ -1,7 +1,5 @@
 """`streamlane serve`: run the gateway."""
 
-import asyncio
-import gc
 import os
 import sys
 from pathlib import Path
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from proxy.config import Config
 
 NOTHING = """\
-Nothing to serve: there is no streamlane.toml here, and no model is pulled. Do one of these, then serve again:
+Nothing to serve: {file}, and no model is pulled. Do one of these, then serve again:
 
   streamlane models pull smollm2    a small model that runs inside Streamlane
   streamlane config init            a streamlane.toml to name your own servers in"""
@@ -47,10 +45,14 @@ def serve(
     given = {"server.host": ("--host", host), "server.port": ("--port", port), "log.level": ("--log-level", log_level)}
     flags = {path: (flag, str(value)) for path, (flag, value) in given.items() if value is not None}
     loaded = load(config, os.environ, Path.cwd(), flags)
-    found = loaded.config if loaded.path or loaded.config.backends else with_pulled_model(loaded.config)
+    found = loaded.config if loaded.config.backends else with_pulled_model(loaded.config)
     if not found.backends:
-        typer.echo(NOTHING, err=True)
+        file = f"{loaded.path} names no [[backends]]" if loaded.path else "there is no streamlane.toml here"
+        typer.echo(NOTHING.format(file=file), err=True)
         raise typer.Exit(1)
+
+    import asyncio
+    import gc
 
     from proxy import app, logs  # after the configuration, whose mistakes should be told at once
 
@@ -68,7 +70,7 @@ def serve(
 
 
 def with_pulled_model(config: "Config") -> "Config":
-    """Without a file: the model that was pulled last, if any, runs inside the gateway."""
+    """Without any backend: the model that was pulled last, if there is one, runs inside the gateway."""
     from msgspec.structs import replace
 
     from backends.llama_cpp import catalog

@@ -20,7 +20,7 @@ class Guard:
     ) -> None:
         self._keys = {digest(key): Principal(f"key_{sha256(key.encode()).hexdigest()[:12]}") for key in api_keys}
         self._origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
-        self._hosts = frozenset({bind.lower(), *(host.lower() for host in allowed_hosts)})
+        self._hosts = frozenset({bind.lower(), *(hostname(host) for host in allowed_hosts)})
         # Only a page can be made to name a foreign Host (DNS rebinding), and no page knows a key: with keys, any name
         # that leads here may be used until the operator lists some.
         self._any_host = bool(api_keys) and not allowed_hosts
@@ -34,8 +34,7 @@ class Guard:
         # No Origin: not a browser, or a page of ours. A page in a sandbox says "null", and is nobody's.
         if origin is None or origin.lower() in self._origins:
             return
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
+        if origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             raise ForbiddenOrigin
 
     def principal(self, headers: Mapping[str, str]) -> Principal:
@@ -59,7 +58,11 @@ def digest(key: str) -> bytes:
 
 
 def hostname(host: str) -> str:
-    """The Host header without its port, lower case; "" when it is no host."""
+    """A host without its port and brackets, lower case; "" when it is none."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        pass
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:

@@ -7,6 +7,8 @@ when the socket's buffer is above its mark; then a writer task waits for the cli
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from socket import SO_SNDBUF, SOL_SOCKET
 
@@ -24,6 +26,7 @@ from proxy.session import Answer, Cancel, Command, Limits, Refuse, Session, Star
 log = structlog.get_logger()
 
 HIGH_WATER = 64 * 1024  # bytes in the socket's buffer above which we stop writing
+UNREAD = 1024 * 1024  # bytes of answers to bad events, at most
 KERNEL_BUFFER = 64 * 1024  # bytes; left alone, Linux hides up to 4 MB from a reader that has stopped
 PING = b"\x89\x00"  # RFC 6455 5.5.2: a ping without a payload
 
@@ -86,7 +89,7 @@ class Socket:
         self._tasks = asyncio.TaskGroup()
         self._heard = self._loop.time()
         self.blocked = self._draining = self.gone = False
-        self._writer_task: asyncio.Task[None] | None = None  # while the client is behind
+        self._context = copy_context()
         self._transport: asyncio.WriteTransport
         self._writer: AbstractStreamWriter
         self._timer: asyncio.TimerHandle
@@ -128,13 +131,12 @@ class Socket:
                 case WSMsgType.BINARY:
                     self._obey(self._session.receive_binary())
                 case WSMsgType.PING:
-                    await self._ws.pong(message.data)
+                    with suppress(ConnectionError):  # gone: the next message says so
+                        await self._ws.pong(message.data)
                 case WSMsgType.PONG:
                     pass
                 case _:  # closed by either side, or broken
                     return
-            if self._writer_task is not None:  # who does not read our answers is not asked for more
-                await asyncio.wait({self._writer_task})
 
     def _obey(self, commands: Iterable[Command]) -> None:
         todo = deque(commands)
@@ -174,37 +176,48 @@ class Socket:
         self._say_goodbye()
 
     def _send(self, event: object) -> None:
+        """An event of no generation. Nothing bounds how many a client may cause, so one that reads none is cut."""
         self.write([dumps(event)])
+        if self._transport.get_write_buffer_size() > UNREAD:
+            log.info("deaf_client_cut", principal=self._principal.id)
+            self.cut()
 
     def write(self, frames: list[bytes]) -> None:
         """Send frames, and begin to wait when the client is behind."""
-        if self.gone or not frames:
-            return
         transport = self._transport
+        if self.gone or not frames or transport.is_closing():
+            return
         transport.write(b"".join([text_frame(each) for each in frames]) if len(frames) > 1 else text_frame(frames[0]))
         if transport.get_write_buffer_size() > HIGH_WATER and not self.blocked:
             self.blocked = True
-            self._writer_task = self._tasks.create_task(self._until_drained())
+            # In the socket's own context: this is called from another request's.
+            self._tasks.create_task(self._until_drained(), context=self._context)
 
     async def _until_drained(self) -> None:
         """The writer task: waits for the client to read, and cuts it when it does not."""
-        try:
-            async with asyncio.timeout(self._deadlines.send):
-                await self._writer.drain()
-        except TimeoutError:
-            log.info("slow_reader_cut", principal=self._principal.id, seconds=self._deadlines.send)
-            self.cut()
-        except ConnectionError:
-            pass  # gone: the reader sees it too
-        else:
-            self.blocked = False
-            self._writer_task = None
-            for stream in tuple(self._streams.values()):
-                stream.wake()
-                stream.generation.caught_up()
+        unread = self._transport.get_write_buffer_size()
+        while self.blocked:
+            try:
+                async with asyncio.timeout(self._deadlines.send):
+                    await self._writer.drain()
+                self.blocked = False
+            except TimeoutError:
+                left = self._transport.get_write_buffer_size()
+                if left >= unread:
+                    log.info("slow_reader_cut", principal=self._principal.id, seconds=self._deadlines.send)
+                    self.cut()
+                    return
+                unread = left  # slow, but reading
+            except ConnectionError:
+                return  # gone: the reader sees it too
+        for stream in tuple(self._streams.values()):
+            stream.wake()
+            stream.generation.caught_up()
 
     def _keep_alive(self) -> None:
         """Ping, so that proxies keep the connection and a client that vanished is noticed."""
+        if self.blocked:  # it cannot see a ping; the send deadline watches it
+            self._heard = self._loop.time()
         if self._loop.time() - self._heard > self._deadlines.ping + self._deadlines.pong:
             log.info("silent_client_cut", principal=self._principal.id)
             self.cut()

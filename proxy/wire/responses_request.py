@@ -97,7 +97,7 @@ def parse_create(body: Mapping[str, Any]) -> Create:
     """Check and translate one create. Raises BadParameter, Unsupported or UnknownPrevious."""
     for key in body:
         if key not in KNOWN:
-            near = get_close_matches(str(key), KNOWN, 1)
+            near = get_close_matches(str(key)[:100], KNOWN, 1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise BadParameter(f"Unknown parameter: '{str(key)[:100]}'.{hint}", str(key)[:100])
     if not body.get("model"):

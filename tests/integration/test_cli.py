@@ -157,6 +157,9 @@ def test_the_module_is_the_same_program() -> None:
     assert done.stdout == f"streamlane {__version__}\n"
 
 
+FAKE = '[[backends]]\nname = "f"\nkind = "fake"\n'
+
+
 def test_help_loads_nothing_heavy() -> None:
     """Help answers at once because it leaves these alone; a limit in milliseconds would fail on a busy machine."""
     script = """
@@ -180,7 +183,7 @@ def test_generated_pages_are_current() -> None:
 
 def test_a_data_dir_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "my.toml").write_text('data_dir = "file/data"\nserver.port = 0\nops.port = 0')
+    (tmp_path / "my.toml").write_text('data_dir = "file/data"\nserver.port = 0\nops.port = 0\n' + FAKE)
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(tmp_path / "my.toml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
     problem = f"data_dir: {tmp_path}/file/data is not a folder. Remove the file, or set another data_dir.\n"
