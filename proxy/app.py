@@ -140,7 +140,7 @@ async def ungrouped() -> AsyncIterator[None]:
 async def drain(health: Health, sockets: Sockets, generations: Generations, seconds: float) -> None:
     """Not ready → no new sockets → lanes finish → the deadline cancels what is left → connections are cut."""
     health.ready = False
-    log.info("draining", responses=generations.running, seconds=seconds)
+    log.info("draining", responses=generations.running, seconds=seconds, hint="a second Ctrl+C stops at once")
     try:
         async with asyncio.timeout(seconds):
             await sockets.drain()

@@ -4,7 +4,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,10 @@ def share_beginning(server: Any, address: str, key: str, slots: int) -> None:
     hello = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "id_slot": 0}
     with suppress(ValueError, RuntimeError, OSError, HTTPException):  # a model that cannot do this answers all the same
         server.handle_chat_completions(json.dumps(hello), lambda _: False)
-        ask = EngineSocket(address, key).post
-        ask("/slots/0?action=save", {"filename": BEGINNING})
-        for slot in range(1, slots):
-            ask(f"/slots/{slot}?action=restore", {"filename": BEGINNING})
+        with closing(EngineSocket(address, key)) as engine:
+            engine.post("/slots/0?action=save", {"filename": BEGINNING})
+            for slot in range(1, slots):
+                engine.post(f"/slots/{slot}?action=restore", {"filename": BEGINNING})
 
 
 class EngineSocket(HTTPConnection):

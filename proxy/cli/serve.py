@@ -27,7 +27,7 @@ Ask it something (pip install "openai[realtime]"):
         connection.response.create(model="{model}", input="What is the capital of France?", temperature=0)
         for event in connection:
             if event.type == "response.output_text.delta": print(event.delta, end="", flush=True)
-            elif event.type in ("response.completed", "response.failed", "error"): break
+            elif event.type in ("response.completed", "response.incomplete", "response.failed", "error"): break
 """
 
 
@@ -58,6 +58,9 @@ def serve(
 
     logs.configure(found.log.level, found.log.format)
     raise_descriptor_limit()
+    for model in [getattr(options, "model", None) for options in found.backends]:
+        if model is not None:  # one that runs inside: seconds pass before anything else is said
+            typer.echo(f"Loading {model} …")
     gc.freeze()  # what is loaded now stays: collections need not walk it again, which would be felt as a pause
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -86,7 +89,9 @@ def with_pulled_model(config: "Config") -> "Config":
 def announce(gateway: "Gateway", keyed: bool) -> None:
     """Say where it listens and how to ask; a person reads this, and programs read the first line."""
     names = [listed.id for listed in gateway.runtime().listed()]
-    typer.echo(f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}). Stop it with Ctrl+C.")
+    typer.echo(
+        f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}/health/ready). Stop it with Ctrl+C."
+    )
     if names:
         typer.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}\n")
         key = "YOUR_KEY" if keyed else "none-needed"

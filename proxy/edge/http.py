@@ -9,7 +9,7 @@ from aiohttp import web
 from backends.json import dumps
 from proxy.edge.guard import OPEN, Guard
 from proxy.edge.ws import Sockets
-from proxy.errors import Draining, ProxyError, error_body, retry_after, wire
+from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError, error_body, retry_after, wire
 from proxy.outcome import Principal
 from proxy.runtime import Listed, Runtime
 
@@ -103,8 +103,8 @@ class Api:
         return known
 
 
-def checks(guard: Guard) -> Any:
-    """The middleware that lets a request in, or says why not."""
+def checks(guard: Guard, there: str) -> Any:
+    """The middleware that lets a request in, or says why not. `there` is what one may look for on this listener."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -114,13 +114,16 @@ def checks(guard: Guard) -> Any:
                 request[PRINCIPAL] = guard.principal(request.headers)
             return await handler(request)
         except ProxyError as error:
+            if isinstance(error, ForbiddenOrigin | ForbiddenHost):  # a browser hides the reason from its page
+                where = {name: request.headers.get(name, "")[:200] for name in ("Origin", "Host")}
+                log.warning("refused", code=wire(error).code, hint=str(error), **where)
             return error_response(error)
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
             message = f"{request.method} is not possible here. Possible: {allowed}."
             return plain_error(405, "method_not_allowed", message, {"Allow": allowed})
         except web.HTTPNotFound:
-            return plain_error(404, "not_found", "There is nothing at this path. The API is under /v1.")
+            return plain_error(404, "not_found", f"There is nothing at this path. {there}")
         except web.HTTPException as error:
             return plain_error(error.status, "http_error", f"{error.reason}.")
         except Exception as error:
@@ -132,13 +135,13 @@ def checks(guard: Guard) -> Any:
 
 def application(guard: Guard, api: Api, health: Health, max_body_bytes: int) -> web.Application:
     """The public listener."""
-    app = web.Application(middlewares=[checks(guard)], client_max_size=max_body_bytes)
+    app = web.Application(middlewares=[checks(guard, "The API is under /v1.")], client_max_size=max_body_bytes)
     app.add_routes([*api.routes(), *health.routes()])
     return app
 
 
 def ops_application(guard: Guard, health: Health) -> web.Application:
     """The operator's listener."""
-    app = web.Application(middlewares=[checks(guard)])
+    app = web.Application(middlewares=[checks(guard, "Here are /health/live and /health/ready.")])
     app.add_routes(health.routes())
     return app

@@ -1,6 +1,7 @@
 """What a client sees when a backend fails, is late, or is more than it can read."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from backends.errors import ContextLengthExceeded, Overloaded, StreamBroken
 from backends.events import TextDelta
 from backends.fake import FakeBackend
 from tests.gateway import DONE, answers, client, gateway, text_of
+from tests.upstream import LAST, SSE_HEAD, Upstream, chat_chunk, chunk, plain
 
 FAST = """
 [[backends]]
@@ -140,3 +142,69 @@ async def test_a_client_that_talks_and_never_listens_is_cut() -> None:
 
         with pytest.raises(ConnectionClosed):
             await asyncio.wait_for(talk(), 10)
+
+
+async def test_an_answer_without_an_end_mark_ends_at_once() -> None:
+    """The last text and the end of the body in one read, no [DONE]: there will be no further read to wake us."""
+    finish = chunk(chat_chunk({"content": "Hi"}, "stop")) + LAST
+    async with Upstream([SSE_HEAD, finish], [SSE_HEAD, chunk(chat_chunk({"content": "Hi"})) + LAST]) as upstream:
+        text = f'[[backends]]\nname = "up"\nkind = "openai_compatible"\nbase_url = "{upstream.url}"\nmodels = ["m"]'
+        async with gateway(text) as started, client(started) as socket, asyncio.timeout(5):
+            await socket.create("m")
+            whole = await socket.until()
+            await socket.create("m")
+            broken = await socket.until()
+    assert (whole[-1]["type"], text_of(whole)) == ("response.completed", "Hi")
+    assert (broken[-1]["type"], text_of(broken)) == ("response.failed", "Hi")
+    assert broken[-1]["response"]["error"]["code"] == "backend_stream_broken"
+
+
+async def test_a_backend_that_talks_nonsense_about_its_models_harms_nobody() -> None:
+    nonsense = plain(503, {}, "retry-after: Fri, 31 Dec 99999999999999999999 23:59:59 GMT")
+    async with Upstream(nonsense) as upstream:
+        text = f'[[backends]]\nname = "up"\nkind = "openai_compatible"\nbase_url = "{upstream.url}"'
+        async with gateway(text, [answers()]) as started, client(started) as socket:
+            await upstream.seen(0)
+            await socket.create()
+            assert (await socket.until())[-1]["type"] == "response.completed"
+
+
+async def test_an_aliass_missing_model_leads_to_the_next_target() -> None:
+    backends = FAST.replace('"first/fake"', '"first/gone"')
+    async with gateway(backends) as started, client(started) as socket:
+        await socket.create("fast")
+        assert (await socket.until())[-1]["type"] == "response.completed"
+
+
+async def test_a_client_that_is_behind_can_still_cancel() -> None:
+    big = [TextDelta("x" * 20_000)]
+    backend = FakeBackend("fake", script=[*([big] * 2000), DONE])
+    async with gateway("limits.max_response_bytes = 100000000", [backend]) as started:
+        async with client(started, max_queue=1) as deaf:
+            await deaf.create()
+            while not backend.open:
+                await asyncio.sleep(0)
+            backend.left.clear()
+            await deaf.send({"type": "response.processed"})
+            await deaf.send({"type": "response.cancel"})
+            async with asyncio.timeout(0.25):
+                await backend.left.wait()
+            deaf.connection.transport.abort()
+
+
+async def test_who_answers_no_ping_is_cut() -> None:
+    text = "deadlines.ping = 0.05\ndeadlines.pong = 0.1"
+    async with gateway(text, [answers()]) as started:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(started.base_url.split(":")[2].split("/")[0]))
+        writer.write(
+            b"GET /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(2):
+            with suppress(ConnectionResetError):
+                seen = await reader.read(2)
+                assert seen == b"\x89\x00"
+                while await reader.read(64):
+                    pass
+        writer.close()

@@ -71,6 +71,7 @@ async def test_every_other_route_needs_the_key() -> None:
         ({"Origin": "http://evil.example"}, "origin_not_allowed"),
         ({"Origin": "null"}, "origin_not_allowed"),
         ({"Origin": "http://localhost:1"}, "origin_not_allowed"),
+        ({"Origin": "http://["}, "origin_not_allowed"),
     ],
 )
 async def test_foreign_pages_and_names_are_refused(headers: dict[str, str], code: str) -> None:
@@ -80,13 +81,14 @@ async def test_foreign_pages_and_names_are_refused(headers: dict[str, str], code
 
 
 async def test_our_own_page_and_listed_names_are_let_in() -> None:
-    text = 'server.allowed_hosts = ["llm.example"]\nserver.allowed_origins = ["https://chat.example"]'
+    text = 'server.allowed_hosts = ["llm.example", "other.example:8443"]\nserver.allowed_origins = ["https://chat.example"]'
     async with gateway(text, [FakeBackend("fake")]) as started:
         authority = started.base_url.split("/")[2]
         for headers in (
             {"Origin": f"http://{authority}"},
             {"Host": "llm.example:8080"},
             {"Host": "localhost"},
+            {"Host": "other.example:8443"},
             {"Host": "[::1]:80"},
             {"Origin": "https://chat.example"},
         ):

@@ -1,5 +1,6 @@
 """Canaries: a prompt, a key and an upstream's words go through every path, and stand in no log, error or listing."""
 
+import asyncio
 import json
 
 import aiohttp
@@ -49,6 +50,11 @@ models = ["m"]
                 for given in ({}, {"Authorization": f"Bearer {KEY}x"}, headers):
                     async with session.get(url, headers=given) as answer:
                         told += await answer.text()
+            host, port = started.base_url.split("/")[2].split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\x01\r\n\r\n".encode())
+            assert b" 400 " in await reader.readline()
+            writer.close()
             started.process.terminate()
             await started.process.wait()
             log = started.stderr

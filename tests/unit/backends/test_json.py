@@ -74,3 +74,9 @@ def test_brackets_inside_strings_do_not_count() -> None:
 def test_what_is_not_json_is_an_error(text: str | bytes) -> None:
     with pytest.raises(JsonError):
         loads(text)
+
+
+def test_more_lists_and_objects_than_anybody_needs_are_refused_unless_they_are_text() -> None:
+    with pytest.raises(JsonError, match="more than 50000"):
+        loads("[" + "[]," * 60_000 + "0]")
+    assert loads('["' + "[]" * 60_000 + '"]')
