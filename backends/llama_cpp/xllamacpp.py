@@ -31,6 +31,7 @@ def load(setup: Setup) -> "XLlamaCpp":
     params.n_threads_http = 1
     params.ui = params.endpoint_slots = False
     params.verbosity = SILENT
+    params.warmup = False  # share_beginning runs the model once, and to better use
     params.model.path = str(setup.model)
     params.n_parallel = setup.slots
     params.n_ctx = setup.slots * setup.context
