@@ -8,7 +8,6 @@ import msgspec
 import orjson
 
 MAX_DEPTH = 64  # deeper than any real request; OpenAI's JSON-schema limit is 10 levels
-
 MAX_CONTAINERS = 50_000  # each costs microseconds, and while they are read nobody else is served
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
@@ -16,7 +15,6 @@ JsonError = orjson.JSONDecodeError
 SHAPE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a function of `decoder` raises
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
-
 
 dumps = orjson.dumps  # bytes: compact UTF-8. Once or more per token, so no wrapper
 

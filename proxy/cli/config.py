@@ -6,20 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proxy.cli.shared import ConfigFile, show_help
+
 if TYPE_CHECKING:
     from proxy.config_load import Loaded
 
 app = typer.Typer(help="Write, check and show the configuration.")
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="The file. Otherwise $STREAMLANE_CONFIG, then ./streamlane.toml.")
-]
-
-
-@app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+app.callback(invoke_without_command=True)(show_help)
 
 
 @app.command()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proxy.cli.shared import ConfigFile, show_help
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
@@ -14,15 +16,7 @@ MODELS = "models"  # the folder of pulled models within data_dir
 
 app = typer.Typer(help="Models that run inside Streamlane: list them, pull one.")
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="The file. Otherwise $STREAMLANE_CONFIG, then ./streamlane.toml.")
-]
-
-
-@app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+app.callback(invoke_without_command=True)(show_help)
 
 
 @app.command("list")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxy.cli.models import MODELS
+from proxy.cli.shared import ConfigFile
 
 if TYPE_CHECKING:
     from proxy.app import Gateway
@@ -32,9 +33,7 @@ Ask it something (pip install "openai[realtime]"):
 
 
 def serve(
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The file. Otherwise $STREAMLANE_CONFIG, then ./streamlane.toml.")
-    ] = None,
+    config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,

@@ -1,7 +1,7 @@
 """The socket: frames in, frames out. What they mean is the session's business.
 
-The fast path is a chain of plain calls in the task that read the upstream: generation → wake → take → write. It ends
-when the socket's buffer is above its mark; then a writer task waits for the client, and what piles up leaves merged.
+The fast path is a chain of plain calls from where the upstream was read: generation → wake → take → write. It ends when
+the socket's buffer is above its mark; then a writer task waits for the client, and what piles up leaves merged.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from proxy.session import Answer, Cancel, Command, Limits, Refuse, Session, Star
 log = structlog.get_logger()
 
 HIGH_WATER = 64 * 1024  # bytes in the socket's buffer above which we stop writing
-UNREAD = 1024 * 1024  # bytes of answers to bad events, at most
+UNREAD = 1024 * 1024  # bytes of events that belong to no generation, for a client that is behind
 KERNEL_BUFFER = 64 * 1024  # bytes; left alone, Linux hides up to 4 MB from a reader that has stopped
 PING = b"\x89\x00"  # RFC 6455 5.5.2: a ping without a payload
 
@@ -89,6 +89,7 @@ class Socket:
         self._tasks = asyncio.TaskGroup()
         self._heard = self._loop.time()
         self.blocked = self._draining = self.gone = False
+        self._unread = 0  # bytes of such events since the client is behind
         self._context = copy_context()
         self._transport: asyncio.WriteTransport
         self._writer: AbstractStreamWriter
@@ -177,8 +178,10 @@ class Socket:
 
     def _send(self, event: object) -> None:
         """An event of no generation. Nothing bounds how many a client may cause, so one that reads none is cut."""
-        self.write([dumps(event)])
-        if self._transport.get_write_buffer_size() > UNREAD:
+        frame = dumps(event)
+        self.write([frame])
+        self._unread += len(frame) if self.blocked else 0
+        if self._unread > UNREAD:
             log.info("deaf_client_cut", principal=self._principal.id)
             self.cut()
 
@@ -201,6 +204,7 @@ class Socket:
                 async with asyncio.timeout(self._deadlines.send):
                     await self._writer.drain()
                 self.blocked = False
+                self._unread = 0
             except TimeoutError:
                 left = self._transport.get_write_buffer_size()
                 if left >= unread:

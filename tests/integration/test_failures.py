@@ -189,6 +189,7 @@ async def test_a_client_that_is_behind_can_still_cancel() -> None:
             await deaf.send({"type": "response.cancel"})
             async with asyncio.timeout(0.25):
                 await backend.left.wait()
+            assert backend.open == 0
             deaf.connection.transport.abort()
 
 

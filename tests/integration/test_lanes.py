@@ -141,6 +141,7 @@ async def test_a_closed_socket_stops_its_responses_within_250_ms(how: str, scrip
             while backend.open:
                 backend.left.clear()
                 await backend.left.wait()
+        assert started.generations.running == 0
 
 
 async def test_a_backend_with_slots_is_never_asked_for_more_and_the_rest_wait_their_turn() -> None:
