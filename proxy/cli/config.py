@@ -2,26 +2,29 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from proxy.cli.shared import ConfigFile, show_help
+from proxy.cli.shared import Group, config_file
 
 if TYPE_CHECKING:
     from proxy.config_load import Loaded
 
-app = typer.Typer(help="Write, check and show the configuration.")
 
-app.callback(invoke_without_command=True)(show_help)
+@click.group("config", cls=Group)
+def config() -> None:
+    """Write, check and show the configuration."""
 
 
-@app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("streamlane.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
-) -> None:
-    """Write a file that shows every key with its default, for you to edit."""
+@config.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path("streamlane.toml"))
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def init(path: Path, force: bool) -> None:
+    """Write a file that shows every key with its default, for you to edit.
+
+    PATH is the file to write; streamlane.toml when it is not given.
+    """
     from proxy.config_docs import example_file
     from proxy.config_error import ConfigError
 
@@ -34,38 +37,38 @@ def init(
         raise ConfigError([f"{path}: already there. Overwrite it with --force, or name another file."]) from None
     except OSError as error:
         raise ConfigError([f"{path}: cannot be written: {error.strerror}."]) from None
-    typer.echo(f"Wrote {path}. Edit it, then run: streamlane config check --config {path}")
+    click.echo(f"Wrote {path}. Edit it, then run: streamlane config check --config {path}")
 
 
-@app.command()
-def check(config: ConfigFile = None) -> None:
+@config.command()
+@config_file
+def check(config: Path | None) -> None:
     """Say "ok", or list every problem (exit code 2)."""
     loaded = _load(config)
     found = loaded.config
     listening = f"{found.server.host}:{found.server.port}"
     counts = f"backends: {len(found.backends)}, aliases: {len(found.models)}, keys: {len(found.server.api_keys)}"
-    typer.echo(f"ok: {loaded.path or 'no file, defaults and the environment'} (listens on {listening}, {counts})")
+    click.echo(f"ok: {loaded.path or 'no file, defaults and the environment'} (listens on {listening}, {counts})")
 
 
-@app.command()
-def show(
-    config: ConfigFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with origins by path.")] = False,
-) -> None:
+@config.command()
+@config_file
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with origins by path.")
+def show(config: Path | None, as_json: bool) -> None:
     """Show the values in effect and where each came from. Secrets are masked."""
     from proxy.config_show import as_data, as_text
 
     loaded = _load(config)
-    typer.echo(_json(as_data(loaded)) if as_json else as_text(loaded), nl=as_json)
+    click.echo(_json(as_data(loaded)) if as_json else as_text(loaded), nl=as_json)
 
 
-@app.command()
+@config.command()
 def schema() -> None:
     """Print the file's JSON schema, for editors."""
     from backends.registry import kinds
     from proxy.config_schema import schema as whole
 
-    typer.echo(_json(whole(kinds())))
+    click.echo(_json(whole(kinds())))
 
 
 def _load(config: Path | None) -> "Loaded":

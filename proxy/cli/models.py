@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from proxy.cli.shared import ConfigFile, show_help
+from proxy.cli.shared import Group, config_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 MODELS = "models"  # the folder of pulled models within data_dir
 
-app = typer.Typer(help="Models that run inside Streamlane: list them, pull one.")
 
-app.callback(invoke_without_command=True)(show_help)
+@click.group(cls=Group)
+def models() -> None:
+    """Models that run inside Streamlane: list them, pull one."""
 
 
-@app.command("list")
-def list_models(config: ConfigFile = None) -> None:
+@models.command("list")
+@config_file
+def list_models(config: Path | None) -> None:
     """Show the pulled models, and what can be pulled."""
     from rich.console import Console
     from rich.filesize import decimal
@@ -30,9 +32,9 @@ def list_models(config: ConfigFile = None) -> None:
     from backends.llama_cpp import catalog, gguf_file
 
     folder = models_dir(config)
-    models = catalog.pulled(folder)
+    found = catalog.pulled(folder)
     table = Table("model", "size", "context", "family", box=None, pad_edge=False)
-    for name, file in models.items():
+    for name, file in found.items():
         try:
             header = gguf_file.read_header(file)
             context = f"{header.context:,}" if header.context else "unknown"
@@ -40,23 +42,23 @@ def list_models(config: ConfigFile = None) -> None:
         except EngineUnavailable as error:
             table.add_row(name, "", "", str(error))
     console = Console()
-    if models:
+    if found:
         console.print(table)
     else:
         console.print(f"No models are pulled yet ({folder}).", soft_wrap=True)
     for name, known in catalog.KNOWN.items():
-        if name not in models:
+        if name not in found:
             console.print(f"Can be pulled: {name} - {known.about}.", soft_wrap=True)
 
 
-@app.command()
-def pull(
-    model: Annotated[
-        str, typer.Argument(help="A name that `streamlane models list` shows, or a .gguf file to register.")
-    ],
-    config: ConfigFile = None,
-) -> None:
-    """Fetch a model, or register a .gguf file of your own (by a link: it stays where it is)."""
+@models.command()
+@click.argument("model")
+@config_file
+def pull(model: str, config: Path | None) -> None:
+    """Fetch a model, or register a .gguf file of your own (by a link: it stays where it is).
+
+    MODEL is a name that `streamlane models list` shows, or the path of a .gguf file.
+    """
     from rich.console import Console
 
     from backends.errors import EngineUnavailable
@@ -67,8 +69,8 @@ def pull(
         with Bars(console) as bars:
             name, new = catalog.pull(models_dir(config), model, bars.show)
     except (catalog.PullError, EngineUnavailable, OSError) as error:
-        typer.echo(f"Cannot pull: {error}", err=True)
-        raise typer.Exit(1) from None
+        click.echo(f"Cannot pull: {error}", err=True)
+        raise SystemExit(1) from None
     console.print(f"{name} is ready." if new else f"{name} is already pulled.")
 
 

@@ -3,12 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from proxy.cli.models import MODELS
-from proxy.cli.shared import ConfigFile
+from proxy.cli.shared import config_file
 
 if TYPE_CHECKING:
     from proxy.app import Gateway
@@ -32,12 +32,12 @@ Ask it something (pip install "openai[realtime]"):
 """
 
 
-def serve(
-    config: ConfigFile = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-) -> None:
+@click.command()
+@config_file
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="TCP port; 0 takes a free one.")
+@click.option("--log-level", help="debug, info, warning or error.")
+def serve(config: Path | None, host: str | None, port: int | None, log_level: str | None) -> None:
     """Run the gateway until it is stopped."""
     from proxy.config_load import load
 
@@ -47,8 +47,8 @@ def serve(
     found = loaded.config if loaded.config.backends else with_pulled_model(loaded.config)
     if not found.backends:
         file = f"{loaded.path} names no [[backends]]" if loaded.path else "there is no streamlane.toml here"
-        typer.echo(NOTHING.format(file=file), err=True)
-        raise typer.Exit(1)
+        click.echo(NOTHING.format(file=file), err=True)
+        raise SystemExit(1)
 
     import asyncio
     import gc
@@ -59,16 +59,16 @@ def serve(
     raise_descriptor_limit()
     for model in [getattr(options, "model", None) for options in found.backends]:
         if model is not None:  # one that runs inside: seconds pass before anything else is said
-            typer.echo(f"Loading {model} …")
+            click.echo(f"Loading {model} …")
     gc.freeze()  # what is loaded now stays: collections need not walk it again, which would be felt as a pause
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(app.serve(found, lambda gateway: announce(gateway, keyed=bool(found.server.api_keys))))
     except asyncio.CancelledError:  # a second Ctrl+C: no time to drain
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
     except app.StartError as error:
-        typer.echo(f"Cannot start: {error}", err=True)
-        raise typer.Exit(1) from None
+        click.echo(f"Cannot start: {error}", err=True)
+        raise SystemExit(1) from None
 
 
 def with_pulled_model(config: "Config") -> "Config":
@@ -88,15 +88,15 @@ def with_pulled_model(config: "Config") -> "Config":
 def announce(gateway: "Gateway", keyed: bool) -> None:
     """Say where it listens and how to ask; a person reads this, and programs read the first line."""
     names = [listed.id for listed in gateway.runtime().listed()]
-    typer.echo(
+    click.echo(
         f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}/health/ready). Stop it with Ctrl+C."
     )
     if names:
-        typer.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}\n")
+        click.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}\n")
         key = "YOUR_KEY" if keyed else "none-needed"
-        typer.echo(EXAMPLE.format(base_url=gateway.base_url, key=key, model=names[0]))
+        click.echo(EXAMPLE.format(base_url=gateway.base_url, key=key, model=names[0]))
     else:
-        typer.echo("No backend has answered yet. GET /v1/models shows their models when they do.")
+        click.echo("No backend has answered yet. GET /v1/models shows their models when they do.")
     sys.stdout.flush()
 
 
