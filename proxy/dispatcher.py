@@ -11,21 +11,23 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
-from backends.base import Backend, Batches
-from backends.errors import BackendError, Overloaded
+from backends.base import Batches
+from backends.errors import BackendError
 from backends.events import Event, Finished, Usage
 from backends.request import Message, Request, Sampling
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import wire
-from proxy.outcome import Attempt, Call, Outcome, Status
+from proxy.outcome import Attempt, Call, Notice, Outcome, Status
 from proxy.runtime import Alias, Candidate, Route, Runtime
+from proxy.slots import Slots
 from proxy.wire.responses_request import Create
 
 log = structlog.get_logger()
@@ -55,15 +57,18 @@ class Dispatcher:
         return route, request_for(create, route, self._default_max_output_tokens)
 
     @asynccontextmanager
-    async def open(self, call: Call, route: Route, request: Request, name: str) -> AsyncIterator[Answer]:
+    async def open(
+        self, call: Call, route: Route, request: Request, name: str, notify: Callable[[Notice], None]
+    ) -> AsyncIterator[Answer]:
         """The answer of the first candidate that gives one. Raises the last candidate's BackendError, or at any later
-        moment the chosen one's. `name` is the model as it was asked for.
+        moment the chosen one's. `name` is the model as it was asked for; `notify` hears where it goes, at once.
         """
         record = Record(call, name)
         try:
             async with Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
-                batches, head = await self._first_content(stack, route.candidates, request, record)
+                batches, head = await self._first_content(stack, route.candidates, request, record, notify)
                 answer = Answer(batches, head, record.finished)
+                record.pace = answer.pace
                 async with Silence("idle", self._deadlines.idle, answer.silent_since):
                     yield answer
         except asyncio.CancelledError:
@@ -78,14 +83,20 @@ class Dispatcher:
                 observe(outcome)
 
     async def _first_content(
-        self, stack: AsyncExitStack, candidates: Sequence[Candidate], request: Request, record: "Record"
+        self,
+        stack: AsyncExitStack,
+        candidates: Sequence[Candidate],
+        request: Request,
+        record: "Record",
+        notify: Callable[[Notice], None],
     ) -> tuple[Batches, Sequence[Event]]:
         """Try the candidates in order until one gives content; it stays entered on `stack`."""
         for left, candidate in zip(reversed(range(len(candidates))), candidates, strict=True):
             record.backend, record.backend_model = candidate.backend.name, candidate.model
             attempt = AsyncExitStack()
             try:
-                await attempt.enter_async_context(self._slot(candidate.backend))
+                slots = self._slots[candidate.backend.name]
+                await attempt.enter_async_context(slots.one(candidate.backend.slots, partial(told, notify, candidate)))
                 async with Deadline("first_event", self._deadlines.first_event):
                     batches = await attempt.enter_async_context(
                         candidate.backend.stream(replace(request, model=candidate.model))
@@ -107,8 +118,14 @@ class Dispatcher:
                 return batches, head
         raise AssertionError("a route has at least one candidate")
 
-    def _slot(self, backend: Backend) -> AbstractAsyncContextManager[None]:
-        return self._slots[backend.name].one(backend.slots)
+    def lines(self) -> Mapping[str, Slots]:
+        """By backend that was ever asked: its places, and the line before them."""
+        return self._slots
+
+
+def told(notify: Callable[[Notice], None], candidate: Candidate, place: int) -> None:
+    """Say where a request goes, and its place in line there."""
+    notify(Notice("route", {"model": candidate.model, "backend": candidate.backend.name, "queue_position": place}))
 
 
 def request_for(create: Create, route: Route, default_max_output_tokens: int) -> Request:
@@ -144,36 +161,6 @@ async def content(batches: Batches) -> Sequence[Event]:
     raise AssertionError("a stream ends with Finished or a BackendError")
 
 
-class Slots:
-    """The places of one backend: first come, first served; at most `queue` wait, each no longer than `seconds`."""
-
-    def __init__(self, queue: int, seconds: float) -> None:
-        self._queue, self._seconds = queue, seconds
-        self._free: asyncio.Semaphore | None = None
-        self._waiting = 0
-
-    @asynccontextmanager
-    async def one(self, slots: int | None) -> AsyncIterator[None]:
-        """A place, held until the context is left. Raises Overloaded or DeadlineExceeded."""
-        if slots is None:
-            yield
-            return
-        if self._free is None:
-            self._free = asyncio.Semaphore(slots)
-        if self._free.locked() and self._waiting >= self._queue:
-            raise Overloaded(retry_after=1.0)
-        self._waiting += 1
-        try:
-            async with Deadline("queue", self._seconds):
-                await self._free.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._free.release()
-
-
 class Record:
     """What is known of a call so far; becomes its Outcome."""
 
@@ -187,6 +174,7 @@ class Record:
         self.failed_attempts: list[Attempt] = []
         self.first_event: float | None = None
         self.usage: Usage | None = None
+        self.pace: Pace | None = None
 
     def finished(self, event: Finished) -> None:
         """The backend said all."""
@@ -207,4 +195,5 @@ class Record:
             first_event=self.first_event,
             duration=time.monotonic() - self.began,
             usage=self.usage,
+            gaps=self.pace.gaps() if self.pace else None,
         )

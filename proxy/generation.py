@@ -18,7 +18,7 @@ from backends.events import Event
 from proxy.answer import Answer
 from proxy.dispatcher import Dispatcher
 from proxy.errors import UnknownResponse, sentence, wire
-from proxy.outcome import Call, Principal
+from proxy.outcome import Call, Notice, Principal
 from proxy.response_log import LogFull, ResponseLog
 from proxy.wire.responses_composer import Composer
 from proxy.wire.responses_object import response_object
@@ -38,6 +38,9 @@ class Reader(Protocol):
     def wake(self) -> bool:
         """There is something new in the log; True when it was read. Neither waits nor raises."""
 
+    def notice(self, notice: Notice) -> None:
+        """Something beside the log. Neither waits nor raises."""
+
 
 class Generation:
     """One response from admission to its terminal event, which always comes, and once.
@@ -52,6 +55,7 @@ class Generation:
         self._composer = composer
         self._ahead = ahead
         self._readers: tuple[Reader, ...] = ()  # replaced, never changed: a reader leaves when it has read the end
+        self._notices: dict[str, Notice] = {}  # the newest of each kind, for a reader that comes late
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
@@ -60,11 +64,19 @@ class Generation:
         """Wake `reader` for what is there and for all that comes."""
         self._readers += (reader,)
         reader.wake()
+        for notice in self._notices.values():
+            reader.notice(notice)
 
     def leave(self, reader: Reader) -> None:
         """`reader` wants no more; others go on."""
         self._readers = tuple(each for each in self._readers if each is not reader)
         self.caught_up()
+
+    def notify(self, notice: Notice) -> None:
+        """Tell every reader."""
+        self._notices[notice.kind] = notice
+        for reader in self._readers:
+            reader.notice(notice)
 
     def caught_up(self) -> None:
         """A reader has read: the backend may go on if it had to wait."""
@@ -157,7 +169,7 @@ class Generations:
         composer.start()
         generation = Generation(response_id, call, response_log, composer, self._ahead)
         self._running[response_id] = generation
-        opened = self._dispatcher.open(call, route, request, create.model)
+        opened = self._dispatcher.open(call, route, request, create.model, generation.notify)
         self._tasks.create_task(self._run(generation, opened), name=response_id)
         return generation
 

@@ -1,5 +1,6 @@
 """One call, and the record of what became of it. Pure values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -27,12 +28,31 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What a client may want to know while its call runs, and what is no part of the answer: for those who ask for it.
+
+    `kind` "route": `data` has model, backend and queue_position: the place in line there, 1 is next, 0 its turn.
+    """
+
+    kind: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One candidate that was tried and failed before its first content. `error` is the wire code."""
 
     backend: str
     model: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """The times between the pieces of one answer: how many in each bucket of the metric, and their sum in seconds."""
+
+    counts: tuple[int, ...]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +70,4 @@ class Outcome:
     first_event: float | None
     duration: float
     usage: Usage | None
+    gaps: Gaps | None

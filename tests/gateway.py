@@ -70,9 +70,9 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(base_url: str, **options: Any) -> AsyncIterator[Client]:
+async def connected(base_url: str, query: str = "", **options: Any) -> AsyncIterator[Client]:
     """A socket to the gateway at `base_url`. `options` are websockets' own."""
-    url = base_url.replace("http", "ws", 1) + "/responses"
+    url = base_url.replace("http", "ws", 1) + "/responses" + query
     async with connect(url, proxy=None, max_size=None, **options) as connection:
         yield Client(connection)
 

@@ -153,6 +153,47 @@ async def test_a_backend_with_slots_is_never_asked_for_more_and_the_rest_wait_th
     assert ends == ["response.completed"] * 10  # the fake refuses a third at once
 
 
+@pytest.mark.parametrize("way", ["query", "header", "subprotocol"])
+async def test_who_waits_for_a_slot_and_asked_for_extensions_is_told_its_place(way: str) -> None:
+    options: dict[str, Any] = {
+        "query": {"query": "?sl_ext=1"},
+        "header": {"additional_headers": {"X-Streamlane-Ext": "1"}},
+        "subprotocol": {"subprotocols": ["streamlane.v1"]},
+    }[way]
+    first = asyncio.Event()
+    backend = FakeBackend("fake", script=[[TextDelta("x")], first, DONE], slots=1)
+    async with gateway(backends=[backend]) as started, client(started, **options) as socket:
+        for lane in "abc":
+            await socket.create(stream_id=lane)
+        told = []
+        while len(told) < 3:
+            event = await socket.next()
+            if event["type"] == "streamlane:route":
+                told.append((event["stream_id"], event["queue_position"]))
+        assert told == [("a", 0), ("b", 1), ("c", 2)]
+        await socket.send({"type": "response.cancel", "stream_id": "b"})
+        assert (await socket.until("streamlane:route"))[-1] | {"response_id": ""} == {
+            "type": "streamlane:route",
+            "response_id": "",
+            "sequence_number": 1,
+            "stream_id": "c",
+            "model": "fake",
+            "backend": "fake",
+            "queue_position": 1,
+        }
+        first.set()
+        events = await socket.until("streamlane:route")
+        assert (events[-1]["stream_id"], events[-1]["queue_position"]) == ("c", 0)
+
+
+async def test_who_did_not_ask_for_extensions_sees_only_what_openai_defines() -> None:
+    async with gateway(backends=[answers(slots=1)]) as started, client(started) as socket:
+        await socket.create(stream_id="a")
+        await socket.create(stream_id="b")
+        events = await socket.until() + await socket.until()
+    assert all(event["type"].startswith("response.") for event in events)
+
+
 async def test_waiting_for_a_slot_has_a_deadline() -> None:
     backend = FakeBackend("fake", script=[[TextDelta("x")], asyncio.Event()], slots=1)
     async with gateway("deadlines.queue = 0.05", [backend]) as started, client(started) as socket:
