@@ -122,10 +122,10 @@ async def process(text: str, *arguments: str, **environ: str) -> AsyncIterator[P
             await child.communicate()
 
 
-async def announced(child: asyncio.subprocess.Process, log: Path) -> str:
+async def announced(child: asyncio.subprocess.Process, log: Path, seconds: float = 60) -> str:
     """The base URL that the command prints when it is ready."""
     assert child.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(seconds):
         while line := await child.stdout.readline():
             if found := re.search(rb"http://\S+/v1", line):
                 return found.group().decode()
