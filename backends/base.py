@@ -5,7 +5,7 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from backends.events import Event, Finished
 from backends.request import Request
@@ -22,6 +22,35 @@ class Model:
     id: str
     context: int | None = None
     capabilities: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a server is: requests that run in it and that wait in it, its other clients' among them.
+
+    `cache_usage` is the used share of its KV cache, 0 to 1; None where it does not say.
+    """
+
+    running: int
+    waiting: int
+    cache_usage: float | None = None
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """What a backend may be besides: a server that is asked at `url`, which only its operator may read."""
+
+    @property
+    def url(self) -> str:
+        """Where its API begins."""
+
+
+class Observable(ABC):
+    """What a backend may be besides: one that tells how busy its server is."""
+
+    @abstractmethod
+    async def load(self) -> Load | None:
+        """How busy it is now; None where this server does not say. Raises BackendError when it is not ready."""
 
 
 class Pushing(ABC):

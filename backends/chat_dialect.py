@@ -13,7 +13,9 @@ from backends.errors import (
     BackendError,
     ContextLengthExceeded,
     InvalidRequest,
+    ModelLoadFailed,
     ModelNotFound,
+    NotReady,
     Overloaded,
     ProtocolViolation,
     RateLimited,
@@ -34,12 +36,20 @@ PARAMS = {name: name for name in ("model", "messages", "stop", *SAMPLING)} | {
 }
 CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}  # OpenAI and Groq; llama.cpp
 CONTEXT_LIMIT = re.compile(
-    r"maximum context length (?:is|of) (\d{1,9})|maximum model length of (\d{1,9})"
-)  # vLLM, OpenAI
-PROMPT_SIZE = re.compile(r"at least (\d{1,9}) input tokens|requested (\d{1,9}) tokens|resulted in (\d{1,9}) tokens")
+    r"maximum context length (?:is|of) (\d{1,9})|maximum model length of (\d{1,9})"  # vLLM, OpenAI
+    r"|(?:available|max) context size \((\d{1,9})"  # llama.cpp behind LocalAI
+)
+PROMPT_SIZE = re.compile(
+    r"at least (\d{1,9}) input tokens|requested (\d{1,9}) tokens|resulted in (\d{1,9}) tokens"
+    r"|(?:request|input) \((\d{1,9}) tokens"
+)
+LOAD_FAILED = re.compile(  # LocalAI; Ollama
+    r"(?:could not|failed to) load model|grpc service not ready|model failed to load"
+)
 IN_STREAM = {str(status) for status in range(400, 600)}  # vLLM and llama.cpp: the status as the error's code
 LIMIT_CODES = {"rate_limit_exceeded", "rate_limit_error", "insufficient_quota"}
 OVERLOAD_CODES = {"overloaded_error", "unavailable_error", "service_unavailable"}
+ABSENT_CODES = {"model_not_found", "model_disabled"}  # OpenAI; LocalAI, with a 403
 
 
 def encode(request: Request) -> dict[str, Any]:
@@ -190,9 +200,10 @@ def classify(
     The body's words only choose the error; none of them enters it, but numbers of tokens and names of our own fields.
     """
     try:
-        error = error_of(loads(body)) or {}
+        value = loads(body)
     except JsonError:
-        error = {}
+        value = None
+    error = error_of(value) or {}
     code, kind, message = (str(error.get(name) or "") for name in ("code", "type", "message"))
     if status is None and code in IN_STREAM:
         status = int(code)
@@ -203,10 +214,15 @@ def classify(
             count(error.get("n_prompt_tokens")) or number(prompt), count(error.get("n_ctx")) or number(limit)
         )
     # Ollama and LocalAI name the model in words only; a 404 without one is a wrong path.
-    if code == "model_not_found" or (status in {400, 404} and param == "model"):
+    if {code, kind} & ABSENT_CODES or (status in {400, 404} and param == "model"):
         return ModelNotFound(model)
     if status == 404 and "model" in message.lower():
         return ModelNotFound(model)
+    # llama.cpp: "Loading model"; LocalAI: "model … is loading", and a member that tells how far.
+    if status == 503 and ("loading" in message.lower() or (isinstance(value, dict) and "loading" in value)):
+        return NotReady(retry_after(headers, now))
+    if (status is None or status >= 500) and LOAD_FAILED.search(message):
+        return ModelLoadFailed(model)
     return by_kind({code, kind}) if status is None else by_status(status, PARAMS.get(param), retry_after(headers, now))
 
 

@@ -8,6 +8,8 @@
     ├── AuthenticationFailed   our key was refused
     ├── RateLimited            we ask too often, or the account is spent
     ├── Overloaded             the backend, or the queue before it, is full
+    ├── NotReady               the backend starts, or loads its model
+    ├── ModelLoadFailed        the backend tried to load the model and could not
     ├── ServerFailed           the backend broke down (5xx, an error inside a stream)
     ├── ProtocolViolation      the backend's bytes make no sense
     ├── Unreachable            no connection, or refused, or name unknown
@@ -17,7 +19,8 @@
 
 An error stores facts and makes its own sentence: what happened, and what to do. A backend's own words never enter it,
 because they may hold a key or a prompt. `owner` says whose fault it is: only provider and network feed breakers.
-`retryable` says whether another attempt, on the next candidate, could succeed.
+`retryable` says whether another attempt, on the next candidate, could succeed. `backend` is the name of the one that
+was asked, once the dispatcher has set it.
 """
 
 from enum import Enum
@@ -38,6 +41,12 @@ class BackendError(Exception):
 
     owner: ClassVar[Owner]
     retryable: ClassVar[bool]
+    backend: str | None = None
+
+    @property
+    def who(self) -> str:
+        """The backend, with its name where that is known."""
+        return f"The backend '{self.backend}'" if self.backend else "The backend"
 
 
 class InvalidRequest(BackendError):
@@ -52,7 +61,7 @@ class InvalidRequest(BackendError):
 
     def __str__(self) -> str:
         what = f"the value of '{self.param}'" if self.param else "the request"
-        return f"The backend refused {what} (HTTP {self.status}). Check the parameters that this model supports."
+        return f"{self.who} refused {what} (HTTP {self.status}). Check the parameters that this model supports."
 
 
 class UnsupportedFeature(BackendError):
@@ -99,7 +108,7 @@ class ModelNotFound(BackendError):
         super().__init__(model)
 
     def __str__(self) -> str:
-        return f"The backend does not serve the model '{self.model}'. GET /v1/models lists what there is."
+        return f"{self.who} does not serve the model '{self.model}'. GET /v1/models lists what there is."
 
 
 class AuthenticationFailed(BackendError):
@@ -113,7 +122,7 @@ class AuthenticationFailed(BackendError):
         super().__init__(status)
 
     def __str__(self) -> str:
-        return f"The backend refused this gateway's key (HTTP {self.status}). The operator must check its api_key."
+        return f"{self.who} refused this gateway's key (HTTP {self.status}). The operator must check its api_key."
 
 
 class RateLimited(BackendError):
@@ -128,7 +137,7 @@ class RateLimited(BackendError):
 
     def __str__(self) -> str:
         when = "later" if self.retry_after is None else f"in {self.retry_after:g} s"
-        return f"The backend's rate limit is reached. Try again {when}."
+        return f"{self.who} has reached its rate limit. Try again {when}."
 
 
 class Overloaded(BackendError):
@@ -143,7 +152,37 @@ class Overloaded(BackendError):
 
     def __str__(self) -> str:
         when = "in a moment" if self.retry_after is None else f"in {self.retry_after:g} s"
-        return f"The backend is overloaded. Try again {when}."
+        return f"{self.who} is overloaded. Try again {when}."
+
+
+class NotReady(BackendError):
+    """The backend starts, or loads its model. `retry_after` is in seconds, None where the backend did not say."""
+
+    owner = Owner.PROVIDER
+    retryable = True
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(retry_after)
+
+    def __str__(self) -> str:
+        when = "in a moment" if self.retry_after is None else f"in {self.retry_after:g} s"
+        return f"{self.who} is not ready: it is starting, or loading its model. Try again {when}."
+
+
+class ModelLoadFailed(BackendError):
+    """The backend tried to load `model` and could not: not enough memory, a broken file, a part that is missing."""
+
+    owner = Owner.PROVIDER
+    retryable = True
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(model)
+
+    def __str__(self) -> str:
+        what = f"the model '{self.model}'" if self.model else "the model"
+        return f"{self.who} could not load {what}. Choose another model; the operator finds the reason in its log."
 
 
 class ServerFailed(BackendError):
@@ -158,7 +197,7 @@ class ServerFailed(BackendError):
 
     def __str__(self) -> str:
         how = f"HTTP {self.status}" if self.status is not None else "an error inside the stream"
-        return f"The backend failed ({how}). Try again; if it lasts, the operator must look at the backend's log."
+        return f"{self.who} failed ({how}). Try again; if it lasts, the operator must look at its log."
 
 
 class ProtocolViolation(BackendError):
@@ -172,7 +211,7 @@ class ProtocolViolation(BackendError):
         super().__init__(what)
 
     def __str__(self) -> str:
-        return f"The backend broke its protocol: {self.what}. The operator must check the backend's kind and base_url."
+        return f"{self.who} broke its protocol: {self.what}. The operator must check its kind and base_url."
 
 
 class Unreachable(BackendError):
@@ -186,7 +225,7 @@ class Unreachable(BackendError):
         super().__init__(why)
 
     def __str__(self) -> str:
-        return f"The backend cannot be reached ({self.why}). The operator must check that it runs, and its base_url."
+        return f"{self.who} cannot be reached ({self.why}). The operator must check that it runs, and its base_url."
 
 
 class StreamBroken(BackendError):
@@ -196,7 +235,7 @@ class StreamBroken(BackendError):
     retryable = True
 
     def __str__(self) -> str:
-        return "The backend's connection ended before its answer did. Try again."
+        return f"{self.who} broke the connection before its answer was whole. Try again."
 
 
 class DeadlineExceeded(BackendError):
@@ -211,7 +250,7 @@ class DeadlineExceeded(BackendError):
 
     def __str__(self) -> str:
         return (
-            f"The backend took longer than the {self.name} deadline of {self.seconds:g} s. "
+            f"{self.who} took longer than the {self.name} deadline of {self.seconds:g} s. "
             "Try again, or ask the operator to raise it."
         )
 

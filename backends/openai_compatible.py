@@ -1,19 +1,19 @@
-"""A server that speaks chat completions: vLLM, llama.cpp, LocalAI, Ollama, LM Studio, and most clouds."""
+"""A server that speaks chat completions: llama.cpp, Ollama, LM Studio, most clouds; and what vLLM and LocalAI share."""
 
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from backends.base import Batches, Model, Pushing, Sink
-from backends.chat_dialect import Decoder, classify, count, encode
-from backends.errors import BackendError, ProtocolViolation
+from backends.chat_dialect import Decoder, classify, count, encode, retry_after
+from backends.errors import BackendError, NotReady, ProtocolViolation
 from backends.events import Event, Finished
 from backends.http import Transport
 from backends.http_connection import Exchange
@@ -28,17 +28,27 @@ HEADER_NAME = re.compile(r"(?!content-|host$|accept)[a-z][a-z0-9-]{0,63}", re.IG
 class Options(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai_compatible"
 ):
-    """One server that speaks chat completions: vLLM, llama.cpp, LocalAI, Ollama, a cloud provider."""
+    """One server that speaks chat completions: llama.cpp, Ollama, LM Studio, a cloud provider."""
 
     name: str
-    base_url: Annotated[str, Meta(description="Where its API begins: what comes before /chat/completions.")]
-    api_key: Annotated[str | None, Meta(description="Sent as Authorization: Bearer KEY. Unset: nothing is sent.")] = (
-        None
-    )
-    api_key_header: Annotated[str | None, Meta(description="Another header for the key, which is then sent bare.")] = (
-        None
-    )
-    models: Annotated[tuple[str, ...], Meta(description="Ids that it serves. Empty: the server is asked.")] = ()
+    base_url: Annotated[
+        str,
+        Meta(
+            description="Where its API begins: what comes before /chat/completions.",
+            examples=["http://127.0.0.1:1234/v1"],
+        ),
+    ]
+    api_key: Annotated[
+        str | None,
+        Meta(description="Sent as Authorization: Bearer KEY. Unset: nothing is sent.", examples=["${GPU_API_KEY}"]),
+    ] = None
+    api_key_header: Annotated[
+        str | None,
+        Meta(description="Another header for the key, which is then sent bare.", examples=["X-API-Key"]),
+    ] = None
+    models: Annotated[
+        tuple[str, ...], Meta(description="Ids that it serves. Empty: the server is asked.", examples=["llama-3-8b"])
+    ] = ()
 
     def __post_init__(self) -> None:
         if not valid_url(self.base_url):
@@ -69,13 +79,19 @@ def valid_url(url: str) -> bool:
 
 
 class OpenAICompatible:
-    """One such server, as a Backend."""
+    """One such server, as a Backend. The kinds that differ a little are its subclasses.
+
+    `ready_path` is beside the API, where a server has it: 503 there means that it is not ready.
+    """
 
     slots = None
+    ready_path: ClassVar[str | None] = None
+    decoder: ClassVar[type[Decoder]] = Decoder
 
     def __init__(self, options: Options, transport: Transport) -> None:
         self.name = options.name
-        self._url = options.base_url.rstrip("/")
+        self.url = options.base_url.rstrip("/")
+        self._root = self.url.removesuffix("/v1")
         self._models = tuple(Model(name) for name in options.models)
         self._transport = transport
         self._open: set[Exchange] = set()
@@ -93,21 +109,33 @@ class OpenAICompatible:
             exchange.abort()
 
     async def models(self) -> Sequence[Model]:
-        if self._models:
-            return self._models
-        async with self._transport.request("GET", f"{self._url}/models", self._headers) as response:
-            body = await response.read()
-            if response.status != 200:
-                raise classify(response.status, response.headers, body, now=time.time())
+        await self._ready()
+        return self._models or await self._listed("/models")
+
+    async def _ready(self) -> None:
+        """Raises NotReady when the server says so. One that has no such path is taken as ready."""
+        if self.ready_path is not None:
+            status, headers, _ = await self._get(f"{self._root}{self.ready_path}")
+            if status == 503:
+                raise NotReady(retry_after(headers, time.time()))
+
+    async def _listed(self, path: str) -> tuple[Model, ...]:
+        status, headers, body = await self._get(f"{self.url}{path}")
+        if status != 200:
+            raise classify(status, headers, body, now=time.time())
         try:
-            return tuple(model_of(entry) for entry in loads(body)["data"])
+            return tuple(model_of(entry) for entry in loads(body)["data"] or ())  # Ollama without a model says null
         except (JsonError, KeyError, TypeError):
             raise ProtocolViolation("a list of models that is none") from None
+
+    async def _get(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
+        async with self._transport.request("GET", url, self._headers) as response:
+            return response.status, response.headers, await response.read()
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Batches]:
         exchange = self._transport.request(
-            "POST", f"{self._url}/chat/completions", self._headers, dumps(encode(request))
+            "POST", f"{self.url}/chat/completions", self._headers, dumps(encode(request))
         )
         self._open.add(exchange)
         try:
@@ -115,7 +143,7 @@ class OpenAICompatible:
                 if response.status != 200:
                     body = await response.read()
                     raise classify(response.status, response.headers, body, model=request.model, now=time.time())
-                decoder, kind = Decoder(request.model), response.headers.get("content-type", "").lower()
+                decoder, kind = self.decoder(request.model), response.headers.get("content-type", "").lower()
                 if kind.startswith("text/html"):
                     raise ProtocolViolation("a web page")
                 if kind.startswith("application/json"):
@@ -232,6 +260,7 @@ def model_of(entry: Any) -> Model:
     places = (
         entry.get("max_model_len"),
         entry.get("context_length"),
+        entry.get("context_size"),
         meta.get("n_ctx") if isinstance(meta, dict) else None,
     )
     return Model(entry["id"], next((found for place in places if (found := count(place))), None))

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 KINDS = {
     "fake": "backends.fake",
     "llama_cpp": "backends.llama_cpp.backend",
+    "localai": "backends.localai",
     "openai_compatible": "backends.openai_compatible",
+    "vllm": "backends.vllm",
 }
 ENTRY_POINTS = "streamlane.backends"  # a plugin's group: name = kind, value = module
 

@@ -1,11 +1,13 @@
 """The stream that was chosen, from its first content on: batches to a sink, by the shortest way the backend knows."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from backends.base import Batches, Pushing, Sink
 from backends.errors import StreamBroken
 from backends.events import Event, Finished
+from proxy.pace import Pace
 
 
 class Answer:
@@ -14,6 +16,7 @@ class Answer:
     def __init__(self, batches: Batches, head: Sequence[Event], on_finished: Callable[[Finished], None]) -> None:
         self._stream = batches if isinstance(batches, Pushing) else Pulled(batches)
         self._head = head
+        self.pace = Pace(head, time.perf_counter)
         self._on_finished = on_finished
 
     async def into(self, sink: Sink) -> None:
@@ -23,7 +26,7 @@ class Answer:
         if not isinstance(last, Finished):
             if held is not None:
                 await held
-            last = await self._stream.into(sink)
+            last = await self._stream.into(self.pace.over(sink))
         self._on_finished(last)
 
     def silent_since(self) -> float | None:

@@ -11,13 +11,14 @@ from types import MappingProxyType
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from backends import registry
 from backends.base import Backend
 from backends.errors import EngineUnavailable
 from backends.http import Transport
 from backends.request import Sampling
-from proxy import logs
+from proxy import logs, metrics_table
 from proxy.config import Alias as AliasOptions
 from proxy.config import Config
 from proxy.data_dir import ensure_data_dir
@@ -25,11 +26,17 @@ from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
 from proxy.edge.guard import Guard
-from proxy.edge.http import Api, Health, application, ops_application
+from proxy.edge.http import Api, Health, application
+from proxy.edge.ops import ops_application
+from proxy.edge.pages import Pages, clients_dir
+from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
 from proxy.generation import Generations
+from proxy.health import report
+from proxy.loop_lag import LoopLag
+from proxy.metrics import Metrics
 from proxy.runtime import Alias, Runtime
-from proxy.session import Limits
+from proxy.session import Limits, State
 
 log = structlog.get_logger()
 QUEUE = 256  # calls that may wait for the slots of one backend
@@ -80,6 +87,11 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
         watching = tasks.create_task(discovery.run())
         stack.callback(watching.cancel)
 
+        metrics = Metrics(CollectorRegistry(), lambda: discovery.runtime)
+        lag = LoopLag(metrics.lagged)
+        lagging = tasks.create_task(lag.run())
+        stack.callback(lagging.cancel)
+
         limits = config.limits
         dispatcher = Dispatcher(
             runtime=lambda: discovery.runtime,
@@ -91,7 +103,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             ),
             queue=QUEUE,
             default_max_output_tokens=limits.default_max_output_tokens,
-            on_outcome=[logs.outcome_line],
+            on_outcome=[logs.outcome_line, metrics.observe],
         )
         generations = Generations(
             dispatcher=dispatcher,
@@ -108,22 +120,66 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             ),
             max_frame_bytes=limits.max_frame_bytes,
         )
-        health = Health()
+        read_gauges(metrics, sockets, dispatcher, discovery)
+        started = time.monotonic()
+        health = Health(
+            lambda ready: report(
+                discovery.states(),
+                discovery.runtime,
+                ready=ready,
+                uptime=time.monotonic() - started,
+                longest_pause=lag.longest,
+                sockets=len(sockets),
+                responses=generations.running,
+            )
+        )
+        tickets = Tickets(now=time.monotonic)
         guard = Guard(
             api_keys=config.server.api_keys,
             allowed_origins=config.server.allowed_origins,
             allowed_hosts=config.server.allowed_hosts,
             bind=config.server.host,
+            tickets=tickets,
         )
-        api = Api(runtime=lambda: discovery.runtime, sockets=sockets, health=health, started_at=int(time.time()))
+        api = Api(
+            runtime=lambda: discovery.runtime,
+            sockets=sockets,
+            tickets=tickets,
+            health=health,
+            started_at=int(time.time()),
+        )
         await discovery.first()
         base_url = await listen(
-            stack, application(guard, api, health, limits.max_frame_bytes), config.server.host, config.server.port
+            stack,
+            application(guard, api, health, Pages(clients_dir()), limits.max_frame_bytes),
+            config.server.host,
+            config.server.port,
         )
-        ops_url = await listen(stack, ops_application(guard, health), config.ops.host, config.ops.port)
+        ops_url = await listen(
+            stack, ops_application(guard, health, metrics.registry), config.ops.host, config.ops.port
+        )
         stack.push_async_callback(drain, health, sockets, generations, config.deadlines.drain)
         health.ready = True
         yield Gateway(f"{base_url}/v1", ops_url, lambda: discovery.runtime, generations)
+
+
+def read_gauges(metrics: Metrics, sockets: Sockets, dispatcher: Dispatcher, discovery: Discovery) -> None:
+    """Where a scrape reads what is true now. A backend that was never asked has no line before it yet."""
+
+    def lanes() -> dict[tuple[str, ...], float]:
+        counted = sockets.lanes()
+        return {(state.value,): counted[state] for state in State}
+
+    def queues() -> dict[tuple[str, ...], float]:
+        lines = dispatcher.lines()
+        return {(name,): lines[name].waiting if name in lines else 0 for name in discovery.runtime.backends}
+
+    metrics.read(metrics_table.SOCKETS, lambda: {(): len(sockets)})
+    metrics.read(metrics_table.LANES, lanes)
+    metrics.read(metrics_table.QUEUE, queues)
+    metrics.read(
+        metrics_table.BACKEND_UP, lambda: {(each.name,): float(each.state == "up") for each in discovery.states()}
+    )
 
 
 @asynccontextmanager

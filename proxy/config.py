@@ -52,7 +52,7 @@ class Server(Table, frozen=True):
 
 
 class Ops(Table, frozen=True):
-    """The second listener, for the operator: health today, metrics and administration later."""
+    """The second listener, for the operator: health and metrics today, administration later."""
 
     host: Annotated[
         str, Meta(description="Address to listen on. Outside loopback, server.api_keys must not be empty.")

@@ -17,12 +17,10 @@ _EXAMPLES: dict[tuple[str, str], Any] = {  # where a default says nothing and th
     ("fake", "context"): 4096,
     ("fake", "slots"): 8,
     ("llama_cpp", "name"): "local",
-    ("openai_compatible", "name"): "gpu",
-    ("openai_compatible", "base_url"): "http://127.0.0.1:8000/v1",
-    ("openai_compatible", "api_key"): "${VLLM_API_KEY}",
-    ("openai_compatible", "api_key_header"): "X-API-Key",
-    ("openai_compatible", "models"): ["llama-3-8b"],
+    ("localai", "name"): "localai",
+    ("openai_compatible", "name"): "other",
     ("server", "api_keys"): ["${STREAMLANE_KEY}"],
+    ("vllm", "name"): "gpu",
 }
 
 _HEAD = """\

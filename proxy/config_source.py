@@ -13,6 +13,7 @@ from proxy.config_error import ConfigError
 
 FILE_NAME = "streamlane.toml"
 FILE_VARIABLE = "STREAMLANE_CONFIG"
+CLIENT_VARIABLES = ("STREAMLANE_API_KEY", "STREAMLANE_BASE_URL")  # where to ask; a gateway has no use for them
 
 _PREFIX = "STREAMLANE_"
 _TESTS = "STREAMLANE_TEST_"
@@ -119,9 +120,10 @@ def overrides(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 def unknown_variables(environ: Mapping[str, str], referenced: Collection[str]) -> Iterator[str]:
     """One problem for each STREAMLANE_ variable that looks like one of ours and is none."""
     known = [variable(path) for path in settings()]
+    others = {FILE_VARIABLE, *CLIENT_VARIABLES}
     tables = {f"{_PREFIX}{path.partition('.')[0].upper()}_" for path in settings() if "." in path}
     for name, text in sorted(environ.items()):
-        ours = name.startswith(_PREFIX) and name not in known and name != FILE_VARIABLE and not name.startswith(_TESTS)
+        ours = name.startswith(_PREFIX) and name not in known and name not in others and not name.startswith(_TESTS)
         if not ours or name in referenced or _is_service(name, text):
             continue
         start = next((table for table in tables if name.startswith(table)), _PREFIX)

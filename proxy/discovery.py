@@ -1,20 +1,22 @@
-"""Asks each backend what it serves, again and again, so that the runtime knows."""
+"""Asks each backend what it serves and how it is, again and again, so that the runtime and its readers know."""
 
 import asyncio
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 import structlog
 
-from backends.base import Backend, Model
-from backends.errors import BackendError
+from backends.base import Backend, Model, Observable, Remote
+from backends.errors import BackendError, NotReady
+from proxy.backend_state import BackendState, trouble
 from proxy.runtime import Runtime
 
 log = structlog.get_logger()
 
 FRESH = 60.0  # seconds until a list is asked for again
-RETRY = 5.0  # seconds until a backend that did not answer is asked again
+SOON = 5.0  # seconds until one is asked again that did not answer, or that tells how busy it is
 ANSWER = 10.0  # seconds for one answer
 FIRST = 0.5  # seconds that the start waits: a server on this machine answers in milliseconds
 
@@ -25,6 +27,11 @@ class Discovery:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._asked = {name: asyncio.Event() for name in runtime.backends}
+        self._states = {name: BackendState(name, "down", "It has not answered yet.") for name in runtime.backends}
+
+    def states(self) -> Sequence[BackendState]:
+        """What is known of each backend, in the configuration's order."""
+        return tuple(self._states.values())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -41,24 +48,41 @@ class Discovery:
                 wait.cancel()
 
     async def _watch(self, backend: Backend) -> None:
-        reachable: bool | None = None
+        clock, stale = asyncio.get_running_loop().time, -math.inf
         while True:
+            state = BackendState(backend.name, "down", "It failed in a way that is not expected. The log says more.")
             try:
                 async with asyncio.timeout(ANSWER):
-                    self._swap(backend.name, await backend.models())
+                    load = await backend.load() if isinstance(backend, Observable) else None
+                    if clock() >= stale:
+                        self._swap(backend.name, await backend.models())
+                        stale = clock() + FRESH
+                state = BackendState(backend.name, "up", load=load)
             except (BackendError, TimeoutError) as error:
-                if reachable is not False:
-                    log.warning("backend_unavailable", backend=backend.name, reason=str(error) or "no answer in time")
-                reachable = False
+                url = backend.url if isinstance(backend, Remote) else None
+                state = BackendState(
+                    backend.name,
+                    "loading" if isinstance(error, NotReady) else "down",
+                    trouble(backend.name, url, error),
+                )
             except Exception:  # one backend's fault must not end the gateway
                 log.exception("backend_failed", backend=backend.name)
-                reachable = False
-            else:
-                if reachable is False:
-                    log.info("backend_available", backend=backend.name)
-                reachable = True
-            self._asked[backend.name].set()
-            await asyncio.sleep(FRESH if reachable else RETRY)
+            if state.state != "up":
+                stale = -math.inf
+            self._note(state)
+            await asyncio.sleep(FRESH if state.state == "up" and not isinstance(backend, Observable) else SOON)
+
+    def _note(self, state: BackendState) -> None:
+        """Keep it, and tell what has changed."""
+        asked, before = self._asked[state.name], self._states[state.name]
+        self._states[state.name] = state
+        if state.state == "up":
+            if asked.is_set() and before.state != "up":
+                log.info("backend_available", backend=state.name)
+        elif not asked.is_set() or state != before:
+            event = "backend_not_ready" if state.state == "loading" else "backend_unavailable"
+            log.warning(event, backend=state.name, reason=state.reason)
+        asked.set()
 
     def _swap(self, name: str, models: Iterable[Model]) -> None:
         known = {**self.runtime.models, name: tuple(models)}

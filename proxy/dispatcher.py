@@ -26,6 +26,7 @@ from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import wire
 from proxy.outcome import Attempt, Call, Notice, Outcome, Status
+from proxy.pace import Pace
 from proxy.runtime import Alias, Candidate, Route, Runtime
 from proxy.slots import Slots
 from proxy.wire.responses_request import Create
@@ -76,6 +77,8 @@ class Dispatcher:
             raise
         except Exception as error:
             record.status, record.error = "failed", wire(error).code
+            if isinstance(error, BackendError):
+                error.backend = record.backend
             raise
         finally:
             outcome = record.outcome()

@@ -12,6 +12,7 @@
     ├── TooManyLanes         more named lanes than a connection may have
     ├── TooManyQueued        more creates wait than a connection may queue
     ├── Unauthorized         no key, or a wrong one
+    ├── InvalidTicket        a ticket that was used, is too old, or never was one
     ├── ForbiddenOrigin      a web page of another origin
     ├── ForbiddenHost        a Host header that is not ours
     └── Draining             we are shutting down
@@ -121,6 +122,16 @@ class Unauthorized(ProxyError):
         super().__init__(f"{what} Send it as 'Authorization: Bearer sk-sl-...'.")
 
 
+class InvalidTicket(ProxyError):
+    """A ticket that was used, is too old, or never was one."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"The ticket is not valid. Each opens one socket, within {seconds} seconds: "
+            "ask for a new one with POST /v1/ws-tickets."
+        )
+
+
 class ForbiddenOrigin(ProxyError):
     """A web page of another origin."""
 
@@ -172,6 +183,7 @@ WIRE: dict[type[Exception], WireError] = {
     TooManyLanes: WireError(400, INVALID, "websocket_stream_limit_reached"),
     TooManyQueued: WireError(429, "rate_limit_error", "too_many_queued_creates"),
     Unauthorized: WireError(401, "authentication_error", "invalid_api_key"),
+    InvalidTicket: WireError(401, "authentication_error", "invalid_ticket"),
     ForbiddenOrigin: WireError(403, "permission_error", "origin_not_allowed"),
     ForbiddenHost: WireError(403, "permission_error", "host_not_allowed"),
     Draining: WireError(503, SERVER, "server_draining"),
@@ -182,6 +194,8 @@ WIRE: dict[type[Exception], WireError] = {
     backend.AuthenticationFailed: WireError(502, SERVER, "backend_authentication_failed"),
     backend.RateLimited: WireError(429, "rate_limit_error", "rate_limit_exceeded"),
     backend.Overloaded: WireError(503, SERVER, "backend_overloaded"),
+    backend.NotReady: WireError(503, SERVER, "backend_not_ready"),
+    backend.ModelLoadFailed: WireError(502, SERVER, "model_load_failed"),
     backend.ServerFailed: WireError(502, SERVER, "backend_failed"),
     backend.ProtocolViolation: WireError(502, SERVER, "backend_protocol_error"),
     backend.Unreachable: WireError(502, SERVER, "backend_unreachable"),

@@ -71,3 +71,10 @@ class Outcome:
     duration: float
     usage: Usage | None
     gaps: Gaps | None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast the answer came after its first token. None where the backend did not count, or it came at once."""
+        if self.usage is None or self.gaps is None or not self.gaps.seconds or self.usage.output_tokens < 2:
+            return None
+        return (self.usage.output_tokens - 1) / self.gaps.seconds

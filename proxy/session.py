@@ -6,7 +6,7 @@ A lane is a `stream_id`; the default lane has none. What a lane may do:
 """
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -130,6 +130,10 @@ class Session:
                 lane.state = State.IDLE
         self._waiting.clear()
         return refused
+
+    def lanes(self) -> Counter[State]:
+        """How many lanes do what."""
+        return Counter(lane.state for lane in self._lanes.values())
 
     @property
     def idle(self) -> bool:

@@ -2,19 +2,38 @@
 
 import os
 import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.integration import container
+
 NODE = Path(__file__).parent / "integration" / "node"
 CI = os.environ.get("CI") == "true"
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # programs of the venv come first
 
 TOOLS = {  # @pytest.mark.needs(name): whether it is here, and what to do when it is not
     "node": (
         lambda: shutil.which("node") and (NODE / "node_modules" / "openai").is_dir(),
         "Install Node.js 20 or newer with npm, then run scripts/test, which fetches the packages.",
     ),
+    "chromium": (
+        lambda: shutil.which("chromium") and (NODE / "node_modules" / "axe-core").is_dir(),
+        "Install Chromium, for example: apt-get install chromium. Then run scripts/test, which fetches axe-core.",
+    ),
+    "promtool": (
+        lambda: shutil.which("promtool", path=PATH),
+        "It is a program of Prometheus. As root on Debian, scripts/test takes it out of the package.",
+    ),
+    "llama-cpp-python": (
+        lambda: find_spec("llama_cpp") and find_spec("starlette_context"),  # of its server
+        "Run scripts/test, which builds it once, or scripts/engine-wheel PYTHON.",
+    ),
+    "tmux": (lambda: shutil.which("tmux"), "Install tmux, for example: apt-get install tmux."),
+    "overlay": (container.possible, "Run the tests as root, where mounts are allowed and util-linux is installed."),
     "nginx": (lambda: shutil.which("nginx"), "Install nginx, for example: apt-get install nginx-light."),
 }
 

@@ -18,10 +18,9 @@ from backends.events import Event
 from backends.llama_cpp import catalog, gguf_file
 from backends.llama_cpp.cores import usable_threads
 from backends.llama_cpp.engine import Engine, Setup
+from backends.llama_cpp.engines import EngineName, load_engine
 from backends.registry import Parts
 from backends.request import Request
-
-NO_ENGINE = "No llama.cpp engine is installed. Install one with: pip install 'streamlane[llama-batched]'"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="llama_cpp"):
@@ -31,7 +30,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     model: Annotated[
         str, Meta(min_length=1, description="A pulled model's name, or the path of a .gguf file.", examples=["smollm2"])
     ]
-    parallel: Annotated[int, Meta(ge=1, le=256, description="Requests that run at once.")] = 8
+    engine: Annotated[
+        EngineName,
+        Meta(description="Which llama.cpp runs it. auto: xllamacpp where it is installed, else llama-cpp-python."),
+    ] = "auto"
+    parallel: Annotated[
+        int,
+        Meta(ge=1, le=256, description="Requests that run at once. llama-cpp-python runs one, and the others queue."),
+    ] = 8
     context: Annotated[
         int, Meta(ge=256, le=2**20, description="Tokens that each of them has for its prompt and its answer.")
     ] = 4096
@@ -47,23 +53,15 @@ def build(options: Options, parts: Parts) -> "LlamaCpp":
         options.name,
         model=options.model,
         models_dir=parts.models_dir,
+        engine=options.engine,
         parallel=options.parallel,
         context=options.context,
         threads=options.threads,
     )
 
 
-def load_engine(setup: Setup) -> Engine:
-    """The model in the engine that is installed. Raises EngineUnavailable."""
-    try:
-        from backends.llama_cpp import xllamacpp  # noqa: PLC0415  # an extra, and 100 MB: only for who uses it
-    except ImportError:
-        raise EngineUnavailable(NO_ENGINE) from None
-    return xllamacpp.load(setup)
-
-
 class LlamaCpp:
-    """Answers from one model file. The arguments are those of Options; `load` chooses the engine."""
+    """Answers from one model file. The arguments are those of Options; `load` is what an engine is loaded with."""
 
     def __init__(
         self,
@@ -71,15 +69,16 @@ class LlamaCpp:
         *,
         model: str,
         models_dir: Path,
+        engine: EngineName = "auto",
         parallel: int = 8,
         context: int = 4096,
         threads: int | None = None,
-        load: Callable[[Setup], Engine] | None = None,
+        load: Callable[[EngineName, Setup], Engine] = load_engine,
     ) -> None:
         self.name, self.slots = name, parallel
         self._wanted, self._models_dir = model, models_dir
-        self._context, self._threads = context, threads
-        self._load_engine = load or load_engine
+        self._engine, self._context, self._threads = engine, context, threads
+        self._load_engine = load
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix=f"llama_cpp-{name}")  # makes threads when needed
         self._loaded: tuple[Engine, Model] | None = None
         self._runs: set[Run] = set()
@@ -88,14 +87,15 @@ class LlamaCpp:
         """Load the model, in a thread. Raises EngineUnavailable."""
         if self._loaded is None:
             self._loaded = await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
+            self.slots = self._loaded[0].slots
 
     def _load(self) -> tuple[Engine, Model]:
         model, file = catalog.find(self._models_dir, self._wanted)
         header = gguf_file.read_header(file)
         gguf_file.check(file, header)
-        setup = Setup(file, self.slots, self._context, self._threads or usable_threads())
-        # llama.cpp gives a slot no more tokens than the model was trained for.
-        return self._load_engine(setup), Model(model, min(self._context, header.context or self._context))
+        context = min(self._context, header.context or self._context)  # no more than the model was trained for
+        setup = Setup(file, self.slots, context, self._threads or usable_threads())
+        return self._load_engine(self._engine, setup), Model(model, context)
 
     async def close(self) -> None:
         """End every stream, wait until no thread is inside the engine, and free the model."""
@@ -119,7 +119,7 @@ class LlamaCpp:
     async def stream(self, request: Request) -> AsyncIterator[Batches]:
         """Answer one request. Leaving waits until the engine's thread is out: then the slot is free.
 
-        That is at the next token, or the next batch of a prompt. More than `parallel` at once are Overloaded.
+        That is at the next token, or the next batch of a prompt. More than `slots` at once are Overloaded.
         """
         engine, model = self._ready()
         if request.model != model.id:
@@ -135,6 +135,7 @@ class LlamaCpp:
             run.stop()
             if not run.thread.done():
                 await asyncio.wait([run.thread])  # unlike `await run.thread`, a cancel here does not lose the thread
+            self._runs.discard(run)  # the callback may come a turn later, and that slot is asked for now
 
     def _ready(self) -> tuple[Engine, Model]:
         if self._loaded is None:

@@ -9,16 +9,12 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from backends.errors import EngineUnavailable
-from backends.llama_cpp import gguf_file
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told the step ("Fetching", "Widening"), the bytes done, and the bytes in all."""
+from backends.llama_cpp import gguf_file, hub
+from backends.llama_cpp.pulling import Progress, PullError
 
 WORK_PREFIX = ".pull-"
 ABANDONED_AFTER = 24 * 3600  # seconds; a pull that was killed may leave its folder behind
@@ -44,10 +40,6 @@ KNOWN = {
 }
 
 
-class PullError(Exception):
-    """A model could not be pulled. The message is one sentence or two, with the next step."""
-
-
 def pulled(models_dir: Path) -> dict[str, Path]:
     """Name → file, by name."""
     return {file.stem: file for file in sorted(models_dir.glob("*.gguf"))}
@@ -69,11 +61,11 @@ def find(models_dir: Path, model: str) -> tuple[str, Path]:
 
 
 def pull(models_dir: Path, model: str, progress: Progress) -> tuple[str, bool]:
-    """Bring `model`, a name in KNOWN or a path, into `models_dir`. Gives its name, and whether anything had to be done.
+    """Bring `model` into `models_dir`. Gives its name, and whether anything had to be done.
 
-    A path is registered by a symbolic link, so that no model is stored twice; the file must stay where it is.
-    Interrupted at any point, it can be run again. Raises PullError, and EngineUnavailable for a file that is no whole
-    GGUF.
+    `model` is a name in KNOWN, a file on the hub (see hub.place) or a path. A path is registered by a symbolic link, so
+    that no model is stored twice; the file must stay where it is. Interrupted at any point, it can be run again. Raises
+    PullError, and EngineUnavailable for a file that is no whole GGUF.
     """
     models_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if model in KNOWN:
@@ -82,9 +74,14 @@ def pull(models_dir: Path, model: str, progress: Progress) -> tuple[str, bool]:
             return model, False
         _fetch(KNOWN[model], target, progress)
         return model, True
+    if model.startswith(hub.PREFIX):
+        return _fetch_from_hub(hub.place(model), models_dir, progress)
     if not _is_path(model):
         known = ", ".join(KNOWN)
-        raise PullError(f"There is no model '{model}' to pull. Pull one of: {known}; or give a .gguf file's path.")
+        raise PullError(
+            f"There is no model '{model}' to pull. Pull one of: {known}; or hf:ORG/REPO/FILE.gguf; "
+            "or give a .gguf file's path."
+        )
     return _register(Path(model).expanduser().absolute(), models_dir)
 
 
@@ -104,6 +101,23 @@ def _register(file: Path, models_dir: Path) -> tuple[str, bool]:
     link.unlink(missing_ok=True)  # a link whose file is gone
     link.symlink_to(file)
     return file.stem, True
+
+
+def _fetch_from_hub(there: hub.Place, models_dir: Path, progress: Progress) -> tuple[str, bool]:
+    target = models_dir / f"{there.name}.gguf"
+    found = hub.look(there)
+    if target.exists():
+        if target.stat().st_size == found.size and hub.sha256(target, progress) == found.sha256:
+            return there.name, False
+        raise PullError(
+            f"Another model is already called '{there.name}' ('{target}'). Remove that one, then pull again."
+        )
+    _sweep(models_dir)
+    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=models_dir) as folder:
+        file = hub.fetch(there, found, Path(folder), progress)
+        gguf_file.read_header(file)
+        file.replace(target)
+    return there.name, True
 
 
 def _fetch(known: Known, target: Path, progress: Progress) -> None:

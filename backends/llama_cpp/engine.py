@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from backends.errors import EngineUnavailable
+
+PROMPT_BATCH = 32  # tokens; a cancel is heard between batches: 0.4 s at most on a slow machine, where 512 took 3.3 s
+
 Put: TypeAlias = Callable[[bytes], bool]
 """Takes one chat-completion chunk as JSON, in the engine's thread; true means that nobody wants more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What to load. `slots` requests run at once, each with `context` tokens for prompt and answer."""
+    """What to load. `slots` requests are wanted at once, each with `context` tokens for prompt and answer."""
 
     model: Path
     slots: int
@@ -20,7 +24,12 @@ class Setup:
 
 
 class Engine(Protocol):
-    """A loaded model. An engine's module has `load(setup) -> Engine`, which blocks, and raises EngineUnavailable."""
+    """A loaded model. An engine's module has `load(setup) -> Engine`, which blocks, and raises EngineUnavailable.
+
+    `slots` is how many `generate` calls it takes at once: what was wanted, or fewer.
+    """
+
+    slots: int
 
     def generate(self, body: dict[str, Any], put: Put) -> None:
         """Answer one chat-completion request; blocks until the answer is complete or `put` has returned true.
@@ -30,3 +39,11 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of the model. No `generate` may be running."""
+
+
+def could_not_load(setup: Setup, package: str) -> EngineUnavailable:
+    """What to say when llama.cpp, which `package` carries, refuses the model or the memory for it."""
+    return EngineUnavailable(
+        f"llama.cpp could not load '{setup.model}' for {setup.slots} x {setup.context} tokens. Lower `parallel` or "
+        f"`context` when memory is short; else take another model, or a newer {package} that knows this one."
+    )

@@ -12,10 +12,9 @@ from typing import Any
 import xllamacpp
 
 from backends import json
-from backends.errors import EngineUnavailable, InvalidRequest, ServerFailed
-from backends.llama_cpp.engine import Put, Setup
+from backends.errors import InvalidRequest, ServerFailed
+from backends.llama_cpp.engine import PROMPT_BATCH, Put, Setup, could_not_load
 
-PROMPT_BATCH = 32  # tokens; a cancel is heard between batches: 0.4 s at most on a slow machine, where 512 took 3.3 s
 BEGINNING = "beginning"  # the file that holds it, in the engine's folder
 SILENT = -1  # llama.cpp logs at levels 0 and above, to stderr
 
@@ -44,12 +43,9 @@ def load(setup: Setup) -> "XLlamaCpp":
         server = xllamacpp.Server(params)
     except RuntimeError:
         shutil.rmtree(folder, ignore_errors=True)
-        raise EngineUnavailable(
-            f"llama.cpp could not load '{setup.model}' for {setup.slots} x {setup.context} tokens. Lower `parallel` or "
-            "`context` when memory is short; else take another model, or a newer xllamacpp that knows this one."
-        ) from None
+        raise could_not_load(setup, "xllamacpp") from None
     share_beginning(server, address, key, setup.slots)
-    return XLlamaCpp(server, folder)
+    return XLlamaCpp(server, folder, setup.slots)
 
 
 def share_beginning(server: Any, address: str, key: str, slots: int) -> None:
@@ -88,8 +84,8 @@ class EngineSocket(HTTPConnection):
 class XLlamaCpp:
     """One loaded model."""
 
-    def __init__(self, server: Any, folder: Path) -> None:
-        self._server, self._folder = server, folder
+    def __init__(self, server: Any, folder: Path, slots: int) -> None:
+        self._server, self._folder, self.slots = server, folder, slots
 
     def generate(self, body: dict[str, Any], put: Put) -> None:
         """See Engine."""

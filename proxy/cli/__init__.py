@@ -5,7 +5,7 @@ import sys
 import click
 
 from proxy import __version__
-from proxy.cli import config, models, serve
+from proxy.cli import chat, config, doctor, models, serve
 from proxy.cli.shared import Group
 from proxy.config_error import ConfigError
 
@@ -17,8 +17,10 @@ def app() -> None:
 
 
 app.add_command(serve.serve)
+app.add_command(chat.chat)
 app.add_command(models.models)
 app.add_command(config.config)
+app.add_command(doctor.doctor)
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
 """`streamlane config`: write, check and show the configuration."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from proxy.cli.models import MODELS
 from proxy.cli.shared import Group, config_file
+from proxy.config_error import ConfigError
 
 if TYPE_CHECKING:
     from proxy.config_load import Loaded
@@ -26,7 +29,6 @@ def init(path: Path, force: bool) -> None:
     PATH is the file to write; streamlane.toml when it is not given.
     """
     from proxy.config_docs import example_file
-    from proxy.config_error import ConfigError
 
     # 0600, because keys will be written into it.
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
@@ -45,10 +47,16 @@ def init(path: Path, force: bool) -> None:
 def check(config: Path | None) -> None:
     """Say "ok", or list every problem (exit code 2)."""
     loaded = _load(config)
+    if problems := list(_model_files(loaded)):
+        raise ConfigError(problems)
     found = loaded.config
     listening = f"{found.server.host}:{found.server.port}"
     counts = f"backends: {len(found.backends)}, aliases: {len(found.models)}, keys: {len(found.server.api_keys)}"
     click.echo(f"ok: {loaded.path or 'no file, defaults and the environment'} (listens on {listening}, {counts})")
+    if not found.backends:
+        from proxy.local_servers import looked_for
+
+        click.echo(f"There are no [[backends]]: serve takes what it finds here ({looked_for()}; a pulled model).")
 
 
 @config.command()
@@ -69,6 +77,22 @@ def schema() -> None:
     from proxy.config_schema import schema as whole
 
     click.echo(_json(whole(kinds())))
+
+
+def _model_files(loaded: "Loaded") -> Iterator[str]:
+    """A sentence for each model file that could not be loaded: not pulled, not there, not one."""
+    from backends.errors import EngineUnavailable
+    from backends.llama_cpp import catalog, gguf_file
+    from backends.llama_cpp.backend import Options
+
+    for index, options in enumerate(loaded.config.backends):
+        if isinstance(options, Options):
+            path = f"backends[{index}].model"
+            try:
+                _, file = catalog.find(loaded.config.data_dir / MODELS, options.model)
+                gguf_file.read_header(file)
+            except EngineUnavailable as error:
+                yield f"{loaded.origins[path]}: {path}: {error}"
 
 
 def _load(config: Path | None) -> "Loaded":

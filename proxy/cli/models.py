@@ -57,21 +57,24 @@ def list_models(config: Path | None) -> None:
 def pull(model: str, config: Path | None) -> None:
     """Fetch a model, or register a .gguf file of your own (by a link: it stays where it is).
 
-    MODEL is a name that `streamlane models list` shows, or the path of a .gguf file.
+    MODEL is a name that `streamlane models list` shows, the path of a .gguf file, or a file on the Hugging Face hub:
+    hf:ORG/REPO/FILE.gguf, or hf:ORG/REPO/FILE.gguf@REVISION (needs `pip install 'streamlane[hf]'`).
     """
     from rich.console import Console
 
     from backends.errors import EngineUnavailable
-    from backends.llama_cpp import catalog
+    from backends.llama_cpp import catalog, hub
+    from backends.llama_cpp.pulling import PullError
 
     console = Console()
     try:
         with Bars(console) as bars:
             name, new = catalog.pull(models_dir(config), model, bars.show)
-    except (catalog.PullError, EngineUnavailable, OSError) as error:
+    except (PullError, EngineUnavailable, OSError) as error:
         click.echo(f"Cannot pull: {error}", err=True)
         raise SystemExit(1) from None
-    console.print(f"{name} is ready." if new else f"{name} is already pulled.")
+    checked = " Its SHA-256 is the one that the hub names." if model.startswith(hub.PREFIX) else ""
+    console.print(f"{name} is ready.{checked}" if new else f"{name} is already pulled.{checked}", soft_wrap=True)
 
 
 class Bars:
@@ -98,7 +101,7 @@ class Bars:
         self._progress.stop()
 
     def show(self, step: str, done: int, total: int) -> None:
-        """As catalog.Progress."""
+        """As pulling.Progress."""
         if step not in self._steps:
             self._steps[step] = self._progress.add_task(step, total=total)
             if not self._console.is_terminal:

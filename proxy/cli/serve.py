@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,16 @@ from proxy.cli.models import MODELS
 from proxy.cli.shared import config_file
 
 if TYPE_CHECKING:
+    from asyncio import Runner
+
     from proxy.app import Gateway
-    from proxy.config import Config
+    from proxy.config import BackendOptions, Config
 
 NOTHING = """\
-Nothing to serve: {file}, and no model is pulled. Do one of these, then serve again:
+Nothing to serve: {file}, no model is pulled, and no server on this machine can be used.
+Looked for {ports}. Do one of these, then serve again:
 
+  start one of those servers
   streamlane models pull smollm2    a small model that runs inside Streamlane
   streamlane config init            a streamlane.toml to name your own servers in"""
 
@@ -44,26 +49,35 @@ def serve(config: Path | None, host: str | None, port: int | None, log_level: st
     given = {"server.host": ("--host", host), "server.port": ("--port", port), "log.level": ("--log-level", log_level)}
     flags = {path: (flag, str(value)) for path, (flag, value) in given.items() if value is not None}
     loaded = load(config, os.environ, Path.cwd(), flags)
-    found = loaded.config if loaded.config.backends else with_pulled_model(loaded.config)
-    if not found.backends:
-        file = f"{loaded.path} names no [[backends]]" if loaded.path else "there is no streamlane.toml here"
-        click.echo(NOTHING.format(file=file), err=True)
-        raise SystemExit(1)
 
+    import asyncio  # after the configuration, whose mistakes should be told at once
+
+    from proxy import local_servers
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        found = loaded.config if loaded.config.backends else with_found(loaded.config, runner)
+        if not found.backends:
+            file = f"{loaded.path} names no [[backends]]" if loaded.path else "there is no streamlane.toml here"
+            click.echo(NOTHING.format(file=file, ports=local_servers.looked_for()), err=True)
+            raise SystemExit(1)
+        run(found, runner)
+
+
+def run(config: "Config", runner: "Runner") -> None:
+    """The gateway, from its start to its end."""
     import asyncio
     import gc
 
-    from proxy import app, logs  # after the configuration, whose mistakes should be told at once
+    from proxy import app, logs
 
-    logs.configure(found.log.level, found.log.format)
+    logs.configure(config.log.level, config.log.format)
     raise_descriptor_limit()
-    for model in [getattr(options, "model", None) for options in found.backends]:
+    for model in [getattr(options, "model", None) for options in config.backends]:
         if model is not None:  # one that runs inside: seconds pass before anything else is said
             click.echo(f"Loading {model} …")
     gc.freeze()  # what is loaded now stays: collections need not walk it again, which would be felt as a pause
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(app.serve(found, lambda gateway: announce(gateway, keyed=bool(found.server.api_keys))))
+        runner.run(app.serve(config, lambda gateway: announce(gateway, keyed=bool(config.server.api_keys))))
     except asyncio.CancelledError:  # a second Ctrl+C: no time to drain
         raise SystemExit(130) from None
     except app.StartError as error:
@@ -71,32 +85,50 @@ def serve(config: Path | None, host: str | None, port: int | None, log_level: st
         raise SystemExit(1) from None
 
 
-def with_pulled_model(config: "Config") -> "Config":
-    """Without any backend: the model that was pulled last, if there is one, runs inside the gateway."""
+def with_found(config: "Config", runner: "Runner") -> "Config":
+    """Without any backend: the servers of this machine, then the model that was pulled last. Says what it finds."""
     from msgspec.structs import replace
 
+    from proxy import local_servers
+
+    servers = runner.run(local_servers.find(local_servers.PORTS))
+    for server in servers:
+        click.echo(server)
+    backends = [server.options() for server in servers if not server.locked]
+    return replace(config, backends=(*backends, *pulled_model(config, others=bool(backends))))
+
+
+def pulled_model(config: "Config", others: bool) -> "list[BackendOptions]":
+    """The model that was pulled last, to run inside. With `others` to serve it is left out where no engine is."""
     from backends.llama_cpp import catalog
     from backends.llama_cpp.backend import Options
+    from backends.llama_cpp.engines import ENGINES
 
     pulled = catalog.pulled(config.data_dir / MODELS)
-    if not pulled:
-        return config
+    if not pulled or (others and not any(find_spec(engine.package) for engine in ENGINES.values())):
+        return []
     newest = max(pulled, key=lambda name: pulled[name].lstat().st_mtime)
-    return replace(config, backends=(Options(name="local", model=newest),))
+    click.echo(f"Found the pulled model {newest}")
+    return [Options(name="local", model=newest)]
 
 
 def announce(gateway: "Gateway", keyed: bool) -> None:
     """Say where it listens and how to ask; a person reads this, and programs read the first line."""
-    names = [listed.id for listed in gateway.runtime().listed()]
+    runtime = gateway.runtime()
+    names = [listed.id for listed in runtime.listed()]
+    silent = [name for name in runtime.backends if name not in runtime.models]
     click.echo(
         f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}/health/ready). Stop it with Ctrl+C."
     )
     if names:
-        click.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}\n")
+        missing = f" (no answer yet from {', '.join(silent)})" if silent else ""
+        click.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}{missing}\n")
         key = "YOUR_KEY" if keyed else "none-needed"
         click.echo(EXAMPLE.format(base_url=gateway.base_url, key=key, model=names[0]))
+    elif silent:
+        click.echo(f"No answer yet from {', '.join(silent)}. GET /v1/models shows their models when they answer.")
     else:
-        click.echo("No backend has answered yet. GET /v1/models shows their models when they do.")
+        click.echo("No backend has a model yet. GET /v1/models shows it within a minute, once one has.")
     sys.stdout.flush()
 
 

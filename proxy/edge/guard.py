@@ -6,20 +6,30 @@ from hashlib import sha256
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from proxy.errors import ForbiddenHost, ForbiddenOrigin, Unauthorized
+from proxy.edge import subprotocol
+from proxy.edge.tickets import Tickets
+from proxy.errors import ForbiddenHost, ForbiddenOrigin, InvalidTicket, Unauthorized
 from proxy.outcome import ANONYMOUS, Principal
 
-OPEN = frozenset({"/health/live", "/health/ready"})  # routes that need no key
+# Routes that need no key. Probes come by any name and tell nothing; the page is public, what it asks for is not.
+OPEN = frozenset({"/", "/static/{name}", "/health/live", "/health/ready"})
 
 
 class Guard:
     """Checks requests. Without keys everyone on this machine may come in, but no web page that is not ours."""
 
     def __init__(
-        self, *, api_keys: Collection[str], allowed_origins: Collection[str], allowed_hosts: Collection[str], bind: str
+        self,
+        *,
+        api_keys: Collection[str],
+        allowed_origins: Collection[str],
+        allowed_hosts: Collection[str],
+        bind: str,
+        tickets: Tickets,
     ) -> None:
+        self._tickets = tickets
         self._keys = {digest(key): Principal(f"key_{sha256(key.encode()).hexdigest()[:12]}") for key in api_keys}
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+        self.origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
         self._hosts = frozenset({bind.lower(), *(hostname(host) for host in allowed_hosts)})
         # Only a page can be made to name a foreign Host (DNS rebinding), and no page knows a key: with keys, any name
         # that leads here may be used until the operator lists some.
@@ -32,21 +42,30 @@ class Guard:
             raise ForbiddenHost
         origin = headers.get("Origin")
         # No Origin: not a browser, or a page of ours. A page in a sandbox says "null", and is nobody's.
-        if origin is None or origin.lower() in self._origins:
+        if origin is None or origin.lower() in self.origins:
             return
         if origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             raise ForbiddenOrigin
 
-    def principal(self, headers: Mapping[str, str]) -> Principal:
-        """Whose key it is. Raises Unauthorized."""
+    def principal(self, headers: Mapping[str, str], ticket: str | None = None) -> Principal:
+        """Whose ticket or key it is; a ticket is used up. Raises InvalidTicket or Unauthorized.
+
+        The header comes last: a browser may send one of its own, for a proxy before us that asks for a password.
+        """
         if not self._keys:
             return ANONYMOUS
+        if ticket is not None:
+            if (owner := self._tickets.redeem(ticket)) is None:
+                raise InvalidTicket(self._tickets.seconds)
+            return owner
         scheme, _, key = headers.get("Authorization", "").partition(" ")
+        if (offered := subprotocol.key(headers)) is not None:
+            scheme, key = "bearer", offered
         given = digest(key.strip()) if scheme.lower() == "bearer" else b""
         for known, principal in self._keys.items():
             if hmac.compare_digest(known, given):
                 return principal
-        raise Unauthorized(given=bool(headers.get("Authorization")))
+        raise Unauthorized(given=bool(scheme))
 
     def _ours(self, host: str) -> bool:
         return host in self._hosts or host == "localhost" or is_loopback(host)

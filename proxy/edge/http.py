@@ -1,13 +1,16 @@
 """The HTTP side of the origin: routes, the checks before each, and errors as JSON."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 from aiohttp import web
 
 from backends.json import dumps
+from proxy.edge.cors import is_preflight, preflight, share
 from proxy.edge.guard import OPEN, Guard
+from proxy.edge.pages import Pages
+from proxy.edge.tickets import Tickets
 from proxy.edge.ws import Sockets
 from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError, error_body, retry_after, wire
 from proxy.outcome import Principal
@@ -15,6 +18,7 @@ from proxy.runtime import Listed, Runtime
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SOCKET = "/v1/responses"
 PRINCIPAL = web.RequestKey("principal", Principal)
 
 
@@ -38,9 +42,13 @@ def plain_error(status: int, code: str, message: str, headers: dict[str, str] | 
 
 
 class Health:
-    """What the health routes say. `ready` is set once everything has started and unset when draining begins."""
+    """What the health routes say. `ready` is set once everything has started and unset when draining begins.
 
-    def __init__(self) -> None:
+    `report` says more to who may know more; its `status` is "unavailable" when nobody can be served.
+    """
+
+    def __init__(self, report: Callable[[bool], Mapping[str, Any]]) -> None:
+        self._report = report
         self.ready = False
 
     async def live(self, _: web.Request) -> web.Response:
@@ -53,21 +61,37 @@ class Health:
             return json_response({"status": "ok"})
         return json_response({"status": "unavailable"}, 503, {"Retry-After": "1"})
 
+    async def answer(self, _: web.Request) -> web.Response:
+        """The state of each component."""
+        report = self._report(self.ready)
+        return json_response(report, 503 if report["status"] == "unavailable" else 200)
+
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/health/live", self.live), web.get("/health/ready", self.answer_ready)]
+        return [
+            web.get("/health", self.answer),
+            web.get("/health/live", self.live),
+            web.get("/health/ready", self.answer_ready),
+        ]
 
 
 class Api:
     """The routes under /v1."""
 
-    def __init__(self, *, runtime: Callable[[], Runtime], sockets: Sockets, health: Health, started_at: int) -> None:
+    def __init__(
+        self, *, runtime: Callable[[], Runtime], sockets: Sockets, tickets: Tickets, health: Health, started_at: int
+    ) -> None:
         self._runtime = runtime
         self._sockets = sockets
+        self._tickets = tickets
         self._health = health
         self._started_at = started_at
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/v1/responses", self.responses), web.get("/v1/models", self.models)]
+        return [
+            web.get(SOCKET, self.responses),
+            web.post("/v1/ws-tickets", self.ticket),
+            web.get("/v1/models", self.models),
+        ]
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """The socket."""
@@ -81,6 +105,14 @@ class Api:
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
         return await self._sockets.serve(request, request[PRINCIPAL])
+
+    async def ticket(self, request: web.Request) -> web.Response:
+        """A ticket for one socket."""
+        if not self._health.ready:
+            raise Draining
+        ticket = self._tickets.issue(request[PRINCIPAL])
+        body = {"object": "ws_ticket", "ticket": ticket, "expires_in": self._tickets.seconds}
+        return json_response(body, headers={"Cache-Control": "no-store"})
 
     async def models(self, _: web.Request) -> web.Response:
         """Every name that can be asked for, in the configuration's order."""
@@ -109,9 +141,14 @@ def checks(guard: Guard, there: str) -> Any:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.path not in OPEN:  # probes come by any name and tell nothing
+            if is_preflight(request):
                 guard.check(request.headers)
-                request[PRINCIPAL] = guard.principal(request.headers)
+                return preflight(request)
+            resource = request.match_info.route.resource
+            if resource is None or resource.canonical not in OPEN:
+                guard.check(request.headers)
+                ticket = request.query.get("ticket") if request.path == SOCKET else None
+                request[PRINCIPAL] = guard.principal(request.headers, ticket)
             return await handler(request)
         except ProxyError as error:
             if isinstance(error, ForbiddenOrigin | ForbiddenHost):  # a browser hides the reason from its page
@@ -133,15 +170,9 @@ def checks(guard: Guard, there: str) -> Any:
     return check
 
 
-def application(guard: Guard, api: Api, health: Health, max_body_bytes: int) -> web.Application:
+def application(guard: Guard, api: Api, health: Health, pages: Pages, max_body_bytes: int) -> web.Application:
     """The public listener."""
     app = web.Application(middlewares=[checks(guard, "The API is under /v1.")], client_max_size=max_body_bytes)
-    app.add_routes([*api.routes(), *health.routes()])
-    return app
-
-
-def ops_application(guard: Guard, health: Health) -> web.Application:
-    """The operator's listener."""
-    app = web.Application(middlewares=[checks(guard, "Here are /health/live and /health/ready.")])
-    app.add_routes(health.routes())
+    app.add_routes([*api.routes(), *health.routes(), *pages.routes()])
+    share(app, guard)
     return app

@@ -5,7 +5,7 @@ the socket's buffer is above its mark; then a writer task waits for the client, 
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import copy_context
@@ -18,16 +18,18 @@ from aiohttp.abc import AbstractStreamWriter
 
 from backends.json import dumps
 from proxy.attachment import Delivery
+from proxy.edge import subprotocol
 from proxy.errors import ProxyError, error_event
 from proxy.generation import Generation, Generations
-from proxy.outcome import Principal
-from proxy.session import Answer, Cancel, Command, Limits, Refuse, Session, Start
+from proxy.outcome import Notice, Principal
+from proxy.session import Answer, Cancel, Command, Limits, Refuse, Session, Start, State
 
 log = structlog.get_logger()
 
 HIGH_WATER = 64 * 1024  # bytes in the socket's buffer above which we stop writing
 UNREAD = 1024 * 1024  # bytes of events that belong to no generation, for a client that is behind
 KERNEL_BUFFER = 64 * 1024  # bytes; left alone, Linux hides up to 4 MB from a reader that has stopped
+EXTENDED_PROTOCOL = "streamlane.v1"  # the subprotocol of clients that know our extensions
 PING = b"\x89\x00"  # RFC 6455 5.5.2: a ping without a payload
 
 
@@ -64,6 +66,15 @@ class Stream:
             socket.ended(self)
         return True
 
+    def notice(self, notice: Notice) -> None:
+        """For a client that asked for our extensions. Its number is that of the response's last event."""
+        if self._socket.extended:
+            delivery = self.delivery
+            placed = {"response_id": self.generation.id, "sequence_number": max(0, delivery.position - 1)}
+            if delivery.stream_id is not None:
+                placed["stream_id"] = delivery.stream_id
+            self._socket.send({"type": f"streamlane:{notice.kind}", **placed, **notice.data})
+
 
 class Socket:
     """One client's connection, from the upgrade to its end. A plain connection: when it closes, its responses stop."""
@@ -76,13 +87,21 @@ class Socket:
         limits: Limits,
         deadlines: SocketDeadlines,
         max_frame_bytes: int,
+        protocol: str | None,
+        extended: bool,
     ) -> None:
         self._generations = generations
         self._principal = principal
+        self.extended = extended
         self._session = Session(limits)
         self._deadlines = deadlines
         self._ws = web.WebSocketResponse(
-            autoping=False, compress=False, decode_text=False, max_msg_size=max_frame_bytes, timeout=deadlines.send
+            protocols=(protocol,) if protocol else (),
+            autoping=False,
+            compress=False,
+            decode_text=False,
+            max_msg_size=max_frame_bytes,
+            timeout=deadlines.send,
         )
         self._streams: dict[str | None, Stream] = {}  # by lane: the response that runs there
         self._loop = asyncio.get_running_loop()
@@ -118,6 +137,10 @@ class Socket:
         self._obey(self._session.drain())
         self._say_goodbye()
 
+    def lanes(self) -> Counter[State]:
+        """How many of its lanes do what."""
+        return self._session.lanes()
+
     def cut(self) -> None:
         """End the connection now."""
         self._transport.abort()
@@ -147,7 +170,7 @@ class Socket:
                     try:
                         generation = self._generations.start(self._principal, create)
                     except ProxyError as error:
-                        self._send(error_event(error, stream_id))
+                        self.send(error_event(error, stream_id))
                         todo.extend(self._session.done(stream_id))
                     else:
                         stream = self._streams[stream_id] = Stream(self, generation, stream_id)
@@ -155,16 +178,16 @@ class Socket:
                 case Cancel(response_id, stream_id):
                     self._cancel(response_id, stream_id)
                 case Refuse(error, stream_id):
-                    self._send(error_event(error, stream_id))
+                    self.send(error_event(error, stream_id))
                 case Answer(event):
-                    self._send(event)
+                    self.send(event)
 
     def _cancel(self, response_id: str | None, stream_id: str | None) -> None:
         if response_id is not None:
             try:
                 self._generations.cancel(response_id, self._principal)
             except ProxyError as error:
-                self._send(error_event(error, stream_id))
+                self.send(error_event(error, stream_id))
         elif (stream := self._streams.get(stream_id)) is not None:  # nothing runs: it has just ended
             stream.generation.cancel()
 
@@ -176,7 +199,7 @@ class Socket:
         self._obey(self._session.done(lane))
         self._say_goodbye()
 
-    def _send(self, event: object) -> None:
+    def send(self, event: object) -> None:
         """An event of no generation. Nothing bounds how many a client may cause, so one that reads none is cut."""
         frame = dumps(event)
         self.write([frame])
@@ -252,6 +275,15 @@ class Socket:
         self._streams.clear()
 
 
+def asked_for_extensions(request: web.Request) -> bool:
+    """Whether a client wants more than OpenAI defines. Any of three ways, so that each kind of client has one."""
+    return (
+        request.query.get("sl_ext") == "1"
+        or request.headers.get("X-Streamlane-Ext") == "1"
+        or EXTENDED_PROTOCOL in subprotocol.offered(request.headers)
+    )
+
+
 def text_frame(payload: bytes) -> bytes:
     """An unmasked text frame, as servers send them (RFC 6455 5.2). aiohttp's own way is a coroutine a frame."""
     length = len(payload)
@@ -276,13 +308,15 @@ class Sockets:
         self._none_open = asyncio.Event()
 
     async def serve(self, request: web.Request, principal: Principal) -> web.StreamResponse:
-        """One socket, from its upgrade to its end."""
+        """One socket, from its upgrade to its end. Raises BadParameter when the client offers only secrets."""
         socket = Socket(
             generations=self._generations,
             principal=principal,
             limits=self._limits,
             deadlines=self._deadlines,
             max_frame_bytes=self._max_frame_bytes,
+            protocol=subprotocol.selected(request.headers),
+            extended=asked_for_extensions(request),
         )
         self._open.add(socket)
         try:
@@ -299,6 +333,13 @@ class Sockets:
         while self._open:
             self._none_open.clear()
             await self._none_open.wait()
+
+    def lanes(self) -> Counter[State]:
+        """How many lanes of all sockets do what."""
+        return sum((socket.lanes() for socket in self._open), Counter())
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     def cut(self) -> None:
         """End every connection now."""

@@ -35,14 +35,37 @@ async def openai_compatible() -> AsyncIterator[Options]:
 
 
 @asynccontextmanager
-async def llama_cpp() -> AsyncIterator[Options]:
-    yield {"kind": "llama_cpp", "model": str(models_dir() / "smollm2.gguf"), "context": CONTEXT, "parallel": SLOTS}
+async def vllm() -> AsyncIterator[Options]:
+    async with chat_server(FakeBackend("behind", **TALE), "vllm") as base_url:
+        yield {"kind": "vllm", "base_url": base_url}
+
+
+@asynccontextmanager
+async def localai() -> AsyncIterator[Options]:
+    async with chat_server(FakeBackend("behind", **TALE), "localai") as base_url:
+        yield {"kind": "localai", "base_url": base_url}
+
+
+def llama_cpp(engine: str) -> Kind:
+    @asynccontextmanager
+    async def kind() -> AsyncIterator[Options]:
+        model = str(models_dir() / "smollm2.gguf")
+        yield {"kind": "llama_cpp", "engine": engine, "model": model, "context": CONTEXT, "parallel": SLOTS}
+
+    return kind
 
 
 KINDS = [
     pytest.param(fake, id="fake"),
     pytest.param(openai_compatible, id="openai_compatible"),
-    pytest.param(llama_cpp, id="llama_cpp", marks=pytest.mark.model),
+    pytest.param(vllm, id="vllm"),
+    pytest.param(localai, id="localai"),
+    pytest.param(llama_cpp("xllamacpp"), id="xllamacpp", marks=pytest.mark.model),
+    pytest.param(
+        llama_cpp("llama-cpp-python"),
+        id="llama-cpp-python",
+        marks=[pytest.mark.model, pytest.mark.needs("llama-cpp-python")],
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from backends.base import Backend, Batches
+from backends.base import Backend, Batches, Observable
 from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken, Unreachable
 from backends.events import Event, Finished
 from backends.request import Message, Request, Sampling
@@ -167,6 +167,14 @@ async def test_leaving_frees_the_slot(backend: Backend, story: Request, leave) -
     short = replace(story, max_output_tokens=2)
     answers = await asyncio.gather(*(told(backend, short) for _ in range(backend.slots or 4)))
     assert all(isinstance(answer[-1], Finished) for answer in answers)
+
+
+async def test_the_load_counts_what_runs_where_it_is_told(backend: Backend, story: Request) -> None:
+    if isinstance(backend, Observable):
+        async with backend.stream(story) as batches:
+            await first_words(batches)
+            load = await backend.load()
+            assert load is None or (load.running >= 1 and load.waiting == 0)
 
 
 async def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(backend: Backend, story: Request) -> None:

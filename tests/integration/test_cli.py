@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_help_names_every_command(run: Run, arguments: list[str]) -> None:
     ended = run(*arguments)
     assert ended.code == 0
-    for command in ("serve", "models", "config"):
+    for command in ("serve", "models", "config", "doctor"):
         assert f"\n  {command} " in ended.out
 
 

@@ -1,16 +1,18 @@
-"""What real servers sent, through our decoders: whole, in pieces, cut short, and over a real socket in each framing."""
-
-from pathlib import Path
+"""What servers send, through our decoders: whole, in pieces, cut short, and over a real socket in each framing."""
 
 import pytest
 
 from backends.base import Batches
 from backends.chat_dialect import Decoder, classify
 from backends.errors import (
+    AuthenticationFailed,
     BackendError,
     ContextLengthExceeded,
     InvalidRequest,
+    ModelLoadFailed,
     ModelNotFound,
+    NotReady,
+    Overloaded,
     ProtocolViolation,
     ServerFailed,
     StreamBroken,
@@ -21,12 +23,12 @@ from backends.openai_compatible import OpenAICompatible, Options
 from backends.request import Message, Request
 from backends.sse import SseDecoder
 from tests.upstream import CLOSE, LAST, RESET, Script, Step, Trickle, Upstream, chunk
+from tests.wire.recorded import LLAMA, LOCALAI, VLLM, recorded
 
-RECORDINGS = Path(__file__).parent / "recordings"
-LLAMA, VLLM = "llama.cpp-b11549", "vllm-0.32.0"
 STREAMS = {
     f"{LLAMA}/chat_stream": ("The capital of France is Paris.", Finished("stop", Usage(37, 8))),
     f"{VLLM}/chat_stream": ("The capital of France is Paris.", Finished("stop", Usage(37, 8))),
+    f"{LOCALAI}/chat_stream": ("The capital of France is Paris.", Finished("stop", Usage(37, 8))),
     f"{VLLM}/chat_stream_logprobs": ("I'm glad to", Finished("length")),
     f"{LLAMA}/chat_stream_tools": ("Paris, the City of Light", Finished("length")),
 }
@@ -39,15 +41,23 @@ ERRORS: dict[str, BackendError] = {
     f"{VLLM}/error_context_length": ContextLengthExceeded(2049, 2048),
     f"{VLLM}/error_unknown_model": ModelNotFound("m"),
     f"{VLLM}/embeddings_unsupported": ProtocolViolation("HTTP 404 for a path of this API"),
+    f"{LOCALAI}/error_load_failed": ModelLoadFailed("m"),
+    f"{LOCALAI}/error_backend_died": ModelLoadFailed("m"),
+    f"{LOCALAI}/error_cooldown": Overloaded(10.0),
+    f"{LOCALAI}/error_loading": NotReady(300.0),
+    f"{LOCALAI}/error_unknown_model": ModelNotFound("m"),
+    f"{LOCALAI}/error_disabled_model": ModelNotFound("m"),
+    f"{LOCALAI}/error_context_length": ContextLengthExceeded(3031, 2048),
+    f"{LOCALAI}/error_no_key": AuthenticationFailed(401),
+    f"{LOCALAI}/error_not_found": ProtocolViolation("HTTP 404 for a path of this API"),
 }
-MODELS = {f"{LLAMA}/models": ("smollm2-135m-instruct-f16.gguf", 2048), f"{VLLM}/models": ("smollm2", 2048)}
+MODELS = {
+    f"{LLAMA}/models": ("smollm2-135m-instruct-f16.gguf", 2048),
+    f"{VLLM}/models": ("smollm2", 2048),
+    f"{LOCALAI}/models": ("smollm2", None),
+    f"{LOCALAI}/models_capabilities": ("smollm2", 2048),
+}
 ASK = Request("m", (Message("user", "What is the capital of France?"),), 16)
-
-
-def recorded(name: str) -> tuple[int, bytes, bytes]:
-    """Status, head and body; a body that was chunked is recorded decoded."""
-    head, _, body = (RECORDINGS / f"{name}.http").read_bytes().partition(b"\r\n\r\n")
-    return int(head.split()[1]), head + b"\r\n\r\n", body
 
 
 def decoded(*reads: bytes) -> list[Event]:
@@ -102,8 +112,9 @@ def test_a_completion_that_was_not_streamed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_classified(name: str) -> None:
-    status, _, body = recorded(name)
-    found, expected = classify(status, {}, body, model="m"), ERRORS[name]
+    status, head, body = recorded(name)
+    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
+    found, expected = classify(status, headers, body, model="m"), ERRORS[name]
     assert (type(found), found.args) == (type(expected), expected.args)
 
 
@@ -144,13 +155,13 @@ def framed(name: str) -> dict[str, list[Step]]:
 
 
 @pytest.mark.parametrize("framing", framed(f"{VLLM}/chat_stream"))
-@pytest.mark.parametrize("name", [f"{VLLM}/chat_stream", f"{LLAMA}/chat_stream"])
+@pytest.mark.parametrize("name", [f"{VLLM}/chat_stream", f"{LLAMA}/chat_stream", f"{LOCALAI}/chat_stream"])
 async def test_a_stream_over_a_socket(name: str, framing: str) -> None:
     assert await played(framed(name)[framing]) == decoded(recorded(name)[2])
 
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])
-@pytest.mark.parametrize("name", [f"{VLLM}/chat_stream", f"{LLAMA}/chat_stream"])
+@pytest.mark.parametrize("name", [f"{VLLM}/chat_stream", f"{LLAMA}/chat_stream", f"{LOCALAI}/chat_stream"])
 async def test_a_stream_cut_on_its_socket_is_broken(name: str, end: Step) -> None:
     head, *messages = framed(name)["as it was"]
     for cut in range(len(messages) - 2):  # before [DONE]

@@ -1,7 +1,6 @@
 """The in-process backend with a scripted engine in place of llama.cpp."""
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +20,7 @@ from backends.errors import (
 )
 from backends.events import Finished, TextDelta, Usage
 from backends.json import dumps
-from backends.llama_cpp.backend import LlamaCpp, Options, load_engine
+from backends.llama_cpp.backend import LlamaCpp, Options
 from backends.llama_cpp.cores import cpu_quota, physical_cores
 from backends.llama_cpp.engine import Put, Setup
 from backends.request import Message, Request, Sampling
@@ -40,8 +39,8 @@ def says(text: str) -> bytes:
 class ScriptedEngine:
     """Runs `script(put)` in the thread of each request. `inside` is how many are in it now."""
 
-    def __init__(self, script: Callable[[Put], None]) -> None:
-        self.script, self.inside, self.closed = script, 0, False
+    def __init__(self, script: Callable[[Put], None], slots: int) -> None:
+        self.script, self.slots, self.inside, self.closed = script, slots, 0, False
         self.bodies: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
@@ -66,11 +65,16 @@ def endless(put: Put) -> None:
 
 
 async def started(tmp_path: Path, script: Callable[[Put], None], **options: Any) -> tuple[LlamaCpp, ScriptedEngine]:
-    engine = ScriptedEngine(script)
+    engines: list[ScriptedEngine] = []
+
+    def load(name: str, setup: Setup) -> ScriptedEngine:
+        engines.append(ScriptedEngine(script, 1 if name == "llama-cpp-python" else setup.slots))
+        return engines[0]
+
     model = tiny_model(tmp_path / "tiny.gguf")
-    backend = LlamaCpp("local", model=str(model), models_dir=tmp_path, load=lambda _: engine, **options)
+    backend = LlamaCpp("local", model=str(model), models_dir=tmp_path, load=load, **options)
     await backend.start()
-    return backend, engine
+    return backend, engines[0]
 
 
 async def test_an_answer_is_its_text_and_then_its_end(tmp_path: Path) -> None:
@@ -134,6 +138,22 @@ async def test_more_streams_than_slots_are_overloaded(tmp_path: Path) -> None:
                 pass
     async with backend.stream(ASK) as batches:
         assert await anext(batches)
+
+
+async def test_an_engine_may_take_fewer_at_once_than_were_wanted(tmp_path: Path) -> None:
+    backend, _ = await started(tmp_path, endless, parallel=2, engine="llama-cpp-python")
+    assert backend.slots == 1
+    async with backend.stream(ASK):
+        with pytest.raises(Overloaded):
+            async with backend.stream(ASK):
+                pass
+
+
+async def test_a_slot_is_free_as_soon_as_its_stream_is_left(tmp_path: Path) -> None:
+    backend, _ = await started(tmp_path, lambda put: put(STOP) and None, parallel=1)
+    for _ in range(100):
+        async with backend.stream(ASK) as batches:
+            assert [event async for batch in batches for event in batch] == [Finished("stop", None)]
 
 
 async def test_a_slot_is_not_free_before_its_thread_is_out(tmp_path: Path) -> None:
@@ -233,16 +253,17 @@ async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None
         await backend.models()
 
 
-def test_without_an_engine_it_says_how_to_install_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    monkeypatch.delitem(sys.modules, "backends.llama_cpp.xllamacpp", raising=False)
-    monkeypatch.delattr("backends.llama_cpp.xllamacpp", raising=False)
-    with pytest.raises(EngineUnavailable, match="pip install"):
-        load_engine(Setup(tmp_path, 1, 256, 1))
-
-
 @pytest.mark.parametrize(
-    "wrong", [{"parallel": 0}, {"parallel": 1000}, {"context": 10}, {"threads": 0}, {"model": ""}, {"gpu": 1}]
+    "wrong",
+    [
+        {"parallel": 0},
+        {"parallel": 1000},
+        {"context": 10},
+        {"threads": 0},
+        {"model": ""},
+        {"gpu": 1},
+        {"engine": "ollama"},
+    ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):

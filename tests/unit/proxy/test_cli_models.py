@@ -50,7 +50,8 @@ def test_an_unknown_name_fails_and_names_what_there_is() -> None:
     code, said = run("pull", "gpt-5")
     assert code == 1
     assert (
-        said == "Cannot pull: There is no model 'gpt-5' to pull. Pull one of: smollm2; or give a .gguf file's path.\n"
+        said == "Cannot pull: There is no model 'gpt-5' to pull. Pull one of: smollm2; or hf:ORG/REPO/FILE.gguf; "
+        "or give a .gguf file's path.\n"
     )
 
 

@@ -68,21 +68,21 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] = {}) -> tuple[
         ("backends = [1]", "backends[0]: expected a table, got int"),
         (
             "[[backends]]\nname = 'a'",
-            "backends[0].kind: missing. Known kinds: fake, llama_cpp, openai_compatible.",
+            "backends[0].kind: missing. Known kinds: fake, llama_cpp, localai, openai_compatible, vllm.",
         ),
         (
             "[[backends]]\nkind = 1",
-            "backends[0].kind: expected str, got int. Known kinds: fake, llama_cpp, openai_compatible.",
+            "backends[0].kind: expected str, got int. Known kinds: fake, llama_cpp, localai, openai_compatible, vllm.",
         ),
         (
             "[[backends]]\nkind = 'openai'",
-            'backends[0].kind: unknown kind "openai". Known kinds: fake, llama_cpp, openai_compatible.',
+            'backends[0].kind: unknown kind "openai". Known kinds: fake, llama_cpp, localai, openai_compatible, vllm.',
         ),
         (
             "[[backends]]\nkind = 'llamacpp'",
             (
-                'backends[0].kind: unknown kind "llamacpp". Known kinds: fake, llama_cpp, openai_compatible. '
-                'Did you mean "llama_cpp"?'
+                'backends[0].kind: unknown kind "llamacpp". '
+                'Known kinds: fake, llama_cpp, localai, openai_compatible, vllm. Did you mean "llama_cpp"?'
             ),
         ),
         ("[[backends]]\nkind = 'fake'", "backends[0].name: missing. Add it."),

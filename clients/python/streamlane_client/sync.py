@@ -1,0 +1,138 @@
+"""The synchronous client: the asynchronous one's socket, on an event loop in a thread of its own."""
+
+import asyncio
+import threading
+from typing import Any, Self
+
+from streamlane_client import http
+from streamlane_client.address import address
+from streamlane_client.events import Event, Model, Response
+from streamlane_client.lanes import Input, Record, body
+from streamlane_client.link import Link, OnState, State
+
+
+class Answer:
+    """One answer: iterate over it for its events. Leaving `with answer:` early stops it.
+
+    Events wait here until they are taken, so several answers may run at once and be read one after the other. Any
+    thread may call `cancel`, and so may a signal handler.
+    """
+
+    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop, body: bytes) -> None:
+        self._link, self._loop = link, loop
+        self._news = threading.Condition()
+        self._record = Record(body, self._wake)
+        loop.call_soon_threadsafe(link.begin, self._record)
+
+    @property
+    def id(self) -> str | None:
+        """The response's id; None until `response.created` came."""
+        return self._record.id
+
+    def cancel(self) -> None:
+        """Stop it. Its events go on to the last one, `response.incomplete`; without effect when it has ended."""
+        if not self._record.ended:
+            self._loop.call_soon_threadsafe(self._link.cancel, self._record)
+
+    def close(self) -> None:
+        """Stop it and forget its events: the iteration ends."""
+        if not self._record.ended:
+            self.cancel()
+            self._loop.call_soon_threadsafe(self._record.drop)
+
+    def response(self) -> Response:
+        """Wait for the end; the final response object, also of an answer that was cancelled. Raises StreamlaneError."""
+        self._wait_for_end()
+        return self._record.final()
+
+    def text(self) -> str:
+        """Wait for the end; all that was said, also by an answer that was cancelled. Raises StreamlaneError."""
+        self._wait_for_end()
+        return self._record.text()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        with self._news:
+            self._news.wait_for(lambda: self._record.ready)
+            event = self._record.take()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait_for_end(self) -> None:
+        with self._news:
+            self._news.wait_for(lambda: self._record.ended)
+
+    def _wake(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
+
+class Client:
+    """One socket to a gateway, for any number of threads. It opens with the first answer, and again when it was lost.
+
+    `base_url` and `api_key` default to $STREAMLANE_BASE_URL (http://127.0.0.1:8765/v1) and $STREAMLANE_API_KEY.
+    `on_state` is told each change of `state`, with the error that led to it or None, on the client's own thread.
+    """
+
+    def __init__(
+        self, base_url: str | None = None, api_key: str | None = None, *, on_state: OnState | None = None
+    ) -> None:
+        self._address = address(base_url, api_key)
+        self._link = Link(self._address, on_state)
+        self._loop = asyncio.new_event_loop()
+        # A daemon: a program that forgets to close its client ends all the same.
+        self._thread = threading.Thread(target=self._loop.run_forever, name="streamlane-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def base_url(self) -> str:
+        """Where the gateway is."""
+        return self._address.base_url
+
+    @property
+    def state(self) -> State:
+        """Of the socket: "connecting", "open", "waiting" (it is tried again soon) or "closed"."""
+        return self._link.state
+
+    def create(self, *, model: str, input: Input, **more: Any) -> Answer:  # noqa: A002  # the API's word
+        """Ask. `more` is whatever else `response.create` takes: instructions, max_output_tokens, temperature and so on.
+
+        At most 16 answers run at once; more wait here. Raises TypeError or ValueError for what JSON cannot say.
+        """
+        return Answer(self._link, self._running_loop(), body(model, input, more))
+
+    def models(self) -> list[Model]:
+        """What can be asked for as `model`. Raises StreamlaneError."""
+        return http.models(self._address)
+
+    def open(self) -> None:
+        """Connect now instead of with the first answer. Raises StreamlaneError."""
+        asyncio.run_coroutine_threadsafe(self._link.open(), self._running_loop()).result()
+
+    def close(self) -> None:
+        """Close the socket, for good. Answers that have not ended stop, and raise ConnectionLost."""
+        if not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._link.close(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop.is_closed():
+            raise RuntimeError("This client was closed. Make another.")
+        return self._loop

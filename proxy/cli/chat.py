@@ -1,0 +1,204 @@
+"""`streamlane chat`: talk to a model in the terminal, or ask one question and pipe the answer on."""
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+if TYPE_CHECKING:
+    from streamlane_client import Client, StreamlaneError
+
+HELP = """\
+/model         show the models        /model NAME    talk to another one
+/new           forget what was said   /quit          leave (so do Ctrl-D, and Ctrl-C at this prompt)
+Ctrl-C stops an answer."""
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+@click.command()
+@click.argument("prompt", nargs=-1)
+@click.option("-m", "--model", metavar="NAME", help="Whom to ask. Otherwise the first model that the gateway lists.")
+@click.option("-s", "--system", metavar="TEXT", help="The system message.")
+@click.option("--base-url", metavar="URL", help="The gateway. Otherwise $STREAMLANE_BASE_URL, then this machine's.")
+@click.option("--api-key", metavar="KEY", help="Otherwise $STREAMLANE_API_KEY, which no list of processes shows.")
+def chat(
+    prompt: tuple[str, ...], model: str | None, system: str | None, base_url: str | None, api_key: str | None
+) -> None:
+    """Talk to a model. With a PROMPT, or something piped in, ask once: the answer goes to stdout.
+
+    \b
+    streamlane chat
+    streamlane chat "Why is the sky blue?"
+    git diff | streamlane chat "Write a commit message." | tee message
+    """
+    try:
+        question = question_of(prompt)
+        from streamlane_client import Client
+
+        try:
+            client = Client(base_url, api_key)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        with client:
+            code = converse(client, model, system, question)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def question_of(prompt: tuple[str, ...]) -> str:
+    """What is asked on the command line and through a pipe; "" to talk. Raises UsageError."""
+    question = " ".join(prompt)
+    if not sys.stdin.isatty():
+        piped = sys.stdin.buffer.read().decode(errors="replace").strip()
+        question = "\n\n".join(part for part in (question, piped) if part)
+        if not question:
+            raise click.UsageError('There is nothing to ask. Give a question: streamlane chat "Why is the sky blue?"')
+    elif not question and not sys.stdout.isatty():
+        raise click.UsageError(
+            'To write to a file or a pipe, give the question: streamlane chat "Why is the sky blue?"'
+        )
+    return clean(question)
+
+
+def converse(client: "Client", model: str | None, system: str | None, question: str) -> int:
+    """Ask the question, or talk when there is none. Gives the exit code."""
+    from streamlane_client import StreamlaneError
+
+    try:
+        client.open()
+        named = model or first_model(client)
+        return once(client, named, system, question) if question else Talk(client, named, system).run()
+    except StreamlaneError as error:
+        click.echo(trouble(error, client), err=True)
+        return 1
+
+
+def first_model(client: "Client") -> str:
+    """The gateway's own order: what its configuration names first."""
+    listed = client.models()
+    if not listed:
+        click.echo(f"The gateway at {client.base_url} has no model yet. Its log says which backends answer.", err=True)
+        sys.exit(1)
+    return listed[0]["id"]
+
+
+def once(client: "Client", model: str, system: str | None, question: str) -> int:
+    """One question, one answer. Gives the exit code."""
+    from rich.console import Console
+
+    from proxy.cli.chat_turn import ask
+    from proxy.cli.chat_view import Plain, Terminal
+
+    console = Console(highlight=False)
+    terminal = sys.stdout.isatty()
+    turn = ask(client, model, system, [message("user", question)], Terminal(console) if terminal else Plain())
+    if turn.error is not None:
+        click.echo(trouble(turn.error, client), err=True)
+        return 1
+    if terminal:
+        console.print(turn.pace, style="dim", markup=False)
+    elif turn.cut == "max_output_tokens":
+        click.echo("The answer ended at the token limit.", err=True)
+    return INTERRUPTED if turn.stopped else 0
+
+
+class Talk:
+    """A conversation in the terminal. The whole of it goes with each question."""
+
+    def __init__(self, client: "Client", model: str, system: str | None) -> None:
+        from rich.console import Console
+
+        self._client, self._model, self._system = client, model, system
+        self._messages: list[dict[str, str]] = []
+        self._console = Console(highlight=False)
+
+    def run(self) -> int:
+        """Until the person leaves. Gives the exit code."""
+        with suppress(ImportError):  # Windows has none
+            import readline  # noqa: F401  # input() edits and remembers lines with it
+        self._note(f"{self._model} at {self._client.base_url}. /help lists what you can do. Ctrl-C stops an answer.")
+        try:
+            while True:
+                line = input("> ").strip()
+                self._console.print()
+                command, _, rest = line.partition(" ")
+                if command == "/quit":
+                    return 0
+                if command.startswith("/") and "/" not in command[1:]:
+                    self._command(command, rest.strip())
+                elif line:
+                    self._ask(line)
+        except (EOFError, KeyboardInterrupt):
+            self._console.print()
+            return 0
+
+    def _ask(self, line: str) -> None:
+        from proxy.cli.chat_turn import ask
+        from proxy.cli.chat_view import Terminal
+
+        asked = [*self._messages, message("user", clean(line))]
+        turn = ask(self._client, self._model, self._system, asked, Terminal(self._console))
+        if turn.text:  # also when it was stopped, or broke: it was read
+            self._messages = [*asked, message("assistant", turn.text)]
+        if turn.error is not None:
+            self._console.print(trouble(turn.error, self._client), style="red", markup=False)
+        else:
+            self._note(turn.pace)
+        self._console.print()
+
+    def _command(self, command: str, rest: str) -> None:
+        if command == "/help":
+            self._note(HELP)
+        elif command == "/new":
+            self._messages = []
+            self._note("A new conversation.")
+        elif command == "/model" and rest:
+            self._model = rest
+            self._note(f"Now talking to {rest}.")
+        elif command == "/model":
+            self._list_models()
+        else:
+            self._note(f"There is no {command}. /help lists what there is.")
+        self._console.print()
+
+    def _list_models(self) -> None:
+        from streamlane_client import StreamlaneError
+
+        try:
+            names = [listed["id"] for listed in self._client.models()]
+        except StreamlaneError as error:
+            self._console.print(trouble(error, self._client), style="red", markup=False)
+        else:
+            self._note("\n".join(f"{'*' if name == self._model else ' '} {name}" for name in names))
+
+    def _note(self, text: str) -> None:
+        from proxy.cli.chat_view import printable
+
+        self._console.print(printable(text), style="dim", markup=False)
+
+
+def message(role: str, text: str) -> dict[str, str]:
+    """One item of the conversation."""
+    return {"role": role, "content": text}
+
+
+def clean(text: str) -> str:
+    """What was typed, without the bytes that are not UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def trouble(error: "StreamlaneError", client: "Client") -> str:
+    """What happened and what to do, in plain words."""
+    from proxy.cli.chat_view import printable
+
+    if error.code == "connection_failed" and urlsplit(client.base_url).hostname in LOCAL:
+        return f"No gateway answers at {client.base_url}. Start one: streamlane serve"
+    if error.code == "invalid_api_key":
+        return "The gateway wants an API key that it knows. Set $STREAMLANE_API_KEY, or give --api-key."
+    again = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
+    return printable(f"{error.message}{again}")

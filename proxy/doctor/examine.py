@@ -1,0 +1,56 @@
+"""The whole examination, in the order in which a person would ask."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from backends.http import Transport
+from backends.registry import Parts
+from proxy import local_servers
+from proxy.config import Config
+from proxy.config_error import ConfigError
+from proxy.config_load import load
+from proxy.doctor import machine, serving
+from proxy.doctor.finding import Finding, failed
+
+CONNECT = 5.0  # seconds
+
+
+async def examine(
+    path: Path | None, environ: Mapping[str, str], cwd: Path, ports: Iterable[int] = local_servers.PORTS
+) -> list[Finding]:
+    """What is found and what is missing. The configuration is found as `load` does it.
+
+    Local servers are looked for on `ports`. A wrong configuration is a finding; what does not need one is looked at
+    all the same.
+    """
+    servers = await local_servers.find(ports)
+    findings = machine.programs()
+    try:
+        loaded = load(path, environ, cwd)
+    except ConfigError as error:
+        findings += [failed("Configuration", problem) for problem in error.problems]
+        found = serving.on_this_machine(servers, None)
+        return [*findings, machine.engines(), *found, machine.descriptors()]
+    config = loaded.config
+    file = str(loaded.path) if loaded.path else "No file: the defaults, and the environment."
+    findings.append(Finding("Configuration", "ok", file))
+    findings.append(machine.data_dir(config.data_dir))
+    findings += await asyncio.gather(
+        machine.port("Port", "server", config.server.host, config.server.port),
+        machine.port("Ops port", "ops", config.ops.host, config.ops.port),
+    )
+    findings += [machine.engines(), *serving.pulled(config.data_dir / "models")]
+    findings += await asked(config)
+    if not config.backends:
+        findings += serving.nothing(config.data_dir / "models", servers)
+    return [*findings, *serving.on_this_machine(servers, config), machine.descriptors()]
+
+
+async def asked(config: Config) -> list[Finding]:
+    """The backends of the configuration."""
+    transport = Transport(connect_deadline=CONNECT)
+    try:
+        return await serving.backends(config, Parts(transport=transport, models_dir=config.data_dir / "models"))
+    finally:
+        transport.close()

@@ -1,0 +1,151 @@
+"""What could be served: each backend is asked, each model file looked at, each alias followed."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from backends import openai_compatible
+from backends.base import Model
+from backends.errors import (
+    AuthenticationFailed,
+    BackendError,
+    DeadlineExceeded,
+    EngineUnavailable,
+    NotReady,
+    Unreachable,
+)
+from backends.llama_cpp import catalog, gguf_file
+from backends.llama_cpp.backend import Options as InProcess
+from backends.llama_cpp.engines import ENGINES, NO_ENGINE, missing
+from backends.registry import Parts
+from proxy.app import build
+from proxy.backend_state import trouble
+from proxy.config import Alias, BackendOptions, Config
+from proxy.config_check import is_loopback
+from proxy.doctor.finding import Finding, State, failed
+from proxy.local_servers import Server, looked_for
+
+ANSWER = 10.0  # seconds for a backend to name its models
+SHOWN = 5  # models of one backend
+SILENT = (Unreachable, AuthenticationFailed, NotReady, DeadlineExceeded)  # what a server without a list does not do
+
+
+def pulled(models_dir: Path) -> list[Finding]:
+    """The pulled models, and those whose file is no longer good."""
+    good: list[str] = []
+    bad: list[Finding] = []
+    for name, file in catalog.pulled(models_dir).items():
+        try:
+            gguf_file.read_header(file)
+        except EngineUnavailable as error:
+            bad.append(failed("Pulled models", f"{name}: {error}"))
+        else:
+            good.append(name)
+    return [Finding("Pulled models", "ok", ", ".join(good) or "None."), *bad]
+
+
+def nothing(models_dir: Path, servers: Sequence[Server]) -> list[Finding]:
+    """What is left to say when no backend is configured: whether something would be served all the same."""
+    ready = [str(server) for server in servers if not server.locked]
+    if catalog.pulled(models_dir):
+        ready.append("the model that was pulled last")
+    if ready:
+        return [Finding("Backends", "ok", "None is configured. What is found is served.")]
+    step = (
+        f"Pull a model (streamlane models pull smollm2), start a server ({looked_for()}), "
+        "or name yours in a file (streamlane config init)."
+    )
+    return [Finding("Backends", "fix", "There is nothing to serve: no backend, no pulled model, no server.", step)]
+
+
+def on_this_machine(servers: Sequence[Server], config: Config | None) -> list[Finding]:
+    """The servers that were found, with a word about those that nobody would ask."""
+    named = {port for options in (config.backends if config else ()) if (port := local_port(options)) is not None}
+    findings: list[Finding] = []
+    for server in servers:
+        port = urlsplit(server.origin).port
+        if server.locked:
+            findings.append(Finding("Local server", "note", f"{server}."))
+        elif config and config.backends and port not in named:
+            step = "To use it, name it as one of the [[backends]]."
+            findings.append(Finding("Local server", "note", f"{server}; no backend of the configuration.", step))
+        else:
+            findings.append(Finding("Local server", "ok", f"{server}."))
+    return findings
+
+
+def local_port(options: BackendOptions) -> int | None:
+    """The port of a backend on this machine."""
+    parts = urlsplit(options.base_url) if isinstance(options, openai_compatible.Options) else None
+    return parts.port if parts and is_loopback(parts.hostname or "") else None
+
+
+async def backends(config: Config, parts: Parts) -> list[Finding]:
+    """Every backend, all asked at once, then the aliases that lead to them."""
+    asked = await asyncio.gather(*(one(options, parts) for options in config.backends))
+    models = {options.name: found for options, (_, found) in zip(config.backends, asked, strict=True)}
+    return [*(finding for finding, _ in asked), *aliases(config.models, models)]
+
+
+async def one(options: BackendOptions, parts: Parts) -> tuple[Finding, frozenset[str] | None]:
+    """What is to be said of one backend, and the models that it has; None when it could not be asked."""
+    about = f"Backend {options.name}"
+    if isinstance(options, InProcess):
+        return in_process(about, options, parts.models_dir)
+    # A server that is not asked for its models because the configuration names them is asked here all the same.
+    named = options.models if isinstance(options, openai_compatible.Options) else ()
+    backend = build(replace(options, models=()) if named else options, parts)  # type: ignore[type-var]  # a Struct
+    try:
+        async with asyncio.timeout(ANSWER):
+            await backend.start()
+            found = await backend.models()
+    except (BackendError, TimeoutError) as error:
+        if not named or isinstance(error, (*SILENT, TimeoutError)):
+            reason = trouble(options.name, getattr(backend, "url", None), error)
+            return Finding(about, "note" if isinstance(error, NotReady) else "fix", reason), None
+        found = [Model(name) for name in named]
+    finally:
+        await backend.close()
+    ids = [model.id for model in found]
+    if absent := sorted(set(named) - set(ids)):
+        step = f"Its own list has: {shown(ids)}."
+        return Finding(about, "note", f"It does not list {', '.join(absent)}, named in its `models`.", step), None
+    if not ids:
+        return Finding(about, "note", "Up, but it has no model.", "Load one there."), frozenset()
+    return Finding(about, "ok", f"Up, with {shown(ids)}."), frozenset(ids)
+
+
+def in_process(about: str, options: InProcess, models_dir: Path) -> tuple[Finding, frozenset[str] | None]:
+    """The model file and the engine, without loading the one into the other."""
+    try:
+        name, file = catalog.find(models_dir, options.model)
+        gguf_file.check(file, gguf_file.read_header(file))
+    except EngineUnavailable as error:
+        return failed(about, str(error)), None
+    wanted = ENGINES if options.engine == "auto" else (options.engine,)
+    if not any(find_spec(ENGINES[engine].package) for engine in wanted):
+        return failed(about, NO_ENGINE if options.engine == "auto" else missing(options.engine)), None
+    return Finding(about, "ok", f"Can load {name} ({file})."), frozenset([name])
+
+
+def aliases(aliases: Mapping[str, Alias], models: Mapping[str, frozenset[str] | None]) -> list[Finding]:
+    """Aliases that lead to a model which its backend does not have."""
+    findings: list[Finding] = []
+    for name, alias in aliases.items():
+        pairs = [target.partition("/")[::2] for target in alias.targets]
+        gone = [f"{backend}/{model}" for backend, model in pairs if model not in (models[backend] or {model})]
+        if gone:
+            state: State = "fix" if len(gone) == len(pairs) else "note"
+            text = f"No such model: {', '.join(gone)}."
+            findings.append(Finding(f"Alias {name}", state, text, "Correct its targets, or load the model there."))
+    return findings
+
+
+def shown(ids: Sequence[str]) -> str:
+    """Some names, and how many there are."""
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return f"{', '.join(ids[:SHOWN])}{more}" or "none"

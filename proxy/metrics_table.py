@@ -1,0 +1,109 @@
+"""Every metric of ours: name, meaning, labels, buckets. The scrape and the page about it are read off it. Pure.
+
+Names follow prometheus.io/docs/practices/naming: base units, `_total` for what only grows. Labels take few values,
+never what a client chose: a `model` is one that its backend lists, or that an alias leads to, else "other".
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `bounds` are a histogram's buckets, in the unit of its name."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    about: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+
+WHERE = ("backend", "model")
+
+BUILD = Metric("gauge", "streamlane_build_info", "Always 1. The labels say what runs.", ("version", "python"))
+SOCKETS = Metric("gauge", "streamlane_sockets", "WebSockets that are open.")
+LANES = Metric(
+    "gauge",
+    "streamlane_lanes",
+    "Lanes of the open sockets: idle, running, or waiting because their socket runs as many responses as it may.",
+    ("state",),
+)
+BACKEND_UP = Metric(
+    "gauge", "streamlane_backend_up", "1 when the backend answered the last time it was asked, else 0.", ("backend",)
+)
+QUEUE = Metric(
+    "gauge",
+    "streamlane_queue_length",
+    "Requests that wait for a place at the backend, for want of slots.",
+    ("backend",),
+)
+REQUESTS = Metric(
+    "counter",
+    "streamlane_requests_total",
+    "Finished requests, by the backend that was asked last. The outcome is completed, incomplete, cancelled or failed; "
+    "the code is that of the error, empty without one.",
+    (*WHERE, "outcome", "code"),
+)
+FAILED_ATTEMPTS = Metric(
+    "counter",
+    "streamlane_failed_attempts_total",
+    "Attempts that failed before the first token and were followed by the next target of the alias.",
+    (*WHERE, "code"),
+)
+DURATION = Metric(
+    "histogram",
+    "streamlane_request_duration_seconds",
+    "From a request's admission to its end, however it ended.",
+    WHERE,
+    (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
+)
+FIRST_TOKEN = Metric(
+    "histogram",
+    "streamlane_time_to_first_token_seconds",
+    "From a request's admission to its first content. The wait for a place and failed attempts are in it.",
+    WHERE,
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+INTER_TOKEN = Metric(
+    "histogram",
+    "streamlane_inter_token_seconds",
+    "Between two pieces of content of one answer, as they come from the backend; pieces that came in one read are 0 "
+    "apart. Added when the answer ends.",
+    WHERE,
+    (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+INPUT_TOKENS = Metric(
+    "counter",
+    "streamlane_input_tokens_total",
+    "Tokens of prompts, as the backend counted them. Backends count at the end: an answer cut short is not in it.",
+    WHERE,
+)
+OUTPUT_TOKENS = Metric(
+    "counter",
+    "streamlane_output_tokens_total",
+    "Tokens of answers, as the backend counted them. An answer cut short is not in it.",
+    WHERE,
+)
+LOOP_LAG = Metric(
+    "histogram",
+    "streamlane_event_loop_lag_seconds",
+    "How much later than asked for the event loop came back to a timer. All that clients wait for waits as long.",
+    bounds=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+
+METRICS = (
+    BUILD,
+    SOCKETS,
+    LANES,
+    BACKEND_UP,
+    QUEUE,
+    REQUESTS,
+    FAILED_ATTEMPTS,
+    DURATION,
+    FIRST_TOKEN,
+    INTER_TOKEN,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    LOOP_LAG,
+)

@@ -1,0 +1,160 @@
+// The chat page's thinking, without a page: the tree of messages, and what the events of a response make of one.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+const WEB = new URL("../../../clients/web/", import.meta.url);
+const { Conversation, checked, interruptRunning, merge, titleOf } = await import(new URL("tree.js", WEB));
+const { fail, requestFor, speed, take } = await import(new URL("progress.js", WEB));
+const { queueWords, wordsFor } = await import(new URL("words.js", WEB));
+
+let clock = 0;
+const message = (id, parent, role, text = id) => ({ id, parent, role, text, at: (clock += 1) });
+const talk = () => {
+  const chat = Conversation.empty("c1", 0);
+  chat.add(message("q1", null, "user"));
+  chat.add(message("a1", "q1", "assistant"));
+  chat.add(message("q2", "a1", "user"));
+  chat.add(message("a2", "q2", "assistant"));
+  return chat;
+};
+const ids = (chat) => chat.path().map(({ id }) => id);
+
+test("a regenerated answer is a sibling, and the old way is still there", () => {
+  const chat = talk();
+  chat.add(message("a1b", "q1", "assistant"));
+  assert.deepEqual(ids(chat), ["q1", "a1b"]);
+  assert.deepEqual(chat.siblings("a1b"), ["a1", "a1b"]);
+  chat.choose("a1");
+  assert.deepEqual(ids(chat), ["q1", "a1", "q2", "a2"]);
+});
+
+test("an edited first message is another beginning, and the title follows until somebody names it", () => {
+  const chat = talk();
+  chat.add(message("q1b", null, "user", "A better question"));
+  assert.deepEqual(ids(chat), ["q1b"]);
+  assert.equal(chat.data.title, "A better question");
+  chat.rename("  Mine  ");
+  chat.add(message("q1c", null, "user"));
+  assert.equal(chat.data.title, "Mine");
+});
+
+test("every branch survives storing and loading", () => {
+  const chat = talk();
+  chat.add(message("a2b", "q2", "assistant"));
+  chat.choose("a2");
+  const again = new Conversation(JSON.parse(JSON.stringify(chat.data)));
+  assert.deepEqual(ids(again), ["q1", "a1", "q2", "a2"]);
+  assert.deepEqual(again.siblings("a2"), ["a2", "a2b"]);
+});
+
+test("the model sees the way to the question, without answers that came to nothing", () => {
+  const chat = talk();
+  chat.node("a1").text = "";
+  assert.deepEqual(chat.input("q2"), [{ role: "user", content: "q1\n\nq2" }]);
+  chat.node("a1").text = "half an answer";
+  assert.deepEqual(chat.input("q2").map(({ role }) => role), ["user", "assistant", "user"]);
+});
+
+test("settings travel only when they are set", () => {
+  const chat = talk();
+  assert.deepEqual(Object.keys(requestFor(chat, "q1", "m")), ["model", "input"]);
+  chat.data.settings = { instructions: "Be brief.", temperature: 0, max_output_tokens: 9 };
+  assert.deepEqual(requestFor(chat, "q1", "m"), {
+    model: "m", input: [{ role: "user", content: "q1" }], instructions: "Be brief.", temperature: 0, max_output_tokens: 9,
+  });
+});
+
+test("two tabs that wrote into one chat keep the messages of both", () => {
+  const here = talk();
+  const there = new Conversation(structuredClone(here.data));
+  here.add(message("q3", "a2", "user"));
+  there.add(message("a2b", "q2", "assistant"));
+  const both = new Conversation(merge(there.data, here.data));
+  assert.deepEqual(Object.keys(both.data.nodes).sort(), ["a1", "a2", "a2b", "q1", "q2", "q3"]);
+});
+
+test("of an answer that two tabs know, the further one stays", () => {
+  const running = talk();
+  Object.assign(running.node("a2"), { status: "running", text: "half" });
+  const ended = structuredClone(running.data);
+  Object.assign(ended.nodes.a2, { status: "done", text: "half and the rest" });
+  const closed = interruptRunning(structuredClone(running.data));
+  for (const [a, b] of [[ended, running.data], [running.data, ended], [closed, ended], [ended, closed]])
+    assert.equal(merge(a, b).nodes.a2.status, "done");
+});
+
+test("a chat that is imported comes back as it was, without what we do not know", () => {
+  const { data } = talk();
+  const found = JSON.parse(JSON.stringify(data));
+  found.evil = found.nodes.a1.evil = "<script>";
+  assert.deepEqual(checked(found), data);
+});
+
+test("an import that is no tree is refused", () => {
+  const circle = structuredClone(talk().data);
+  circle.nodes.q1.parent = "a2";
+  const orphan = structuredClone(talk().data);
+  orphan.nodes.q2.parent = "nobody";
+  for (const wrong of [null, {}, { id: "x" }, circle, orphan]) assert.throws(() => checked(wrong), TypeError);
+});
+
+test("titles are the first words of a question", () => {
+  assert.equal(titleOf("  Hello   there\nmore"), "Hello there");
+  assert.equal(titleOf("word ".repeat(40)), `${"word ".repeat(11)}word…`);
+  assert.equal(titleOf("   "), "New chat");
+});
+
+const answer = () => ({ ...message("a", null, "assistant", ""), status: "running" });
+const delta = (text) => ({ type: "response.output_text.delta", delta: text });
+const usage = { input_tokens: 3, output_tokens: 100 };
+
+test("text, times and usage come together in the message", () => {
+  const node = answer();
+  assert.equal(take(node, { type: "response.created", response: {} }, 5), null);
+  assert.equal(take(node, delta("Hel"), 250), "text");
+  take(node, delta("lo"), 400);
+  assert.equal(take(node, { type: "response.completed", response: { usage } }, 2250), "end");
+  assert.equal(node.text, "Hello");
+  assert.equal(node.status, "done");
+  assert.deepEqual(speed(node), ["first token 0.25 s", "50.0 tok/s", "100 tokens"]);
+});
+
+test("without usage no speed is made up", () => {
+  const node = answer();
+  take(node, delta("Hello"), 1500);
+  take(node, { type: "response.completed", response: { usage: null } }, 2000);
+  assert.deepEqual(speed(node), ["first token 1.5 s"]);
+});
+
+test("reasoning is kept apart, with the time that it took", () => {
+  const node = answer();
+  take(node, { type: "response.reasoning_text.delta", delta: "Hm." }, 100);
+  take(node, delta("Yes."), 1100);
+  assert.deepEqual([node.reasoning, node.text, node.thought], ["Hm.", "Yes.", 1000]);
+});
+
+test("each end has its own word", () => {
+  for (const [reason, status] of [["max_output_tokens", "cut"], ["cancelled", "stopped"], ["content_filter", "filtered"]]) {
+    const node = answer();
+    take(node, { type: "response.incomplete", response: { incomplete_details: { reason } } }, 1);
+    assert.equal(node.status, status);
+  }
+});
+
+test("a failure keeps the text and says why; a second one does not overwrite the first", () => {
+  const node = answer();
+  take(node, delta("half"), 1);
+  take(node, { type: "response.failed", response: { error: { code: "backend_failed", message: "Broken." } } }, 2);
+  fail(node, { code: "connection_lost", message: "Later." }, 3);
+  assert.deepEqual([node.status, node.text, node.error.code], ["failed", "half", "backend_failed"]);
+  assert.deepEqual(wordsFor(node.error).retry, true);
+});
+
+test("what is not known is still said in words", () => {
+  const words = wordsFor({ code: "brand_new_code", message: "m", retryAfter: 2.5 });
+  assert.match(words.advice, /wait 3 s/);
+  assert.equal(words.retry, true);
+  assert.equal(queueWords(2, "local"), "2 ahead of you at local");
+  assert.equal(queueWords(0, "local"), "Your turn at local");
+});

@@ -1,0 +1,255 @@
+// The JavaScript client where a clock, a network or a browser is needed that a test can hold: node --test client.test.mjs
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { connect } from "../../../clients/js/streamlane.js";
+
+const FAR = "https://llm.example/v1";
+const NEAR = "http://127.0.0.1:1/v1";
+
+/** A WebSocket whose other end is the test. */
+class Socket {
+  static all = [];
+  sent = [];
+
+  constructor(url) {
+    this.url = url;
+    Socket.all.push(this);
+  }
+  send(frame) {
+    this.sent.push(JSON.parse(frame));
+  }
+  close() {
+    this.onclose({ code: 1005, reason: "" });
+  }
+  lost(code = 1006, reason = "") {
+    this.onclose({ code, reason });
+  }
+  gets(event) {
+    this.onmessage({ data: JSON.stringify(event) });
+  }
+  static get last() {
+    return Socket.all.at(-1);
+  }
+}
+
+const answered = (body, status = 200, headers = {}) => new Response(JSON.stringify(body), { status, headers });
+const ticket = async () => answered({ object: "ws_ticket", ticket: "a/b", expires_in: 30 });
+/** Until everything that waits for nothing but its turn is done. */
+const settled = async () => {
+  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+};
+let client;
+
+/** A client, its states, and its requests. */
+function made(options) {
+  const states = [];
+  client = connect({ baseURL: FAR, WebSocket: Socket, fetch: ticket, ...options });
+  client.addEventListener("state", ({ detail }) => states.push(detail));
+  return { client, states };
+}
+
+let random;
+beforeEach(() => {
+  Socket.all = [];
+  random = mock.method(Math, "random", () => 1);
+  mock.timers.enable({ apis: ["setTimeout"] });
+});
+afterEach(() => {
+  client?.close();
+  client = undefined;
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+/** The next timer's time has come. */
+async function after(seconds) {
+  mock.timers.tick(seconds * 1000);
+  await settled();
+}
+
+test("pauses grow up to half a minute, and are anything up to that", async () => {
+  const { client, states } = made();
+  client.open();
+  const pauses = [];
+  for (let turn = 0; turn < 8; turn += 1) {
+    Socket.last.lost();
+    const { state, retryIn, error } = states.at(-1);
+    assert.equal(state, "waiting");
+    assert.equal(error.code, "connection_failed");
+    pauses.push(retryIn);
+    assert.equal(Socket.all.length, turn + 1);
+    await after(retryIn);
+    assert.equal(Socket.all.length, turn + 2);
+  }
+  assert.deepEqual(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
+  random.mock.mockImplementation(() => 0.1);
+  Socket.last.lost();
+  assert.equal(states.at(-1).retryIn, 3);
+});
+
+test("a gateway that opens and closes at once is not asked more often; one that served a while is", async () => {
+  const { client, states } = made();
+  let now = 0;
+  mock.method(performance, "now", () => now);
+  client.open();
+  for (const pause of [1, 2, 4]) {
+    Socket.last.onopen();
+    Socket.last.lost(1012);
+    assert.equal(states.at(-1).retryIn, pause);
+    await after(pause);
+  }
+  Socket.last.onopen();
+  now += 60_000;
+  Socket.last.lost();
+  assert.equal(states.at(-1).retryIn, 0.5);
+});
+
+test("what the gateway says about when to come back is waited for, and no key stands in a URL", async () => {
+  const answers = [() => answered({ error: { message: "Soon.", code: "server_draining" } }, 503, { "Retry-After": "7" }), ticket];
+  const seen = [];
+  const fetch = async (url, { method, headers }) => {
+    seen.push([method, url, headers.Authorization]);
+    return answers.shift()();
+  };
+  const { client, states } = made({ apiKey: "sk-secret", fetch });
+  client.open();
+  await settled();
+  assert.deepEqual(seen, [["POST", `${FAR}/ws-tickets`, "Bearer sk-secret"]]);
+  const { error, retryIn } = states.at(-1);
+  assert.deepEqual([error.code, error.status, error.retryAfter, retryIn], ["server_draining", 503, 7, 8]);
+  await after(7.9);
+  assert.equal(Socket.all.length, 0);
+  await after(0.1);
+  assert.equal(Socket.last.url, "wss://llm.example/v1/responses?sl_ext=1&ticket=a%2Fb");
+});
+
+test("an answer of something before the gateway is no reason to stop, a refusal is", async () => {
+  const html = async () => new Response("<html>", { status: 502 });
+  const { client, states } = made({ apiKey: "sk-secret", fetch: html });
+  client.open();
+  await settled();
+  assert.equal(client.state, "waiting");
+  assert.match(states.at(-1).error.message, /ws-tickets answered with HTTP 502/);
+  for (const status of [401, 403, 404]) {
+    const refusing = made({ apiKey: "sk-secret", fetch: async () => answered({ error: { message: "No.", code: "no" } }, status) });
+    await assert.rejects(refusing.client.open(), { name: "StreamlaneError", code: "no", status, message: "No." });
+    assert.equal(refusing.client.state, "closed");
+  }
+  const busy = made({ apiKey: "sk-secret", fetch: async () => answered({ error: { message: "Busy." } }, 429) });
+  busy.client.open();
+  await settled();
+  assert.equal(busy.client.state, "waiting");
+  busy.client.close();
+});
+
+test("a close code of 4000 and above is final", async () => {
+  const { client, states } = made();
+  const answer = client.create({ model: "m", input: "hi" });
+  Socket.last.onopen();
+  Socket.last.lost(4401, "key revoked");
+  assert.equal(client.state, "closed");
+  assert.match(states.at(-1).error.message, /4401: key revoked/);
+  await assert.rejects(answer.text(), { code: "connection_lost" });
+  await assert.rejects(client.create({ model: "m" }).done, { code: "connection_lost" });
+  await after(60);
+  assert.equal(Socket.all.length, 1);
+});
+
+test("a handshake that never ends is given up", async () => {
+  const { client } = made();
+  client.open();
+  await after(20);
+  assert.equal(client.state, "waiting");
+});
+
+test("a cancel before response.created is sent as soon as there is something to cancel", async () => {
+  const { client } = made();
+  const answer = client.create({ model: "m" });
+  const lost = assert.rejects(answer.done, { code: "connection_lost" });
+  Socket.last.onopen();
+  answer.cancel();
+  answer.cancel();
+  const [{ stream_id }] = Socket.last.sent;
+  assert.equal(Socket.last.sent.length, 1);
+  Socket.last.gets({ type: "response.created", stream_id, response: { id: "resp_1" } });
+  assert.deepEqual(Socket.last.sent.slice(1), [{ type: "response.cancel", stream_id }]);
+  Socket.last.lost();
+  await lost;
+});
+
+test("events that belong to nobody harm nobody", async () => {
+  const { client } = made();
+  const answer = client.create({ model: "m" });
+  Socket.last.onopen();
+  const [{ stream_id }] = Socket.last.sent;
+  Socket.last.gets({ type: "streamlane:hello" });
+  Socket.last.gets({ type: "response.created", stream_id: "other", response: { id: "resp_9" } });
+  Socket.last.gets({ type: "response.created", stream_id, response: { id: "resp_1" } });
+  Socket.last.gets({ type: "error", status: 400, error: { message: "Whose?" } });
+  Socket.last.gets({ type: "streamlane:route", stream_id, queue_position: 2 });
+  Socket.last.gets({ type: "response.completed", stream_id, response: { output: [] } });
+  const types = [];
+  for await (const { type } of answer) types.push(type);
+  assert.deepEqual(types, ["response.created", "streamlane:route", "response.completed"]);
+  assert.equal(answer.id, "resp_1");
+});
+
+test("a lane is used again, and not two answers of one lane at once", async () => {
+  const { client } = made();
+  for (let turn = 0; turn < 17; turn += 1) client.create({ model: "m", input: `${turn}`, stream_id: "mine", type: "x" });
+  Socket.last.onopen();
+  const lanes = Socket.last.sent.map(({ stream_id }) => stream_id);
+  assert.equal(new Set(lanes).size, 16);
+  Socket.last.gets({ type: "response.completed", stream_id: lanes[3], response: { output: [] } });
+  const { type, stream_id, input } = Socket.last.sent[16];
+  assert.deepEqual([type, stream_id, input], ["response.create", lanes[3], "16"]);
+});
+
+test("while there is no network it waits for it, except for a gateway on this machine", async () => {
+  const network = new EventTarget();
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  const navigator = { onLine: false };
+  Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true });
+  globalThis.addEventListener = network.addEventListener.bind(network);
+  try {
+    const { client } = made();
+    client.open();
+    Socket.last.lost();
+    await after(3600);
+    assert.equal(Socket.all.length, 1);
+    navigator.onLine = true;
+    network.dispatchEvent(new Event("online"));
+    await settled();
+    assert.equal(Socket.all.length, 2);
+    Socket.last.lost();
+    network.dispatchEvent(new Event("online")); // not after its pause: at once
+    await settled();
+    assert.equal(Socket.all.length, 3);
+    client.close();
+    network.dispatchEvent(new Event("online"));
+    await settled();
+    assert.equal(Socket.all.length, 3);
+
+    navigator.onLine = false;
+    const near = made({ baseURL: NEAR });
+    near.client.open();
+    Socket.last.lost();
+    await after(60);
+    assert.equal(Socket.all.length, 5);
+  } finally {
+    delete globalThis.addEventListener;
+    if (before) Object.defineProperty(globalThis, "navigator", before);
+    else delete globalThis.navigator;
+  }
+});
+
+test("addresses may be written in several ways", () => {
+  for (const baseURL of ["ws://h:1/v1/", "http://h:1/v1", new URL("http://h:1/v1//"), "http://h:1/v1?x=1#y"]) {
+    made({ baseURL }).client.open();
+    assert.equal(Socket.last.url, "ws://h:1/v1/responses?sl_ext=1");
+    client.close();
+  }
+  assert.throws(() => connect({ WebSocket: Socket }), /baseURL/);
+  assert.throws(() => connect({ baseURL: "nonsense", WebSocket: Socket }), TypeError);
+});

@@ -1,0 +1,236 @@
+"""What `streamlane doctor` finds on a machine that lacks this or that, word for word, and what it says to do."""
+
+import asyncio
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from proxy import __version__
+from proxy.cli.doctor import lines
+from proxy.doctor.examine import examine
+from proxy.doctor.finding import Finding
+from tests.gateway import ROOT, answers, gateway
+from tests.gguf_files import tiny_model
+
+KEY = "sk-sl-0123456789abcdefghijklmnop"
+FREE = "server.port = 0\nops.port = 0\n"
+FAKE = '[[backends]]\nname = "f"\nkind = "fake"\nmodels = ["one", "two"]\n'
+IN_USE = os.strerror(errno.EADDRINUSE)
+
+
+async def found(folder: Path, text: str | None, ports: Collection[int] = ()) -> dict[str, tuple[str, str, str]]:
+    """What each finding is about → its state, text and step. The last one counts where there are several."""
+    if text is not None:
+        (folder / "streamlane.toml").write_text(text)
+    findings = await examine(None, {"HOME": str(folder)}, folder, ports)
+    return {finding.about: (finding.state, finding.text, finding.step) for finding in findings}
+
+
+def run(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, as a user runs it."""
+    (folder / "streamlane.toml").write_text(text)
+    environ = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "proxy", "doctor", *arguments]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@asynccontextmanager
+async def listening(app: web.Application) -> AsyncIterator[int]:
+    """`app` on a free port of this machine."""
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def model_server(owner: str = "vllm") -> AsyncIterator[int]:
+    """A server that lists one model."""
+    app = web.Application()
+    entries = {"object": "list", "data": [{"id": "llama", "object": "model", "owned_by": owner}]}
+
+    async def models(_: web.Request) -> web.Response:
+        return web.json_response(entries)
+
+    app.router.add_get("/v1/models", models)
+    async with listening(app) as port:
+        yield port
+
+
+def test_a_gateway_that_lacks_nothing(tmp_path: Path) -> None:
+    ended = run(tmp_path, FREE + FAKE)
+    said = ended.stdout.splitlines()
+    assert ended.returncode == 0, ended.stdout
+    for line in (
+        f"ok    Streamlane        {__version__}",
+        f"ok    Configuration     {tmp_path / 'streamlane.toml'}",
+        "ok    Port              127.0.0.1, on a free port.",
+        "ok    Pulled models     None.",
+        "ok    Backend f         Up, with one, two.",
+    ):
+        assert line in said
+    assert said[-1].startswith("Nothing must be fixed")
+    assert "\x1b" not in ended.stdout
+    assert list(tmp_path.iterdir()) == [tmp_path / "streamlane.toml"]  # it has only looked
+
+
+def test_what_must_be_fixed_is_counted_and_is_the_exit_code(tmp_path: Path) -> None:
+    text = f"""
+data_dir = "./streamlane.toml"
+server.api_keys = ["{KEY}"]
+{FREE}
+[[backends]]
+name = "gpu"
+kind = "vllm"
+base_url = "http://127.0.0.1:1/v1"
+api_key = "canary-upstream-key"
+"""
+    ended = run(tmp_path, text)
+    assert ended.returncode == 1
+    assert ended.stderr == ""
+    said = ended.stdout.splitlines()
+    at = said.index(f"fix   Data folder       {tmp_path / 'streamlane.toml'} is a file.")
+    assert said[at + 1] == " " * 24 + "→ Remove it, or set another data_dir."
+    assert (
+        'fix   Backend gpu       The backend "gpu" does not answer at http://127.0.0.1:1/v1 (connection refused). '
+        "Start it, or correct its base_url."
+    ) in said
+    assert said[-1] == "2 things to fix."
+    assert KEY not in ended.stdout
+    assert "canary" not in ended.stdout
+
+
+def test_programs_read_json(tmp_path: Path) -> None:
+    ended = run(tmp_path, FREE + FAKE, "--json")
+    told = json.loads(ended.stdout)
+    assert told["ok"] is True
+    assert {"about": "Backend f", "state": "ok", "text": "Up, with one, two.", "step": ""} in told["findings"]
+
+
+async def test_a_wrong_configuration_does_not_keep_the_rest_from_being_looked_at(tmp_path: Path) -> None:
+    told = await found(tmp_path, "server.prot = 1")
+    assert told["Configuration"] == (
+        "fix",
+        'streamlane.toml: server.prot: unknown key. Did you mean "port"?',
+        "",
+    )
+    assert told["Engines"][0] in {"ok", "note"}
+    assert "Data folder" not in told
+
+
+async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        told = await found(tmp_path, f"server.port = {port}\nops.port = 0\n" + FAKE)
+    assert told["Port"] == (
+        "fix",
+        f"Cannot listen on 127.0.0.1:{port} ({IN_USE}).",
+        "Choose another address: server.host and server.port in the configuration.",
+    )
+
+
+async def test_a_port_that_a_gateway_of_ours_has(tmp_path: Path) -> None:
+    async with gateway(backends=[answers()]) as started:
+        port, ops = started.base_url.split(":")[2].removesuffix("/v1"), started.ops_url.split(":")[2]
+        told = await found(tmp_path, f"server.port = {port}\nops.port = {ops}\n" + FAKE)
+    assert told["Port"] == ("ok", f"A Streamlane gateway is running at 127.0.0.1:{port}.", "")
+    assert told["Ops port"] == ("ok", f"A Streamlane gateway is running at 127.0.0.1:{ops}.", "")
+
+
+async def test_an_address_that_is_not_this_machines(tmp_path: Path) -> None:
+    told = await found(tmp_path, f'server.host = "192.0.2.1"\nserver.api_keys = ["{KEY}"]\n' + FAKE)
+    assert told["Port"][:1] == ("fix",)
+    assert told["Port"][1].startswith("Cannot listen on 192.0.2.1:8765 (")
+
+
+async def test_nothing_to_serve_says_three_ways_out(tmp_path: Path) -> None:
+    state, text, step = (await found(tmp_path, FREE))["Backends"]
+    assert (state, text) == ("fix", "There is nothing to serve: no backend, no pulled model, no server.")
+    assert step == (
+        "Pull a model (streamlane models pull smollm2), start a server (vLLM on port 8000, LocalAI or llama.cpp on "
+        "port 8080 and Ollama on port 11434), or name yours in a file (streamlane config init)."
+    )
+
+
+async def test_a_server_that_runs_here(tmp_path: Path) -> None:
+    async with model_server() as port:
+        alone = await found(tmp_path, FREE, [port])
+        beside = await found(tmp_path, FREE + FAKE, [port])
+        named = f'[[backends]]\nname = "gpu"\nkind = "openai_compatible"\nbase_url = "http://localhost:{port}/v1"\n'
+        configured = await found(tmp_path, FREE + named, [port])
+    server = f"Found vLLM at http://127.0.0.1:{port} (1 model)"
+    assert alone["Local server"] == ("ok", f"{server}.", "")
+    assert alone["Backends"] == ("ok", "None is configured. What is found is served.", "")
+    assert beside["Local server"] == (
+        "note",
+        f"{server}; no backend of the configuration.",
+        "To use it, name it as one of the [[backends]].",
+    )
+    assert configured["Local server"] == ("ok", f"{server}.", "")
+    assert configured["Backend gpu"] == ("ok", "Up, with llama.", "")
+
+
+async def test_a_server_is_asked_even_when_the_configuration_names_its_models(tmp_path: Path) -> None:
+    table = '[[backends]]\nname = "gpu"\nkind = "openai_compatible"\nmodels = ["mine"]\nbase_url = '
+    gone = await found(tmp_path, f'{FREE}{table}"http://127.0.0.1:1/v1"')
+    async with model_server() as port:
+        other = await found(tmp_path, f'{FREE}{table}"http://127.0.0.1:{port}/v1"')
+    async with listening(web.Application()) as port:  # has no list of models: there are such servers
+        silent = await found(tmp_path, f'{FREE}{table}"http://127.0.0.1:{port}/v1"')
+    assert gone["Backend gpu"][0] == "fix"
+    assert other["Backend gpu"] == (
+        "note",
+        "It does not list mine, named in its `models`.",
+        "Its own list has: llama.",
+    )
+    assert silent["Backend gpu"] == ("ok", "Up, with mine.", "")
+
+
+async def test_a_model_file_that_is_missing_or_damaged(tmp_path: Path) -> None:
+    models = tmp_path / ".local" / "share" / "streamlane" / "models"
+    models.mkdir(parents=True)
+    tiny_model(models / "good.gguf")
+    (models / "bad.gguf").write_bytes(b"\x89PNG\r\n\x1a\n")
+    table = '[[backends]]\nname = "local"\nkind = "llama_cpp"\nmodel = '
+    missing = await found(tmp_path, f'{FREE}{table}"smollm2"')
+    assert missing["Backend local"] == (
+        "fix",
+        "The model 'smollm2' is not pulled (pulled: bad, good). Run: streamlane models pull smollm2",
+        "",
+    )
+    assert missing["Pulled models"][0] == "fix"
+    assert missing["Pulled models"][1].startswith(f"bad: '{models / 'bad.gguf'}' is not a GGUF model file.")
+    (models / "bad.gguf").unlink()
+    whole = await found(tmp_path, f'{FREE}{table}"good"')
+    assert whole["Pulled models"] == ("ok", "good", "")
+
+
+async def test_an_alias_that_leads_nowhere(tmp_path: Path) -> None:
+    aliases = '[models.a]\ntargets = ["f/gone"]\n[models.b]\ntargets = ["f/gone", "f/one"]\n'
+    told = await found(tmp_path, FREE + FAKE + aliases)
+    step = "Correct its targets, or load the model there."
+    assert told["Alias a"] == ("fix", "No such model: f/gone.", step)
+    assert told["Alias b"] == ("note", "No such model: f/gone.", step)
+
+
+@pytest.mark.parametrize("width", [60, 90, 200])
+def test_on_a_terminal_no_line_is_too_long_and_no_path_is_broken(width: int) -> None:
+    path = "/a/very/long/path/to/some/model-file.gguf"
+    shown = list(lines(Finding("Pulled models", "fix", f"The file {path} is not whole. " * 3, f"Fetch {path}"), width))
+    plain = [line.replace("\x1b[31m\x1b[1m", "").replace("\x1b[0m", "") for line in shown]
+    assert all(len(line) <= width or path in line for line in plain)
+    assert sum(line.count(path) for line in plain) == 4

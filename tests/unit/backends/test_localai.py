@@ -1,0 +1,139 @@
+"""LocalAI: when it is ready, what it serves, and the errors that it sends as if they were answers."""
+
+from typing import Any
+
+import pytest
+
+from backends.base import Model
+from backends.errors import ModelLoadFailed, ModelNotFound, NotReady, Overloaded, ServerFailed
+from backends.events import Event, Finished, TextDelta, Usage
+from backends.http import Transport
+from backends.json import dumps
+from backends.localai import Decoder, LocalAI, Options
+from backends.request import Message, Request
+from backends.sse import SseDecoder
+from tests.upstream import LAST, Script, Seen, Step, Trickle, Upstream, chunk
+from tests.wire.recorded import LOCALAI, recorded
+
+ASK = Request("smollm2", (Message("user", "Hi"),), 16)
+
+
+def whole(name: str) -> list[Step]:
+    """A transcript as one write."""
+    _, head, body = recorded(f"{LOCALAI}/{name}")
+    return [head + (chunk(body) + LAST if b"chunked" in head else body)]
+
+
+def server(ready: str = "ready", listed: str = "models_capabilities", answer: str = "chat_stream") -> Upstream:
+    def script(seen: Seen) -> Script:
+        paths = {"/readyz": ready, "/v1/models/capabilities": listed, "/v1/chat/completions": answer}
+        return whole(paths.get(seen.path, "models"))
+
+    return Upstream(default=script)
+
+
+def backend(upstream: Upstream, transport: Transport) -> LocalAI:
+    return LocalAI(Options(name="l", base_url=upstream.url), transport)
+
+
+async def told(backend: LocalAI) -> list[Event]:
+    async with backend.stream(ASK) as batches:
+        return [event async for batch in batches for event in batch]
+
+
+def test_the_usual_place_is_its_default() -> None:
+    assert Options(name="l").base_url == "http://127.0.0.1:8080/v1"
+
+
+# Ready, or not.
+
+
+async def test_the_models_of_a_ready_server_with_their_context(transport: Transport) -> None:
+    async with server() as upstream:
+        assert await backend(upstream, transport).models() == (Model("smollm2", 2048),)
+        assert await backend(upstream, transport).load() is None
+
+
+@pytest.mark.parametrize("absent", ["error_not_found", "error_unknown_model"])
+async def test_an_older_server_lists_them_without(transport: Transport, absent: str) -> None:
+    async with server(listed=absent) as upstream:
+        assert await backend(upstream, transport).models() == (Model("smollm2"),)
+
+
+async def test_a_server_that_starts_is_not_ready(transport: Transport) -> None:
+    async with server(ready="starting") as upstream:
+        for ask in (backend(upstream, transport).models, backend(upstream, transport).load):
+            with pytest.raises(NotReady):
+                await ask()
+
+
+# Answers that are none.
+
+
+async def test_an_answer(transport: Transport) -> None:
+    async with server() as upstream:
+        *content, end = await told(backend(upstream, transport))
+    assert "".join(event.text for event in content if isinstance(event, TextDelta)) == "The capital of France is Paris."
+    assert end == Finished("stop", Usage(37, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("error_load_failed", ModelLoadFailed),
+        ("error_backend_died", ModelLoadFailed),
+        ("error_in_stream", ModelLoadFailed),
+        ("error_as_text", ModelLoadFailed),
+        ("error_loading", NotReady),
+        ("error_cooldown", Overloaded),
+        ("error_disabled_model", ModelNotFound),
+    ],
+)
+@pytest.mark.parametrize("slowly", [False, True])
+async def test_a_model_that_does_not_load(transport: Transport, name: str, kind: type[Exception], slowly: bool) -> None:
+    [data] = whole(name)
+    assert isinstance(data, bytes)
+    async with Upstream([Trickle(data) if slowly else data]) as upstream:
+        with pytest.raises(kind):
+            await told(backend(upstream, transport))
+
+
+@pytest.mark.parametrize("name", ["error_as_text", "error_in_stream", "chat_stream"])
+def test_any_split_means_the_same(name: str) -> None:
+    body = recorded(f"{LOCALAI}/{name}")[2]
+
+    def read(size: int) -> tuple[list[Event], str]:
+        sse, decoder, found = SseDecoder(), Decoder("m"), []
+        try:
+            for i in range(0, len(body), size):
+                for message in sse.feed(body[i : i + size]):
+                    found += decoder.feed(message)
+        except ModelLoadFailed as error:
+            return found, str(error)
+        return found, ""
+
+    assert {repr(read(size)) for size in (1, 2, 7, 100, len(body))} == {repr(read(1000))}
+
+
+def said(content: str, reason: str | None, **more: Any) -> bytes:
+    return dumps({"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": reason}], **more})
+
+
+def test_an_error_as_text_that_is_about_something_else() -> None:
+    with pytest.raises(ServerFailed):
+        Decoder("m").feed(said("Internal error: the disk is full", "stop"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [said("Internal error: is what it said.", None), said('He said: "Internal error: no".', "stop")],
+    ids=["without an end", "in the middle"],
+)
+def test_a_model_may_say_the_words(data: bytes) -> None:
+    assert len(Decoder("m").feed(data)) == 1
+
+
+def test_an_error_as_text_is_not_told_to_anybody() -> None:
+    with pytest.raises(ModelLoadFailed) as caught:
+        Decoder("m").feed(said("Internal error: could not load model: /secret/place", "stop"))
+    assert "secret" not in f"{caught.value!s}{caught.value!r}"
