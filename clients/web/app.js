@@ -1,6 +1,6 @@
 /** Joins the page's parts: what a person does becomes a change of the conversation, and changes become what is shown. */
 
-import { Announcer } from "./announcer.js";
+import { Announcer, spoken } from "./announcer.js";
 import { Answers } from "./answers.js";
 import { Chats } from "./chats.js";
 import { Composer } from "./composer.js";
@@ -334,7 +334,8 @@ export class App {
     if (node.error?.status === 401) void this.gateway.refresh();
     const where = here ? "" : `In ${conversation.data.title}: `;
     const problem = node.error && wordsFor(node.error);
-    const text = here ? (this.thread.views.get(node.id)?.body.textContent ?? "") : "The answer is there.";
+    const view = this.thread.views.get(node.id);
+    const text = here ? view && spoken(view.body) : "The answer is there.";
     this.announcer.say(where + (problem ? `${problem.title} ${problem.advice}` : text || "The answer is empty."));
     this.#refresh();
   }

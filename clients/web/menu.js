@@ -36,7 +36,8 @@ export function openMenu(anchor, label, items) {
     if (!menu.contains(/** @type {Node} */ (event.target))) close(false);
   };
   document.addEventListener("pointerdown", outside, true);
-  document.body.append(menu);
+  // Not beside its button: a message is a box of its own for what is positioned. And not in the body: it belongs to a landmark.
+  (anchor.closest("main, aside") ?? document.body).append(menu);
   place(menu, anchor);
   anchor.setAttribute("aria-expanded", "true");
   buttons[0]?.focus();

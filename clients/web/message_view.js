@@ -154,6 +154,7 @@ export class MessageView {
     const words = speed(node);
     return [
       ...this.#versions(),
+      words.length && h("span", { class: "speed" }, words.join(" · ")),
       node.text && this.#copyButton(),
       iconButton("regenerate", "Answer again", () => actions.regenerate(node), { class: "icon-button regenerate" }),
       iconButton(
@@ -161,7 +162,6 @@ export class MessageView {
         (event) => actions.chooseModel(node, /** @type {HTMLElement} */ (event.currentTarget)),
         { class: "icon-button slim", "aria-haspopup": "menu" },
       ),
-      words.length && h("span", { class: "speed" }, words.join(" · ")),
     ].filter((element) => element instanceof Node);
   }
 

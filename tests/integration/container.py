@@ -161,13 +161,13 @@ class Builder:
         self._mounted += 1
         here = f"{self._folder}/{self._mounted}"
         self.shell(
-            f"mkdir -p {here}/upper {here}/work {here}/root; mount -t overlay overlay {here}/root "
-            f"-o lowerdir={':'.join(stage.layers)},upperdir={here}/upper,workdir={here}/work; "
-            f"mount --rbind /dev {here}/root/dev; mount --rbind /proc {here}/root/proc"
+            f"mkdir -p {here}/upper {here}/index {here}/merged; mount -t overlay overlay {here}/merged "
+            f"-o lowerdir={':'.join(stage.layers)},upperdir={here}/upper,workdir={here}/index; "
+            f"mount --rbind /dev {here}/merged/dev; mount --rbind /proc {here}/merged/proc"
         )
         # The repository is not in an image: whoever still reads it fails here.
-        self.shell(f"mkdir -p {here}/root{self._root}; mount -t tmpfs none {here}/root{self._root}")
-        return f"{here}/root", replace(stage, layers=(f"{here}/upper", *stage.layers))
+        self.shell(f"mkdir -p {here}/merged{self._root}; mount -t tmpfs none {here}/merged{self._root}")
+        return f"{here}/merged", replace(stage, layers=(f"{here}/upper", *stage.layers))
 
     def started(self, stage: Stage, files: Mapping[str, str]) -> str:
         """The root of a container started with --read-only and `files`: only its volumes can be written to."""

@@ -20,6 +20,7 @@ CONFIG = """
 name = "f"
 kind = "fake"
 text = "Installed and well."
+tokens_per_second = 20
 """
 ASK = """
 import proxy, streamlane_client, sys
@@ -81,7 +82,8 @@ def test_the_wheel_carries_packages_page_and_clients(wheel: Path) -> None:
 
 
 def test_the_sdist_has_what_the_tests_need_and_nothing_that_is_ignored(sdist: Path) -> None:
-    names = {name.split("/", 1)[1] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as packed:
+        names = {name.split("/", 1)[1] for name in packed.getnames()}
     assert {"LICENSE", "CHANGELOG.md", "scripts/test", "tests/gateway.py", "clients/web/vendor/SHA256SUMS"} <= names
     assert not [name for name in names if "node_modules" in name or "__pycache__" in name or name.startswith(".venv")]
 
