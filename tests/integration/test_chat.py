@@ -21,7 +21,7 @@ from tests.gateway import DONE, ROOT, answers, client, gateway
 from tests.models import models_dir
 
 KEY = "sk-sl-0123456789abcdefghijklmnop"
-PATIENCE = 60.0  # seconds until something that should appear in a terminal is missed
+PATIENCE = 30.0  # seconds until something that should appear in a terminal is missed
 
 
 def environment(base_url: str, **more: str) -> dict[str, str]:
@@ -69,15 +69,19 @@ class Screen:
     def __init__(self, socket: Path) -> None:
         self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
 
-    async def tmux(self, *words: str, env: dict[str, str] | None = None) -> str:
-        child = await asyncio.create_subprocess_exec(*self._tmux, *words, env=env, stdout=subprocess.PIPE)
+    async def tmux(self, *words: str) -> str:
+        child = await asyncio.create_subprocess_exec(*self._tmux, *words, stdout=subprocess.PIPE)
         out, _ = await child.communicate()
         return out.decode()
 
     async def open(self, base_url: str, *arguments: str) -> None:
         chat = shlex.join([sys.executable, "-m", "proxy", "chat", *arguments])
         command = f"cd {shlex.quote(str(ROOT))}; {chat}; echo left with $?; exec cat"
-        await self.tmux("new-session", "-d", "-x", "80", "-y", "24", command, env=environment(base_url, LANG="C.UTF-8"))
+        # No pipe: the server that this starts would hold it open for ever.
+        session = ["new-session", "-d", "-x", "80", "-y", "24", command]
+        env = environment(base_url, LANG="C.UTF-8")
+        child = await asyncio.create_subprocess_exec(*self._tmux, *session, env=env, stdout=subprocess.DEVNULL)
+        assert await child.wait() == 0
 
     async def press(self, *keys: str) -> None:
         await self.tmux("send-keys", *keys)
@@ -91,11 +95,13 @@ class Screen:
         text = ""
         try:
             async with asyncio.timeout(PATIENCE):
-                while not all(each in (text := await self.text()) for each in wanted):
+                while True:
+                    text = await self.text()
+                    if all(each in text for each in wanted):
+                        return text
                     await asyncio.sleep(0.02)
         except TimeoutError:
             pytest.fail(f"{wanted} did not appear:\n{text}")
-        return text
 
 
 @asynccontextmanager
@@ -197,7 +203,8 @@ async def test_who_waits_is_told_the_place_in_the_queue(tmp_path: Path) -> None:
 
 @pytest.mark.needs("tmux")
 async def test_markdown_is_drawn_and_an_answer_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    text = "# Title\n\nSome **bold** [words](http://there)\x1b]0;owned\x07\x1b[2J.\n\n```python\nx = 1\n```\n\n- one\n- two\n"
+    hostile = "\x1b]0;owned\x07\x1b[2J"
+    text = f"# Title\n\nSome **bold** [words](http://there){hostile}.\n\n```python\nx = 1\n```\n\n- one\n- two\n"
     backend = FakeBackend("fake", script=[*([TextDelta(letter)] for letter in text), DONE])
     async with gateway(backends=[backend]) as started, screen(tmp_path, started.base_url, "show me") as shown:
         page = await shown.shows("left with 0")

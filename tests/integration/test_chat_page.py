@@ -12,7 +12,7 @@ from backends.events import Finished, ReasoningDelta, TextDelta, Usage
 from backends.fake import FakeBackend
 from tests.gateway import answers, gateway
 from tests.integration.browser import BROWSER, PageAt
-from tests.integration.chat import DONE, PHONE, Chat, chat_at, expect, says
+from tests.integration.chat_page import DONE, PHONE, Chat, chat_at, expect, says
 from tests.models import models_dir
 
 KEY = "sk-a-key-for-the-page"
@@ -158,6 +158,22 @@ async def test_an_answer_that_breaks_off_keeps_its_text(page_at: PageAt) -> None
         assert [message.text for message in backend.requests[-1].messages][1] == "So far, "
 
 
+async def test_a_gateway_that_restarts_is_found_again_and_nothing_is_lost(page_at: PageAt) -> None:
+    backend = FakeBackend("fake", script=[[TextDelta("Half")], asyncio.Event()])
+    async with gateway("deadlines.drain = 0.1", [backend]) as started:
+        chat = await chat_at(page_at, started)
+        await chat.ask("My question")
+        await expect(chat.answer.locator(".prose")).to_have_text("Half")
+    await chat.ended()
+    await expect(chat.page.locator("#connection")).to_contain_text("Reconnecting")
+    await expect(chat.question).to_contain_text("My question")
+    await chat.ask("Meanwhile")  # waits for the connection
+    await expect(chat.answer.locator(".waiting")).to_have_text("Waiting for the connection…")
+    async with gateway(f"server.port = {started.base_url.split(':')[-1].split('/')[0]}", [answers()]):
+        await expect(chat.answer.locator(".prose")).to_have_text("Hello wörld")
+        await chat.ready()
+
+
 async def test_a_busy_model_offers_another_one(page_at: PageAt) -> None:
     busy, free = FakeBackend("busy", script=[Overloaded()], models=["a"]), FakeBackend("free", models=["b"])
     async with gateway(backends=[busy, free]) as started:
@@ -181,7 +197,11 @@ async def test_settings_reach_the_model_and_a_cut_answer_can_go_on(page_at: Page
         await expect(chat.answer).to_contain_text("The answer reached its longest allowed length.")
         request = backend.requests[0]
         assert [message.role for message in request.messages] == ["system", "user"]
-        assert (request.messages[0].text, request.max_output_tokens, request.sampling.temperature) == ("Be brief.", 1, 0.5)
+        assert (request.messages[0].text, request.max_output_tokens, request.sampling.temperature) == (
+            "Be brief.",
+            1,
+            0.5,
+        )
         await chat.button("Continue", chat.answer).click()
         await expect(chat.page.locator("article")).to_have_count(4)
         await chat.page.reload()  # settings belong to the conversation
@@ -233,7 +253,9 @@ async def test_sign_in_with_a_key_for_this_tab_or_this_device(page_at: PageAt) -
         await chat.ready()
         await chat.asked()
         await expect(chat.answer.locator(".prose")).to_have_text("Hello wörld")
-        assert await chat.page.evaluate("[sessionStorage, localStorage].map((kept) => kept.getItem('streamlane-key'))") == [
+        assert await chat.page.evaluate(
+            "[sessionStorage, localStorage].map((kept) => kept.getItem('streamlane-key'))"
+        ) == [
             KEY,
             None,
         ]
@@ -341,4 +363,3 @@ async def test_the_real_model_answers_on_the_page(page_at: PageAt) -> None:
         await expect(chat.answer.locator(".prose")).to_contain_text("Paris")
         await expect(chat.answer.locator(".speed")).to_have_text(re.compile(r"first token .* tok/s · \d+ tokens"))
         chat.tab.assert_clean()
-

@@ -54,7 +54,9 @@ def test_a_file_has_one_job_and_nothing_that_the_policy_forbids(path: Path) -> N
     assert len(text.splitlines()) <= 400
     if path.suffix == ".js":
         assert text.startswith("/*"), "a module begins with a comment that says its job"
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser", text)
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser", text
+        )
     if path.suffix == ".html":
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", text)
 

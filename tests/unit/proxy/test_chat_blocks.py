@@ -34,14 +34,14 @@ def whole(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "blocks"),
     [
-        ("one\n\ntwo", ["one\n\n", "two"]),
+        ("one\n\ntwo\n", ["one\n\n", "two\n"]),
         ("one\nstill one\n\n\ntwo\n", ["one\nstill one\n\n\n", "two\n"]),
         ("before\n```py\nx = 1\n\n\ny\n```\nafter", ["before\n", "```py\nx = 1\n\n\ny\n```\n", "after"]),
         ("````\n```\n````\n", ["````\n```\n````\n", ""]),
         ("~~~\n```\n~~~\nx", ["~~~\n```\n~~~\n", "x"]),
-        ("- a\n\n  more of a\n- b\n\nafter", ["- a\n\n  more of a\n- b\n\n", "after"]),
-        ("1. a\n\n   ```\n   x\n\n   ```\n\n2. b", ["1. a\n\n   ```\n   x\n\n   ```\n\n", "2. b"]),
-        ("| a |\n|---|\n| 1 |\n\nafter", ["| a |\n|---|\n| 1 |\n\n", "after"]),
+        ("- a\n\n  more of a\n- b\n\nafter\n", ["- a\n\n  more of a\n- b\n\n", "after\n"]),
+        ("1. a\n\n   ```\n   x\n\n   ```\n\n2. b\n", ["1. a\n\n   ```\n   x\n\n   ```\n\n", "2. b\n"]),
+        ("| a |\n|---|\n| 1 |\n\nafter\n", ["| a |\n|---|\n| 1 |\n\n", "after\n"]),
         ("```\nnever closed\n\nx", ["```\nnever closed\n\nx"]),
     ],
 )
