@@ -35,7 +35,8 @@ def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text())) or ""
 
 
-ALL = python_files(*ROOMS, "tests", "scripts")
+CLIENT = ROOT / "clients/python/streamlane_client"
+ALL = python_files(*ROOMS, "tests", "scripts", "clients/python")
 OURS = python_files(*ROOMS)
 
 
@@ -55,6 +56,17 @@ def test_files_that_call_themselves_pure_are_held_to_it() -> None:
     unlisted = {file for file in pure if not any(fnmatch(file, pattern) for pattern in patterns)}
     assert pure
     assert not unlisted, "add them to source_modules of the contract 'Pure files' in pyproject.toml"
+
+
+def test_the_python_client_stands_on_websockets_alone() -> None:
+    imported = {
+        name.partition(".")[0]
+        for path in CLIENT.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported - sys.stdlib_module_names == {"websockets", CLIENT.name}
 
 
 def test_orjson_has_one_door() -> None:
@@ -94,10 +106,11 @@ def test_importing_anything_opens_nothing(tmp_path: Path) -> None:
     """No socket, no file to write, no thread, and no need of HOME or any variable of ours."""
     optional = {"llama_cpp", "xllamacpp", "gguf"}
     modules = [module(path) for path in OURS if path.name != "__main__.py"]
+    modules += [f"{CLIENT.name}.{path.stem}" for path in CLIENT.glob("[!_]*.py")]
     done = subprocess.run(
         [sys.executable, "-c", f"OPTIONAL = {optional}\n{IMPORT_ALL}", *modules],
         cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": f"{ROOT}{os.pathsep}{CLIENT.parent}", "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

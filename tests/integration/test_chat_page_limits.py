@@ -101,6 +101,8 @@ async def test_hostile_text_does_nothing(page_at: PageAt) -> None:
             assert await link.get_attribute("href") is None
         assert await chat.page.evaluate("window.hacked") is None
         chat.tab.assert_clean()
+        refused = "try { document.body.innerHTML = '<b>x</b>'; false } catch (error) { error instanceof TypeError }"
+        assert await chat.page.evaluate(refused)  # not even by a mistake of ours
 
 
 MARKDOWN = """# Title
