@@ -110,7 +110,11 @@ def test_importing_anything_opens_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"OPTIONAL = {optional}\n{IMPORT_ALL}", *modules],
         cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}{os.pathsep}{CLIENT.parent}", "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{CLIENT.parent}",
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
