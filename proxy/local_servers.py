@@ -87,7 +87,7 @@ def identify(origin: str, replies: Mapping[str, Reply]) -> Server | None:
     entries = [] if locked else models_of(listed)
     if entries is None or (status != 200 and not locked) or is_streamlane(replies):
         return None
-    owners = {entry.get("owned_by") for entry in entries}
+    owners = {owner if isinstance(owner, str | None) else "" for owner in (entry.get("owned_by") for entry in entries)}
     if "llamacpp" in owners or has(replies["/props"], "default_generation_settings"):
         # Its list of models is open to everybody; the rest wants the key.
         title, kind, name, locked = "llama.cpp", "openai_compatible", "llama-cpp", replies["/props"][0] == 401

@@ -38,7 +38,7 @@ class Place:
 def place(model: str) -> Place:
     """The place that `hf:ORG/REPO/FILE.gguf[@REVISION]` names. Raises PullError."""
     found = PLACE.fullmatch(model)
-    if found is None:
+    if found is None or not all(part.strip(".") for part in re.split(r"[/\\]", found["file"])):
         raise PullError(
             f"'{model}' names no file. Write it as hf:ORG/REPO/FILE.gguf, or hf:ORG/REPO/FILE.gguf@REVISION."
         )

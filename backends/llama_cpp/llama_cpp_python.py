@@ -17,7 +17,7 @@ import llama_cpp as lib
 from jinja2 import TemplateError
 from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatter
 
-from backends.errors import ContextLengthExceeded, EngineUnavailable, InvalidRequest, ServerFailed
+from backends.errors import BackendError, ContextLengthExceeded, EngineUnavailable, InvalidRequest, ServerFailed
 from backends.json import dumps
 from backends.llama_cpp.answer_text import AnswerText
 from backends.llama_cpp.engine import PROMPT_BATCH, Put, Setup, could_not_load
@@ -54,7 +54,7 @@ def load(setup: Setup) -> "LlamaCppPython":
             '`engine` to "xllamacpp".'
         ) from None
     # Reads the weights, and what the template puts before every question: the first one need not wait for them.
-    with suppress(InvalidRequest):
+    with suppress(BackendError):  # what is wrong with it, the first question will say
         engine.generate({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}, lambda _: False)
     return engine
 
@@ -99,6 +99,8 @@ class LlamaCppPython:
     def generate(self, body: dict[str, Any], put: Put) -> None:
         """See Engine."""
         prompt = self._tokens(self.template.prompt(body["messages"]))
+        if not prompt:
+            raise InvalidRequest(400, "messages")
         if len(prompt) >= self._context:
             raise ContextLengthExceeded(len(prompt), self._context)
         # A seed asks for the same answer again, but a prompt half taken from an earlier one is rounded otherwise.

@@ -441,7 +441,7 @@ export class Client extends EventTarget {
     let response;
     let body;
     try {
-      response = await request(this.#base + path, { method, headers, signal: AbortSignal.timeout(PATIENCE) });
+      response = await request(this.#base + path, { method, headers, redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
       body = await response.text();
     } catch (cause) {
       throw new StreamlaneError(`No gateway answers at ${this.#base}.`, { code: "connection_failed", cause });

@@ -19,7 +19,7 @@ export class Answers {
   constructor(watcher, now) {
     this.watcher = watcher;
     this.now = now;
-    /** @type {Map<string, {conversation: Conversation, node: Message, answer: any, stopped: boolean}>} */
+    /** @type {Map<string, {conversation: Conversation, node: Message, answer: any, stopped: boolean, dropped: boolean}>} */
     this.running = new Map();
   }
 
@@ -31,11 +31,12 @@ export class Answers {
     const { watcher, now } = this;
     const began = now();
     let saved = began;
-    const entry = { conversation, node, answer: /** @type {any} */ (null), stopped: false };
+    const entry = { conversation, node, answer: /** @type {any} */ (null), stopped: false, dropped: false };
     this.running.set(conversation.id, entry);
     try {
       entry.answer = client.create(request);
       for await (const event of entry.answer) {
+        if (entry.dropped) return;
         const what = take(node, event, now() - began);
         if (what === "route") watcher.route(conversation, node, event);
         else if (what) watcher.grew(conversation, node);
@@ -49,6 +50,7 @@ export class Answers {
       if (entry.stopped) node.status = "stopped";
       else fail(node, error, now() - began);
     }
+    if (entry.dropped) return;
     this.running.delete(conversation.id);
     watcher.ended(conversation, node);
     watcher.save(conversation);
@@ -60,5 +62,15 @@ export class Answers {
     if (!entry || entry.stopped) return;
     entry.stopped = true;
     entry.answer?.cancel();
+  }
+
+  /** Stop the answer of a conversation that is being deleted: nothing more is said of it, and nothing saved. @param {string} id */
+  drop(id) {
+    const entry = this.running.get(id);
+    if (!entry) return;
+    this.stop(id);
+    entry.dropped = true;
+    entry.node.status = "stopped";
+    this.running.delete(id);
   }
 }

@@ -206,7 +206,7 @@ export class App {
 
   /** @param {{id: string, title: string}} entry */
   async #remove({ id, title }) {
-    this.answers.stop(id);
+    this.answers.drop(id);
     const data = (await this.#load(id))?.data;
     await this.chats.remove(id);
     if (id === this.current.id) this.newChat();
@@ -220,7 +220,7 @@ export class App {
 
   async #removeAll() {
     if (!(await dialogs.confirmDeleteAll())) return;
-    for (const id of this.answers.running.keys()) this.answers.stop(id);
+    for (const id of [...this.answers.running.keys()]) this.answers.drop(id);
     await this.chats.removeAll();
     /** @type {HTMLDialogElement} */ (byId("settings")).close();
     this.newChat();

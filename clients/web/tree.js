@@ -99,7 +99,8 @@ export class Conversation {
   /** @param {string} at */
   #chosen(at) {
     const chosen = this.data.chosen[at];
-    return this.data.nodes[chosen] ? chosen : this.children.get(at)?.at(-1);
+    const isThere = this.data.nodes[chosen] && (this.data.nodes[chosen].parent ?? ROOT) === at;
+    return isThere ? chosen : this.children.get(at)?.at(-1);
   }
 
   /** @param {Message} node */
@@ -161,11 +162,13 @@ export function checked(found) {
   /** @type {Record<string, Message>} */
   const nodes = {};
   for (const [id, node] of Object.entries(found.nodes)) {
-    if (!ID.test(id) || typeof node?.text !== "string" || !["user", "assistant"].includes(node.role)) continue;
-    const { parent = null, role, text, at, thought, stats } = node;
+    if (!ID.test(id) || id === ROOT || typeof node?.text !== "string" || !["user", "assistant"].includes(node.role)) continue;
+    const { parent = null, role, text, at } = node;
+    const thought = Number.isFinite(node.thought) ? node.thought : undefined;
+    const stats = node.stats && Object.fromEntries(Object.entries(node.stats).filter(([, value]) => Number.isFinite(value)));
     const error = node.error && { ...node.error, code: String(node.error.code), message: String(node.error.message) };
     const words = Object.fromEntries(["reasoning", "model", "status"].map((name) => [name, node[name] && String(node[name])]));
-    nodes[id] = clean({ id, parent, role, text, at: Number(at) || 0, ...words, thought, error, stats });
+    nodes[id] = clean({ id, parent, role, text, at: Number(at) || 0, ...words, thought, error: error ?? undefined, stats: stats ?? undefined });
   }
   for (const node of Object.values(nodes)) {
     const seen = new Set();

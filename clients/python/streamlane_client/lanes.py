@@ -64,7 +64,8 @@ class Record:
 
     def end(self, error: StreamlaneError | None) -> None:
         """Nothing more will come."""
-        self.ended, self.error = True, error
+        self.error = error
+        self.ended = True  # last: a reader in another thread may look at any moment
         self._wake()
 
     def drop(self) -> None:
