@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from backends.events import Event, Finished
-from backends.request import Request
+from backends.request import EmbeddingRequest, Request
 
 Batches: TypeAlias = AsyncIterator[Sequence[Event]]
 Sink: TypeAlias = Callable[[Sequence[Event]], Future[None] | None]
@@ -51,6 +51,30 @@ class Observable(ABC):
     @abstractmethod
     async def load(self) -> Load | None:
         """How busy it is now; None where this server does not say. Raises BackendError when it is not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector per input, in the order of the inputs. `input_tokens` is None when the backend did not say."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    input_tokens: int | None = None
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """What a backend may be besides: one that turns texts into vectors."""
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Raises BackendError; UnsupportedFeature when this model or server has none."""
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """What a backend may be besides: one that counts the tokens of a prompt without answering it."""
+
+    async def count_tokens(self, request: Request) -> int:
+        """Tokens of the prompt as the model would read it, template and tools included. Raises BackendError."""
 
 
 class Pushing(ABC):

@@ -24,7 +24,7 @@ from backends.errors import (
 )
 from backends.events import Event, Finished, FinishReason, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from backends.json import SHAPE_ERRORS, JsonError, decoder, loads
-from backends.request import Request
+from backends.request import Request, text_of
 
 DONE = b"[DONE]"
 MOST_TOKENS = 10**9  # a count beyond it is a lie
@@ -56,7 +56,7 @@ def encode(request: Request) -> dict[str, Any]:
     """The body of a streamed chat completion. What the request leaves open is left out."""
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [{"role": message.role, "content": message.text} for message in request.messages],
+        "messages": [{"role": message.role, "content": text_of(message.parts)} for message in request.messages],
         "max_tokens": request.max_output_tokens,
         "stream": True,
         "stream_options": {"include_usage": True},

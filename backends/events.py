@@ -7,10 +7,19 @@ from msgspec import Struct
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter"]
 
 
+class Logprob(Struct, frozen=True, gc=False):
+    """How likely one token was, and which others were: `top` holds (token, log probability)."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
 class TextDelta(Struct, frozen=True, gc=False):
-    """More of the answer. Never empty."""
+    """More of the answer. Never empty. `logprobs` only where the request asked for them and the backend can."""
 
     text: str
+    logprobs: tuple[Logprob, ...] | None = None
 
 
 class ReasoningDelta(Struct, frozen=True, gc=False):
@@ -25,21 +34,40 @@ class RefusalDelta(Struct, frozen=True, gc=False):
     text: str
 
 
+class ToolCallStart(Struct, frozen=True, gc=False):
+    """The model begins to call a tool. `index` counts the calls of one answer from 0; `id` is never empty."""
+
+    index: int
+    id: str
+    name: str
+
+
+class ToolCallDelta(Struct, frozen=True, gc=False):
+    """More of the arguments of the call that began with `index`, a piece of JSON. Never empty."""
+
+    index: int
+    arguments: str
+
+
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens of one request, as the backend counted them."""
+    """Tokens of one request, as the backend counted them; `estimated` when we counted what it did not say."""
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    estimated: bool = False
 
 
 class Finished(Struct, frozen=True, gc=False):
-    """The last event of every stream that was not broken. `usage` is None when the backend did not say."""
+    """The last event of every stream that was not broken. `usage` is None when the backend did not say.
+
+    An answer that ends to have its tools called is a "stop": that there are calls says the rest.
+    """
 
     reason: FinishReason
     usage: Usage | None = None
 
 
-Content: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
+Content: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStart | ToolCallDelta
 Event: TypeAlias = Content | Finished

@@ -13,7 +13,7 @@ from backends.base import Batches, Model
 from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken
 from backends.events import Event, Finished, FinishReason, TextDelta, Usage
 from backends.registry import Parts
-from backends.request import Request
+from backends.request import Request, text_of
 
 Step: TypeAlias = Sequence[Event] | Exception | asyncio.Event | float  # send, raise, wait for it, wait so many seconds
 
@@ -103,7 +103,7 @@ class FakeBackend:
 
     def answer(self, request: Request) -> list[Step]:
         """The script that answers `request` as configured."""
-        prompt = sum(len(message.text.split()) for message in request.messages)
+        prompt = sum(len(text_of(message.parts).split()) for message in request.messages)
         if all(model.id != request.model for model in self._models):
             return [ModelNotFound(request.model)]
         if self._context is not None and prompt > self._context:

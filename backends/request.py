@@ -1,17 +1,125 @@
 """What a backend is asked: one conversation and how to continue it. Pure values."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """What was said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the model said instead of an answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What the model thought before it answered. Most backends do not want it back."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture; `data` is base64. Never a URL: nobody fetches what a request names."""
+
+    media_type: str
+    data: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A recording; `data` is base64, `format` as in its file name: "wav", "mp3"."""
+
+    format: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A document; `data` is base64."""
+
+    name: str | None
+    media_type: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool. `arguments` is JSON as the model wrote it, so it may be no JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the tool of the call `call_id` gave back. In a user's message, because the user's side ran it."""
+
+    call_id: str
+    parts: "tuple[Text | Image | Audio | File, ...]"
+
+
+Part: TypeAlias = Text | Refusal | Reasoning | Image | Audio | File | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation. `text` is the whole content; other kinds of content are not spoken yet."""
+    """One turn of the conversation, in parts. Tool calls are an assistant's, tool results a user's."""
 
     role: Role
-    text: str
+    parts: tuple[Part, ...]
+
+
+def said(role: Role, text: str) -> Message:
+    """A message that is one text."""
+    return Message(role, (Text(text),))
+
+
+def text_of(parts: tuple[Part, ...]) -> str:
+    """The text of `parts`, and what was refused; each part a line of its own, as chat servers join them."""
+    return "\n".join(part.text for part in parts if isinstance(part, Text | Refusal))
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call. `parameters` is a JSON schema; None where it takes none."""
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """The model must call this one."""
+
+    name: str
+
+
+ToolChoice: TypeAlias = Literal["auto", "none", "required"] | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFormat:
+    """The answer is JSON: any object, or what `schema` (a JSON schema) allows."""
+
+    schema: Mapping[str, Any] | None = None
+    name: str = "answer"
+    description: str | None = None
+    strict: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +134,48 @@ class Sampling:
     frequency_penalty: float | None = None
     seed: int | None = None
 
+    def otherwise(self, defaults: "Sampling") -> "Sampling":
+        """These choices, and those of `defaults` where they are left open."""
+        left = {name: getattr(defaults, name) for name in self.__dataclass_fields__ if getattr(self, name) is None}
+        return replace(self, **left)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Raw text to go on with, for `/v1/completions`: no chat template is put around it."""
+
+    text: str
+    suffix: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation. `model` is the backend's own id; `max_output_tokens` always exists: no stream is endless."""
+    """One generation.
+
+    `model` is the name that was asked for until the dispatcher has chosen a backend, and that backend's own id then.
+    `max_output_tokens` 0 leaves the bound to the dispatcher; a backend never sees 0: no stream is endless.
+    `top_logprobs` None asks for no log probabilities; 0 for those of the chosen tokens alone.
+    With `prompt` set there are no messages.
+    """
 
     model: str
-    messages: tuple[Message, ...]
-    max_output_tokens: int
+    messages: tuple[Message, ...] = ()
+    max_output_tokens: int = 0
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    format: JsonFormat | None = None
+    reasoning_effort: str | None = None
+    top_logprobs: int | None = None
+    prompt: Prompt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts, or token ids of texts, to embed. `dimensions` None leaves the length to the model."""
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None

@@ -119,6 +119,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
                 send=config.deadlines.send, ping=config.deadlines.ping, pong=config.deadlines.pong
             ),
             max_frame_bytes=limits.max_frame_bytes,
+            on_refused=metrics.refused,
         )
         read_gauges(metrics, sockets, dispatcher, discovery)
         started = time.monotonic()
@@ -151,12 +152,19 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
         await discovery.first()
         base_url = await listen(
             stack,
-            application(guard, api, health, Pages(clients_dir()), limits.max_frame_bytes),
+            application(
+                guard,
+                api,
+                health,
+                Pages(clients_dir()),
+                max_body_bytes=limits.max_frame_bytes,
+                on_refused=metrics.refused,
+            ),
             config.server.host,
             config.server.port,
         )
         ops_url = await listen(
-            stack, ops_application(guard, health, metrics.registry), config.ops.host, config.ops.port
+            stack, ops_application(guard, metrics.refused, health, metrics.registry), config.ops.host, config.ops.port
         )
         stack.push_async_callback(drain, health, sockets, generations, config.deadlines.drain)
         health.ready = True

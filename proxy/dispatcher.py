@@ -21,15 +21,14 @@ import structlog
 from backends.base import Batches
 from backends.errors import BackendError
 from backends.events import Event, Finished, Usage
-from backends.request import Message, Request, Sampling
+from backends.request import Request, said
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import wire
 from proxy.outcome import Attempt, Call, Notice, Outcome, Status
 from proxy.pace import Pace
-from proxy.runtime import Alias, Candidate, Route, Runtime
+from proxy.runtime import Candidate, Route, Runtime
 from proxy.slots import Slots
-from proxy.wire.responses_request import Create
 
 log = structlog.get_logger()
 
@@ -52,10 +51,10 @@ class Dispatcher:
         self._on_outcome = on_outcome
         self._slots: defaultdict[str, Slots] = defaultdict(lambda: Slots(queue, deadlines.queue))
 
-    def plan(self, create: Create) -> tuple[Route, Request]:
-        """Where a create goes, and what its first candidate is asked. Raises UnknownModel or AmbiguousModel."""
-        route = self._runtime().resolve(create.model)
-        return route, request_for(create, route, self._default_max_output_tokens)
+    def plan(self, request: Request) -> tuple[Route, Request]:
+        """Where a request goes, and what its first candidate is asked. Raises UnknownModel or AmbiguousModel."""
+        route = self._runtime().resolve(request.model)
+        return route, completed(request, route, self._default_max_output_tokens)
 
     @asynccontextmanager
     async def open(
@@ -131,29 +130,19 @@ def told(notify: Callable[[Notice], None], candidate: Candidate, place: int) -> 
     notify(Notice("route", {"model": candidate.model, "backend": candidate.backend.name, "queue_position": place}))
 
 
-def request_for(create: Create, route: Route, default_max_output_tokens: int) -> Request:
-    """What a create asks of a backend, with the alias's defaults where the create is silent."""
+def completed(request: Request, route: Route, default_max_output_tokens: int) -> Request:
+    """The request for the route's first candidate, with the alias's defaults where it is silent."""
     alias = route.alias
-    instructions = create.instructions
-    if instructions is None and not any(message.role == "system" for message in create.messages):
-        instructions = alias.instructions
-    system = (Message("system", instructions),) if instructions else ()
-    return Request(
+    messages = request.messages
+    if alias.instructions and request.prompt is None and not any(message.role == "system" for message in messages):
+        messages = (said("system", alias.instructions), *messages)
+    return replace(
+        request,
         model=route.candidates[0].model,
-        messages=system + create.messages,
-        max_output_tokens=create.max_output_tokens or alias.max_output_tokens or default_max_output_tokens,
-        stop=create.stop,
-        sampling=with_defaults(create.sampling, alias),
+        messages=messages,
+        max_output_tokens=request.max_output_tokens or alias.max_output_tokens or default_max_output_tokens,
+        sampling=request.sampling.otherwise(alias.sampling),
     )
-
-
-def with_defaults(sampling: Sampling, alias: Alias) -> Sampling:
-    """The client's sampling, and the alias's where the client left a choice."""
-    merged = {
-        name: getattr(alias.sampling, name) if getattr(sampling, name) is None else getattr(sampling, name)
-        for name in Sampling.__dataclass_fields__
-    }
-    return Sampling(**merged)
 
 
 async def content(batches: Batches) -> Sequence[Event]:

@@ -9,20 +9,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
 from backends.errors import BackendError
 from backends.events import Event
+from backends.request import Request, said
 from proxy.answer import Answer
+from proxy.create import Create
 from proxy.dispatcher import Dispatcher
 from proxy.errors import UnknownResponse, sentence, wire
 from proxy.outcome import Call, Notice, Principal
 from proxy.response_log import LogFull, ResponseLog
 from proxy.wire.responses_composer import Composer
 from proxy.wire.responses_object import response_object
-from proxy.wire.responses_request import Create
 
 log = structlog.get_logger()
 REMEMBERED = 4096  # ids of ended responses, so that a late cancel is no error
@@ -160,7 +162,7 @@ class Generations:
 
     def start(self, principal: Principal, create: Create) -> Generation:
         """Admit a create: the response exists from here on. Raises UnknownModel or AmbiguousModel."""
-        route, request = self._dispatcher.plan(create)
+        route, request = self._dispatcher.plan(asked(create))
         response_id = self._new_id("resp")
         call = Call(principal, self._new_id("req"))
         response_log = ResponseLog(self._max_response_bytes)
@@ -202,3 +204,9 @@ class Generations:
             self._ended[generation.id] = generation.call.principal
             if len(self._ended) > REMEMBERED:
                 self._ended.popitem(last=False)
+
+
+def asked(create: Create) -> Request:
+    """The whole conversation that a create asks about."""
+    instructions = (said("system", create.instructions),) if create.instructions else ()
+    return replace(create.request, messages=instructions + create.request.messages)

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from proxy import __version__, metrics_table
+from proxy.errors import wire
 from proxy.metrics_table import METRICS, Metric
 from proxy.outcome import Outcome
 from proxy.runtime import Runtime
@@ -59,6 +60,10 @@ class Metrics(Collector):
         if outcome.usage is not None:
             self._counts[metrics_table.INPUT_TOKENS][where] += outcome.usage.input_tokens
             self._counts[metrics_table.OUTPUT_TOKENS][where] += outcome.usage.output_tokens
+
+    def refused(self, error: Exception) -> None:
+        """Something was answered with `error`, and became no request."""
+        self._counts[metrics_table.REFUSED][(wire(error).code,)] += 1
 
     def lagged(self, seconds: float) -> None:
         """The event loop came back so much later than asked for."""

@@ -51,6 +51,12 @@ FAILED_ATTEMPTS = Metric(
     "Attempts that failed before the first token and were followed by the next target of the alias.",
     (*WHERE, "code"),
 )
+REFUSED = Metric(
+    "counter",
+    "streamlane_refused_total",
+    "What clients sent and got an error for before there was a response: frames, creates, cancels and HTTP requests.",
+    ("code",),
+)
 DURATION = Metric(
     "histogram",
     "streamlane_request_duration_seconds",
@@ -100,6 +106,7 @@ METRICS = (
     QUEUE,
     REQUESTS,
     FAILED_ATTEMPTS,
+    REFUSED,
     DURATION,
     FIRST_TOKEN,
     INTER_TOKEN,

@@ -13,8 +13,9 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from backends.json import JsonError, loads
+from proxy.create import Create
 from proxy.errors import BadFrame, BadStreamId, Draining, ProxyError, TooManyLanes, TooManyQueued, Unsupported
-from proxy.wire.responses_request import Create, parse_create
+from proxy.wire.responses_request import parse_create
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")  # ws-mode guide: the charset of stream_id
 CLIENT_EVENTS = ("response.create", "response.cancel", "response.steer", "response.processed")

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from backends.llama_cpp.cores import usable_threads
 from backends.llama_cpp.engine import Engine, Setup
 from backends.llama_cpp.engines import EngineName, load_engine
 from backends.registry import Parts
-from backends.request import Request
+from backends.request import Request, Sampling
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="llama_cpp"):
@@ -45,6 +46,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Annotated[int, Meta(ge=1, le=512)] | None,
         Meta(description="Unset: physical cores - 1, at least 1.", examples=[3]),
     ] = None
+    temperature: Annotated[
+        Annotated[float, Meta(ge=0, le=2)] | None,
+        Meta(description="For requests that name none. Unset: what the model's makers advise.", examples=[0.7]),
+    ] = None
+    top_p: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="As `temperature`.", examples=[0.95])
+    ] = None
 
 
 def build(options: Options, parts: Parts) -> "LlamaCpp":
@@ -57,11 +65,15 @@ def build(options: Options, parts: Parts) -> "LlamaCpp":
         parallel=options.parallel,
         context=options.context,
         threads=options.threads,
+        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
     )
 
 
 class LlamaCpp:
-    """Answers from one model file. The arguments are those of Options; `load` is what an engine is loaded with."""
+    """Answers from one model file. The arguments are those of Options; `load` is what an engine is loaded with.
+
+    Where neither a request nor `sampling` says how tokens are drawn, the file does, then the catalog.
+    """
 
     def __init__(
         self,
@@ -73,11 +85,13 @@ class LlamaCpp:
         parallel: int = 8,
         context: int = 4096,
         threads: int | None = None,
+        sampling: Sampling | None = None,
         load: Callable[[EngineName, Setup], Engine] = load_engine,
     ) -> None:
         self.name, self.slots = name, parallel
         self._wanted, self._models_dir = model, models_dir
         self._engine, self._context, self._threads = engine, context, threads
+        self._sampling = sampling or Sampling()
         self._load_engine = load
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix=f"llama_cpp-{name}")  # makes threads when needed
         self._loaded: tuple[Engine, Model] | None = None
@@ -93,6 +107,7 @@ class LlamaCpp:
         model, file = catalog.find(self._models_dir, self._wanted)
         header = gguf_file.read_header(file)
         gguf_file.check(file, header)
+        self._sampling = self._sampling.otherwise(header.sampling).otherwise(catalog.sampling(self._wanted))
         context = min(self._context, header.context or self._context)  # no more than the model was trained for
         setup = Setup(file, self.slots, context, self._threads or usable_threads())
         return self._load_engine(self._engine, setup), Model(model, context)
@@ -126,7 +141,8 @@ class LlamaCpp:
             raise ModelNotFound(request.model)
         if len(self._runs) >= self.slots:
             raise Overloaded
-        run = Run(engine, self._pool, request)
+        sampling = request.sampling.otherwise(self._sampling)
+        run = Run(engine, self._pool, replace(request, sampling=sampling))
         self._runs.add(run)
         run.thread.add_done_callback(lambda _: self._runs.discard(run))
         try:

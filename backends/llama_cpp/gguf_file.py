@@ -7,10 +7,11 @@ Layout (GGUF v2 and v3, little endian): magic, version, tensor count, pair count
 import mmap
 import struct
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 
 from backends.errors import EngineUnavailable
+from backends.request import Sampling
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -51,6 +52,21 @@ class Header:
         """Tokens that the model was trained to see at once, where the file says."""
         value = self.values.get(f"{self.architecture}.context_length")
         return value if isinstance(value, int) else None
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its makers want its tokens drawn, as far as the file says."""
+        top_k = self._number("general.sampling.top_k")
+        return Sampling(
+            temperature=self._number("general.sampling.temp"),
+            top_p=self._number("general.sampling.top_p"),
+            top_k=None if top_k is None else int(top_k),
+            min_p=self._number("general.sampling.min_p"),
+        )
+
+    def _number(self, name: str) -> float | None:
+        value = self.values.get(name)
+        return value if isinstance(value, int | float) and isfinite(value) else None
 
 
 def read_header(path: Path) -> Header:

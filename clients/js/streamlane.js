@@ -51,6 +51,11 @@ const PAUSE = 0.5; // seconds: the first pause is anything up to it, and it doub
 const LONGEST_PAUSE = 30; // seconds
 const PATIENCE = 20_000; // milliseconds for a handshake, or for the answer to a request
 const STABLE = 5_000; // milliseconds open after which a loss counts as the first one
+/** @type {Record<number, string>} */
+const CLOSED = {
+  1009: "The gateway closed the connection: the request is larger than it takes (limits.max_frame_bytes).", // RFC 6455, 7.4.1
+  1012: "The gateway restarts. Ask again in a moment.", // IANA's registry of close codes: Service Restart
+};
 const TERMINAL = new Set(["response.completed", "response.incomplete", "response.failed", "error"]);
 const TRY_AGAIN = new Set([408, 425, 429]); // the only refusals below 500 that time can heal
 
@@ -200,6 +205,8 @@ export class Client extends EventTarget {
     const here = globalThis.location?.href;
     if (!baseURL && !here) throw new TypeError('connect() needs a baseURL here, such as "http://127.0.0.1:8765/v1".');
     const url = new URL(baseURL ?? "/v1", here);
+    if (!/^(https?|wss?):$/.test(url.protocol))
+      throw new TypeError(`baseURL must begin with http://, https://, ws:// or wss://; it begins with "${url.protocol}".`);
     this.#base = `${url.origin}${url.pathname}`.replace(/^ws/, "http").replace(/\/+$/, "");
     this.#nearby = /^(localhost|127\.[\d.]+|\[::1\])$/.test(url.hostname);
     this.#apiKey = apiKey;
@@ -293,8 +300,11 @@ export class Client extends EventTarget {
       if (this.#attempt !== attempt) return;
       socket = this.#socket = new this.#WebSocket(url);
     } catch (error) {
-      if (this.#attempt === attempt) this.#failed(/** @type {StreamlaneError} */ (error));
-      return;
+      if (this.#attempt !== attempt) return;
+      if (error instanceof StreamlaneError) return this.#failed(error);
+      // The constructor refuses what no time heals, such as ws: from a page that came over https:.
+      const message = `No connection to ${this.#base}/responses can be made from here (${/** @type {Error} */ (error).name}).`;
+      return this.#end(new StreamlaneError(message, { code: "connection_failed", cause: error }));
     }
     const patience = setTimeout(() => socket.close(), PATIENCE);
     let since = Infinity;
@@ -322,7 +332,7 @@ export class Client extends EventTarget {
   #lost(code, reason, opened) {
     const why = `${code}${reason && `: ${reason}`}`;
     const error = opened
-      ? new StreamlaneError(`The connection was lost (${why}).`, { code: "connection_lost" })
+      ? new StreamlaneError(CLOSED[code] ?? `The connection was lost (${why}).`, { code: "connection_lost" })
       : new StreamlaneError(`No connection to ${this.#base}/responses (${why}).`, { code: "connection_failed" });
     if (code >= 4000) return this.#end(error);
     const running = [...this.#running.values()];

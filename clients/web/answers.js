@@ -30,7 +30,7 @@ export class Answers {
   async start(client, conversation, node, request) {
     const { watcher, now } = this;
     const began = now();
-    let saved = began;
+    let saved = -Infinity; // so the first piece is stored at once
     const entry = { conversation, node, answer: /** @type {any} */ (null), stopped: false, dropped: false };
     this.running.set(conversation.id, entry);
     try {
@@ -40,7 +40,7 @@ export class Answers {
         const what = take(node, event, now() - began);
         if (what === "route") watcher.route(conversation, node, event);
         else if (what) watcher.grew(conversation, node);
-        if (what && now() - saved > SAVE_EVERY) {
+        if (what && what !== "route" && now() - saved > SAVE_EVERY) {
           saved = now();
           watcher.save(conversation);
         }

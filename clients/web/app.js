@@ -13,10 +13,11 @@ import { listen } from "./keys.js";
 import { openMenu } from "./menu.js";
 import { requestFor } from "./progress.js";
 import { Sidebar } from "./sidebar.js";
+import { ofDevice } from "./storage.js";
 import { themeButton } from "./theme_button.js";
 import { ThreadView } from "./thread_view.js";
 import { Toast } from "./toast.js";
-import { Conversation } from "./tree.js";
+import { adopted, Conversation } from "./tree.js";
 import { welcome } from "./welcome.js";
 import { connectionWords, queueWords, wordsFor } from "./words.js";
 
@@ -101,7 +102,7 @@ export class App {
 
   get #model() {
     const { models } = this.gateway;
-    const wanted = this.current.data.settings.model ?? localStorage.getItem(LAST_MODEL);
+    const wanted = this.current.data.settings.model ?? ofDevice.get(LAST_MODEL);
     return models.find(({ id }) => id === wanted)?.id ?? models[0]?.id;
   }
 
@@ -140,7 +141,8 @@ export class App {
       : current.add({ id: newId(), parent: question.id, role: "assistant", text: "", at: Date.now(), ...fresh });
     current.data.updated = Date.now();
     this.#refresh();
-    this.thread.toEnd();
+    if (current.leaf === node) this.thread.toEnd();
+    else this.thread.pinned = false; // the reader stays at the answer that begins anew in the middle
     this.announcer.say("Answering…");
     void this.answers.start(this.gateway.client, current, node, requestFor(current, question.id, model));
     this.#save(current);
@@ -183,7 +185,7 @@ export class App {
   /** @param {string} id */
   #chooseModel(id) {
     this.current.data.settings.model = id;
-    localStorage.setItem(LAST_MODEL, id);
+    ofDevice.set(LAST_MODEL, id);
     if (!this.current.isEmpty) this.#save(this.current);
     this.#refresh();
   }
@@ -350,7 +352,9 @@ export class App {
 
   async #list() {
     const entries = await this.chats.list();
-    byId("not-kept").hidden = this.chats.kept;
+    const notice = byId("not-kept");
+    if (notice.hidden && !this.chats.kept) this.toast.show(notice.textContent ?? "");
+    notice.hidden = this.chats.kept;
     this.sidebar.update({ entries, now: Date.now() });
   }
 
@@ -359,8 +363,10 @@ export class App {
     await this.#list();
     if (this.#isRunning || this.current.isEmpty || document.querySelector(".edit-form")) return;
     const data = await this.chats.peek(this.current.id);
-    if (!data || this.#isRunning || Object.keys(data.nodes).length === Object.keys(this.current.data.nodes).length) return;
-    this.current = new Conversation(data);
+    if (data?.id !== this.current.id || this.#isRunning) return;
+    const changed = adopted(data, this.current.data);
+    if (!changed) return;
+    this.current = new Conversation(changed);
     this.#refresh();
   }
 }

@@ -16,23 +16,25 @@ export class Chats {
   /** @param {() => void} changed another tab has changed something */
   constructor(changed) {
     this.database = createStore("streamlane", "chats");
-    this.kept = true; // false where the browser gives no storage, as some do in private windows
+    this.kept = true; // false where the browser does not store: blocked, as in some private windows, or full
     /** @type {Map<string, Data>} */
-    this.memory = new Map();
-    this.tabs = new BroadcastChannel("streamlane-chats");
-    this.tabs.onmessage = changed;
+    this.memory = new Map(); // what could not be stored
+    try {
+      this.tabs = new BroadcastChannel("streamlane-chats");
+      this.tabs.onmessage = changed;
+    } catch {
+      // Firefox has none where it stores nothing. Then there is nothing to tell other tabs of either.
+    }
   }
 
   /** The list, the last changed first. @returns {Promise<Entry[]>} */
   async list() {
-    try {
+    const stored = await this.#ask(async () => {
       const names = (await keys(this.database)).filter((/** @type {IDBValidKey} */ key) => String(key).startsWith(ENTRY));
-      const entries = /** @type {Entry[]} */ ((await getMany(names, this.database)).filter(Boolean));
-      return entries.sort((a, b) => b.updated - a.updated);
-    } catch {
-      this.kept = false;
-      return [...this.memory.values()].map(entryOf).sort((a, b) => b.updated - a.updated);
-    }
+      return /** @type {Entry[]} */ ((await getMany(names, this.database)).filter(Boolean));
+    });
+    const entries = new Map([...(stored ?? []), ...[...this.memory.values()].map(entryOf)].map((entry) => [entry.id, entry]));
+    return [...entries.values()].sort((a, b) => b.updated - a.updated);
   }
 
   /** Open one whose answers nobody writes any more. @param {string} id @returns {Promise<Data | undefined>} */
@@ -42,34 +44,39 @@ export class Chats {
   }
 
   /** As it is stored: another tab may be writing an answer. @param {string} id @returns {Promise<Data | undefined>} */
-  async peek(id) { return this.kept ? get(CHAT + id, this.database) : this.memory.get(id); }
+  async peek(id) { return this.memory.get(id) ?? this.#ask(() => get(CHAT + id, this.database)); }
 
-  /** Store it, with what another tab has added meanwhile. @param {Data} data */
+  /** Store it, with what another tab has added meanwhile; else it lasts as long as this page. @param {Data} data */
   async save(data) {
-    if (!this.kept) return void this.memory.set(data.id, data);
-    await update(CHAT + data.id, (/** @type {Data | undefined} */ old) => merge(old, data), this.database);
-    await setMany([[ENTRY + data.id, entryOf(data)]], this.database);
-    this.tabs.postMessage(data.id);
+    const isStored = await this.#ask(async () => {
+      await update(CHAT + data.id, (/** @type {Data | undefined} */ old) => merge(old, data), this.database);
+      await setMany([[ENTRY + data.id, entryOf(data)]], this.database);
+      return true;
+    });
+    if (!isStored) return void this.memory.set(data.id, merge(this.memory.get(data.id), data));
+    this.memory.delete(data.id);
+    this.kept = this.memory.size === 0;
+    this.tabs?.postMessage(data.id);
   }
 
   /** @param {string} id */
   async remove(id) {
     this.memory.delete(id);
-    if (this.kept) await delMany([ENTRY + id, CHAT + id], this.database);
-    this.tabs.postMessage(id);
+    await this.#ask(() => delMany([ENTRY + id, CHAT + id], this.database));
+    this.tabs?.postMessage(id);
   }
 
   async removeAll() {
     this.memory.clear();
-    if (this.kept) await clear(this.database);
-    this.tabs.postMessage(null);
+    await this.#ask(() => clear(this.database));
+    this.tabs?.postMessage(null);
   }
 
   /** @returns {Promise<Data[]>} */
   async all() {
-    const entries = await this.list();
-    if (!this.kept) return [...this.memory.values()];
-    return (await getMany(entries.map(({ id }) => CHAT + id), this.database)).filter(Boolean);
+    const ids = (await this.list()).map(({ id }) => id);
+    const stored = await this.#ask(() => getMany(ids.map((id) => CHAT + id), this.database));
+    return ids.map((id, index) => this.memory.get(id) ?? stored?.[index]).filter((data) => data !== undefined);
   }
 
   /** The ids of those in which a text stands. @param {string} text */
@@ -96,6 +103,15 @@ export class Chats {
     const chats = found.chats.map(checked);
     for (const data of chats) await this.save(interruptRunning(data));
     return chats.length;
+  }
+
+  /** What the database says; nothing, and `kept` is false, where it refuses. @template T @param {() => Promise<T>} request */
+  async #ask(request) {
+    try {
+      return await request();
+    } catch {
+      this.kept = false;
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 /** The place where one writes: grows with the text, sends, stops, and keeps a draft. */
 
 import { byId, h } from "./dom.js";
+import { ofTab } from "./storage.js";
 
 const isTouch = () => matchMedia("(pointer: coarse)").matches;
 
@@ -38,7 +39,7 @@ export class Composer {
   /** The draft of one conversation: what was typed and not sent. @param {string} name */
   useDraft(name) {
     this.draft = `streamlane-draft/${name}`;
-    this.text.value = sessionStorage.getItem(this.draft) ?? "";
+    this.text.value = ofTab.get(this.draft) ?? "";
     this.#edited();
   }
 
@@ -93,8 +94,8 @@ export class Composer {
   }
 
   #edited() {
-    if (this.text.value) sessionStorage.setItem(this.draft, this.text.value);
-    else sessionStorage.removeItem(this.draft);
+    if (this.text.value) ofTab.set(this.draft, this.text.value);
+    else ofTab.remove(this.draft);
     this.text.style.height = "auto";
     this.text.style.height = `${Math.min(this.text.scrollHeight, Math.round(innerHeight * 0.4))}px`;
     this.#able();

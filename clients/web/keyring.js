@@ -1,19 +1,21 @@
 /** Keeps the API key: for this tab, or on this device if the person says so. */
 
+import { ofDevice, ofTab } from "./storage.js";
+
 const NAME = "streamlane-key";
 
 export const keyring = {
   /** @returns {string | undefined} */
-  get key() { return sessionStorage.getItem(NAME) ?? localStorage.getItem(NAME) ?? undefined; },
+  get key() { return ofTab.get(NAME) ?? ofDevice.get(NAME) ?? undefined; },
 
   /** @param {string} key @param {boolean} remember */
   keep(key, remember) {
     this.forget();
-    (remember ? localStorage : sessionStorage).setItem(NAME, key);
+    (remember ? ofDevice : ofTab).set(NAME, key);
   },
 
   forget() {
-    sessionStorage.removeItem(NAME);
-    localStorage.removeItem(NAME);
+    ofTab.remove(NAME);
+    ofDevice.remove(NAME);
   },
 };

@@ -2,6 +2,7 @@
 
 import { byId, h, iconButton } from "./dom.js";
 import { openMenu } from "./menu.js";
+import { ofDevice } from "./storage.js";
 
 /** @typedef {import("./chats.js").Entry} Entry */
 
@@ -41,7 +42,7 @@ export class Sidebar {
   }
 
   get isOpen() { return this.panel.classList.contains("open"); }
-  get #wide() { return !this.narrow.matches && localStorage.getItem("streamlane-sidebar") !== "closed"; }
+  get #wide() { return !this.narrow.matches && ofDevice.get("streamlane-sidebar") !== "closed"; }
 
   /** @param {boolean} open @param {boolean} [focus] */
   setOpen(open, focus = true) {
@@ -51,7 +52,7 @@ export class Sidebar {
     this.scrim.hidden = !(open && drawer);
     byId("main").inert = open && drawer; // a drawer covers the page, for the keyboard too
     this.toggle.setAttribute("aria-expanded", String(open));
-    if (!drawer && focus) localStorage.setItem("streamlane-sidebar", open ? "open" : "closed");
+    if (!drawer && focus) ofDevice.set("streamlane-sidebar", open ? "open" : "closed");
     if (focus && open) this.search.focus({ preventScroll: true });
     if (focus && !open) this.toggle.focus();
   }

@@ -1,6 +1,7 @@
 /** The switch between the system's theme, light and dark. The choice is kept, and set by theme.js on the next visit. */
 
 import { icon } from "./dom.js";
+import { ofDevice } from "./storage.js";
 
 const NAME = "streamlane-theme";
 /** @type {["auto", "light", "dark"]} */
@@ -9,7 +10,7 @@ const WORDS = { auto: "Theme: as the system", light: "Theme: light", dark: "Them
 
 /** @param {HTMLElement} button */
 export function themeButton(button) {
-  const kept = localStorage.getItem(NAME);
+  const kept = ofDevice.get(NAME);
   let theme = THEMES.find((name) => name === kept) ?? "auto";
   const show = () => {
     if (theme === "auto") delete document.documentElement.dataset.theme;
@@ -20,7 +21,7 @@ export function themeButton(button) {
   };
   button.addEventListener("click", () => {
     theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
-    localStorage.setItem(NAME, theme);
+    ofDevice.set(NAME, theme);
     show();
   });
   show();

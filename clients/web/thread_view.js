@@ -53,7 +53,12 @@ export class ThreadView {
       view.element.remove();
       this.views.delete(id);
     }
-    for (const node of wanted) this.#place(node);
+    let next = this.list.firstElementChild;
+    for (const node of wanted) {
+      const { element } = this.#place(node);
+      if (element === next) next = element.nextElementSibling;
+      else this.list.insertBefore(element, next); // a new view, also one in the middle: what is there never moves
+    }
     this.path = path;
     this.#follow();
     if (this.oldest > 0) this.#fillWhenIdle();
@@ -112,7 +117,6 @@ export class ThreadView {
     if (!view) {
       view = new MessageView(node, this.actions);
       this.views.set(node.id, view);
-      this.list.append(view.element);
     }
     view.update(this.#version(node.id));
     return view;

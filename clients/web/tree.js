@@ -140,9 +140,22 @@ export function merge(theirs, mine) {
   return { ...mine, nodes, chosen: { ...theirs.chosen, ...mine.chosen } };
 }
 
+/**
+ * What another tab has stored, with our own objects for the messages that it has not changed: their views may stay.
+ * @param {Data} theirs @param {Data} mine @returns {Data | null} Null when no message is another.
+ */
+export function adopted(theirs, mine) {
+  const nodes = { ...theirs.nodes };
+  for (const [id, node] of Object.entries(mine.nodes)) if (JSON.stringify(nodes[id]) === JSON.stringify(node)) nodes[id] = node;
+  const ids = Object.keys(nodes);
+  const isSame = ids.length === Object.keys(mine.nodes).length && ids.every((id) => nodes[id] === mine.nodes[id]);
+  return isSame ? null : { ...theirs, nodes };
+}
+
 /** @param {Message} a @param {Message} b */
 function isFurther(a, b) {
-  const ended = (/** @type {Message} */ node) => node.status !== "running" && node.status !== "interrupted";
+  // A failure without text is no end: a retry begins anew in its place.
+  const ended = (/** @type {Message} */ { status, text }) => status !== "running" && status !== "interrupted" && !(status === "failed" && !text);
   return ended(a) !== ended(b) ? ended(a) : a.text.length > b.text.length;
 }
 

@@ -1,8 +1,9 @@
 """`streamlane chat`: talk to a model in the terminal, or ask one question and pipe the answer on."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -23,10 +24,17 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 @click.argument("prompt", nargs=-1)
 @click.option("-m", "--model", metavar="NAME", help="Whom to ask. Otherwise the first model that the gateway lists.")
 @click.option("-s", "--system", metavar="TEXT", help="The system message.")
+@click.option("--temperature", type=click.FloatRange(0, 2), metavar="0-2", help="0 is the likeliest answer each time.")
 @click.option("--base-url", metavar="URL", help="The gateway. Otherwise $STREAMLANE_BASE_URL, then this machine's.")
 @click.option("--api-key", metavar="KEY", help="Otherwise $STREAMLANE_API_KEY, which no list of processes shows.")
 def chat(
-    prompt: tuple[str, ...], model: str | None, system: str | None, base_url: str | None, api_key: str | None
+    *,
+    prompt: tuple[str, ...],
+    model: str | None,
+    system: str | None,
+    temperature: float | None,
+    base_url: str | None,
+    api_key: str | None,
 ) -> None:
     """Talk to a model. With a PROMPT, or something piped in, ask once: the answer goes to stdout.
 
@@ -43,8 +51,10 @@ def chat(
             client = Client(base_url, api_key)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+        given = {"instructions": system or None, "temperature": temperature}
+        fields = {name: value for name, value in given.items() if value is not None}
         with client:
-            code = converse(client, model, system, question)
+            code = converse(client, model, fields, question)
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
@@ -65,14 +75,14 @@ def question_of(prompt: tuple[str, ...]) -> str:
     return clean(question)
 
 
-def converse(client: "Client", model: str | None, system: str | None, question: str) -> int:
-    """Ask the question, or talk when there is none. Gives the exit code."""
+def converse(client: "Client", model: str | None, fields: Mapping[str, Any], question: str) -> int:
+    """Ask the question, or talk when there is none. `fields` go with every request. Gives the exit code."""
     from streamlane_client import StreamlaneError
 
     try:
         client.open()
         named = model or first_model(client)
-        return once(client, named, system, question) if question else Talk(client, named, system).run()
+        return once(client, named, fields, question) if question else Talk(client, named, fields).run()
     except StreamlaneError as error:
         click.echo(trouble(error, client), err=True)
         return 1
@@ -87,7 +97,7 @@ def first_model(client: "Client") -> str:
     return listed[0]["id"]
 
 
-def once(client: "Client", model: str, system: str | None, question: str) -> int:
+def once(client: "Client", model: str, fields: Mapping[str, Any], question: str) -> int:
     """One question, one answer. Gives the exit code."""
     from rich.console import Console
 
@@ -96,7 +106,7 @@ def once(client: "Client", model: str, system: str | None, question: str) -> int
 
     console = Console(highlight=False)
     terminal = sys.stdout.isatty()
-    turn = ask(client, model, system, [message("user", question)], Terminal(console) if terminal else Plain())
+    turn = ask(client, model, fields, [message("user", question)], Terminal(console) if terminal else Plain())
     if turn.error is not None:
         click.echo(trouble(turn.error, client), err=True)
         return 1
@@ -110,10 +120,10 @@ def once(client: "Client", model: str, system: str | None, question: str) -> int
 class Talk:
     """A conversation in the terminal. The whole of it goes with each question."""
 
-    def __init__(self, client: "Client", model: str, system: str | None) -> None:
+    def __init__(self, client: "Client", model: str, fields: Mapping[str, Any]) -> None:
         from rich.console import Console
 
-        self._client, self._model, self._system = client, model, system
+        self._client, self._model, self._fields = client, model, fields
         self._messages: list[dict[str, str]] = []
         self._console = Console(highlight=False)
 
@@ -142,7 +152,7 @@ class Talk:
         from proxy.cli.chat_view import Terminal
 
         asked = [*self._messages, message("user", clean(line))]
-        turn = ask(self._client, self._model, self._system, asked, Terminal(self._console))
+        turn = ask(self._client, self._model, self._fields, asked, Terminal(self._console))
         if turn.text:  # also when it was stopped, or broke: it was read
             self._messages = [*asked, message("assistant", turn.text)]
         if turn.error is not None:

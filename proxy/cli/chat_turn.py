@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 from proxy.cli.chat_view import View
 from streamlane_client import Answer, Client, Event, StreamlaneError
@@ -50,11 +51,12 @@ class Turn:
         return " · ".join(facts)
 
 
-def ask(client: Client, model: str, system: str | None, messages: Sequence[Mapping[str, str]], view: View) -> Turn:
+def ask(
+    client: Client, model: str, fields: Mapping[str, Any], messages: Sequence[Mapping[str, str]], view: View
+) -> Turn:
     """Ask, and return when the answer has ended. A second Ctrl-C raises KeyboardInterrupt."""
-    more = {"instructions": system} if system else {}
     turn = Turn(asked=time.monotonic())
-    with view, client.create(model=model, input=messages, **more) as answer, stops_at_ctrl_c(answer, turn):
+    with view, client.create(model=model, input=messages, **fields) as answer, stops_at_ctrl_c(answer, turn):
         view.wait(f"Waiting for {model}")
         try:
             for event in answer:

@@ -135,7 +135,7 @@ class Api:
         return known
 
 
-def checks(guard: Guard, there: str) -> Any:
+def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) -> Any:
     """The middleware that lets a request in, or says why not. `there` is what one may look for on this listener."""
 
     @web.middleware
@@ -151,6 +151,7 @@ def checks(guard: Guard, there: str) -> Any:
                 request[PRINCIPAL] = guard.principal(request.headers, ticket)
             return await handler(request)
         except ProxyError as error:
+            on_refused(error)
             if isinstance(error, ForbiddenOrigin | ForbiddenHost):  # a browser hides the reason from its page
                 where = {name: request.headers.get(name, "")[:200] for name in ("Origin", "Host")}
                 log.warning("refused", code=wire(error).code, hint=str(error), **where)
@@ -170,9 +171,18 @@ def checks(guard: Guard, there: str) -> Any:
     return check
 
 
-def application(guard: Guard, api: Api, health: Health, pages: Pages, max_body_bytes: int) -> web.Application:
-    """The public listener."""
-    app = web.Application(middlewares=[checks(guard, "The API is under /v1.")], client_max_size=max_body_bytes)
+def application(
+    guard: Guard,
+    api: Api,
+    health: Health,
+    pages: Pages,
+    *,
+    max_body_bytes: int,
+    on_refused: Callable[[Exception], None],
+) -> web.Application:
+    """The public listener. `on_refused` is told each error that a request was refused with."""
+    check = checks(guard, on_refused, "The API is under /v1.")
+    app = web.Application(middlewares=[check], client_max_size=max_body_bytes)
     app.add_routes([*api.routes(), *health.routes(), *pages.routes()])
     share(app, guard)
     return app

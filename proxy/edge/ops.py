@@ -1,7 +1,7 @@
 """The operator's listener: health and metrics."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -37,8 +37,11 @@ class Scrape:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def ops_application(guard: Guard, health: Health, registry: CollectorRegistry) -> web.Application:
+def ops_application(
+    guard: Guard, on_refused: Callable[[Exception], None], health: Health, registry: CollectorRegistry
+) -> web.Application:
     """Everything that an operator asks for. With keys configured it asks for one, probes excepted."""
-    app = web.Application(middlewares=[checks(guard, "Here are /health, /health/live, /health/ready and /metrics.")])
+    check = checks(guard, on_refused, "Here are /health, /health/live, /health/ready and /metrics.")
+    app = web.Application(middlewares=[check])
     app.add_routes([*health.routes(), web.get("/metrics", Scrape(registry).answer)])
     return app

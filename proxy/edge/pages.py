@@ -25,9 +25,11 @@ KINDS = MappingProxyType(  # a file of any other kind is not served
 HEADERS = MappingProxyType(
     {
         # Nothing from elsewhere and nothing inline: what a model writes cannot become code, and cannot call home.
+        # Trusted types: nor can any code of ours turn a string into HTML or a script.
         "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
         "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
         "Referrer-Policy": "no-referrer",

@@ -6,7 +6,7 @@ the socket's buffer is above its mark; then a writer task waits for the client, 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -87,11 +87,13 @@ class Socket:
         limits: Limits,
         deadlines: SocketDeadlines,
         max_frame_bytes: int,
+        on_refused: Callable[[Exception], None],
         protocol: str | None,
         extended: bool,
     ) -> None:
         self._generations = generations
         self._principal = principal
+        self._on_refused = on_refused
         self.extended = extended
         self._session = Session(limits)
         self._deadlines = deadlines
@@ -170,7 +172,7 @@ class Socket:
                     try:
                         generation = self._generations.start(self._principal, create)
                     except ProxyError as error:
-                        self.send(error_event(error, stream_id))
+                        self._refuse(error, stream_id)
                         todo.extend(self._session.done(stream_id))
                     else:
                         stream = self._streams[stream_id] = Stream(self, generation, stream_id)
@@ -178,7 +180,7 @@ class Socket:
                 case Cancel(response_id, stream_id):
                     self._cancel(response_id, stream_id)
                 case Refuse(error, stream_id):
-                    self.send(error_event(error, stream_id))
+                    self._refuse(error, stream_id)
                 case Answer(event):
                     self.send(event)
 
@@ -187,9 +189,13 @@ class Socket:
             try:
                 self._generations.cancel(response_id, self._principal)
             except ProxyError as error:
-                self.send(error_event(error, stream_id))
+                self._refuse(error, stream_id)
         elif (stream := self._streams.get(stream_id)) is not None:  # nothing runs: it has just ended
             stream.generation.cancel()
+
+    def _refuse(self, error: ProxyError, stream_id: str | None) -> None:
+        self._on_refused(error)
+        self.send(error_event(error, stream_id))
 
     def ended(self, stream: Stream) -> None:
         """The lane's terminal event was sent."""
@@ -298,12 +304,19 @@ class Sockets:
     """Every socket that is open, so that they can be drained."""
 
     def __init__(
-        self, *, generations: Generations, limits: Limits, deadlines: SocketDeadlines, max_frame_bytes: int
+        self,
+        *,
+        generations: Generations,
+        limits: Limits,
+        deadlines: SocketDeadlines,
+        max_frame_bytes: int,
+        on_refused: Callable[[Exception], None],
     ) -> None:
         self._generations = generations
         self._limits = limits
         self._deadlines = deadlines
         self._max_frame_bytes = max_frame_bytes
+        self._on_refused = on_refused
         self._open: set[Socket] = set()
         self._none_open = asyncio.Event()
 
@@ -315,6 +328,7 @@ class Sockets:
             limits=self._limits,
             deadlines=self._deadlines,
             max_frame_bytes=self._max_frame_bytes,
+            on_refused=self._on_refused,
             protocol=subprotocol.selected(request.headers),
             extended=asked_for_extensions(request),
         )

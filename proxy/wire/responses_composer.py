@@ -48,7 +48,7 @@ class Composer:
             if isinstance(event, Finished):
                 self.usage = event.usage
                 self._finish(event)
-            else:
+            elif isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
                 if type(event) is not self._kind:
                     self._open(type(event))
                 self._log.add(self._part, event.text)

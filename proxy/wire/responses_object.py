@@ -3,7 +3,7 @@
 from typing import Any
 
 from backends.request import Request
-from proxy.wire.responses_request import Create
+from proxy.create import Create
 
 
 def response_object(create: Create, request: Request, response_id: str, created_at: int) -> dict[str, Any]:
@@ -17,7 +17,6 @@ def response_object(create: Create, request: Request, response_id: str, created_
         "max_output_tokens": request.max_output_tokens,
         "temperature": request.sampling.temperature,
         "top_p": request.sampling.top_p,
-        "metadata": create.metadata,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
@@ -27,4 +26,5 @@ def response_object(create: Create, request: Request, response_id: str, created_
         "previous_response_id": None,
         "background": False,
         "store": False,
+        **create.shown,
     }

@@ -5,14 +5,14 @@ it; a knob that only tunes is accepted and has no effect (IGNORED).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from backends.request import Message, Role, Sampling
+from backends.request import Message, Request, Role, Sampling, said
+from proxy.create import Create
 from proxy.errors import BadParameter, UnknownPrevious, Unsupported
 
 IGNORED = frozenset(
@@ -80,19 +80,6 @@ class RefusalPart(Struct, frozen=True, kw_only=True):
     refusal: str
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
-    """What a client asks for. `messages` are without instructions; None leaves a choice to alias and default."""
-
-    model: str
-    messages: tuple[Message, ...]
-    instructions: str | None
-    max_output_tokens: int | None
-    stop: tuple[str, ...]
-    sampling: Sampling
-    metadata: dict[str, str]
-
-
 def parse_create(body: Mapping[str, Any]) -> Create:
     """Check and translate one create. Raises BadParameter, Unsupported or UnknownPrevious."""
     for key in body:
@@ -106,21 +93,23 @@ def parse_create(body: Mapping[str, Any]) -> Create:
     refuse_unsupported(fields)
     messages = parse_input(fields.input)
     return Create(
-        model=fields.model,
-        messages=messages,
-        instructions=fields.instructions or None,
-        max_output_tokens=fields.max_output_tokens,
-        stop=parse_stop(fields.stop),
-        sampling=Sampling(
-            temperature=fields.temperature,
-            top_p=fields.top_p,
-            top_k=fields.top_k,
-            min_p=fields.min_p,
-            presence_penalty=fields.presence_penalty,
-            frequency_penalty=fields.frequency_penalty,
-            seed=fields.seed,
+        request=Request(
+            model=fields.model,
+            messages=messages,
+            max_output_tokens=fields.max_output_tokens or 0,
+            stop=parse_stop(fields.stop),
+            sampling=Sampling(
+                temperature=fields.temperature,
+                top_p=fields.top_p,
+                top_k=fields.top_k,
+                min_p=fields.min_p,
+                presence_penalty=fields.presence_penalty,
+                frequency_penalty=fields.frequency_penalty,
+                seed=fields.seed,
+            ),
         ),
-        metadata=fields.metadata or {},
+        instructions=fields.instructions or None,
+        shown={"metadata": fields.metadata or {}},
     )
 
 
@@ -172,7 +161,7 @@ def parse_input(given: str | list[dict[str, Any]] | None) -> tuple[Message, ...]
         message = convert(item, Item, path)
         # OpenAI: developer messages are what system messages were called before; servers know the older word.
         role: Role = "system" if message.role == "developer" else message.role
-        messages.append(Message(role, parse_content(message.content, path)))
+        messages.append(said(role, parse_content(message.content, path)))
     if not messages:
         raise BadParameter("'input' holds no message.", "input")
     return tuple(messages)

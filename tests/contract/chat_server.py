@@ -13,14 +13,14 @@ from backends.errors import BackendError, ContextLengthExceeded, ModelNotFound
 from backends.events import Finished, TextDelta
 from backends.fake import FakeBackend
 from backends.json import dumps, loads
-from backends.request import Message, Request
+from backends.request import Request, said
 
 Dialect: TypeAlias = Literal["openai", "vllm", "localai"]
 METRICS = "vllm:num_requests_running {}\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0.5\n"
 
 
 def request_of(body: dict[str, Any]) -> Request:
-    messages = tuple(Message(message["role"], message["content"]) for message in body["messages"])
+    messages = tuple(said(message["role"], message["content"]) for message in body["messages"])
     return Request(body["model"], messages, body["max_tokens"], tuple(body.get("stop", ())))
 
 

@@ -12,14 +12,12 @@ import pytest_asyncio
 from backends.base import Backend, Batches, Observable
 from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken, Unreachable
 from backends.events import Event, Finished
-from backends.request import Message, Request, Sampling
+from backends.request import Request, Sampling, said
 from tests.contract.kinds import CONTEXT, KINDS, Kind, built
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-STORY = Request(
-    "", (Message("user", "Tell me a long story."),), max_output_tokens=200, sampling=Sampling(temperature=0)
-)
+STORY = Request("", (said("user", "Tell me a long story."),), max_output_tokens=200, sampling=Sampling(temperature=0))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
@@ -103,7 +101,7 @@ async def test_it_stops_at_a_stop_string_and_leaves_it_out(backend: Backend, sto
 
 
 async def test_a_conversation_has_turns(backend: Backend, story: Request) -> None:
-    turns = (Message("system", "Be brief."), Message("user", "Hi."), Message("assistant", "Hello."), *story.messages)
+    turns = (said("system", "Be brief."), said("user", "Hi."), said("assistant", "Hello."), *story.messages)
     assert text(await told(backend, replace(story, messages=turns, max_output_tokens=5)))
 
 
@@ -178,7 +176,7 @@ async def test_the_load_counts_what_runs_where_it_is_told(backend: Backend, stor
 
 
 async def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(backend: Backend, story: Request) -> None:
-    prompt = Message("user", "word " * (CONTEXT * 2))
+    prompt = said("user", "word " * (CONTEXT * 2))
     with pytest.raises(ContextLengthExceeded) as refused:
         await told(backend, replace(story, messages=(prompt,)))
     assert refused.value.context == CONTEXT

@@ -1,5 +1,6 @@
 """What a person does on the chat page, in a few words, for the tests that do it."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,12 @@ class Chat:
             }"""
         )
         return chat
+
+    async def kept(self, text: str) -> None:
+        """Wait until a message of this text is stored. IndexedDB tells nobody, so it is asked again and again."""
+        async with asyncio.timeout(PATIENCE / 1000):
+            while not any(node["text"] == text for node in ((await self.stored()) or {"nodes": {}})["nodes"].values()):
+                await asyncio.sleep(0.02)
 
 
 async def chat_at(page_at: PageAt, started: Gateway, **options: Any) -> Chat:

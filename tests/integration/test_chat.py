@@ -253,6 +253,17 @@ async def test_a_pipe_gets_the_text_and_nothing_else() -> None:
     assert asked == [["hi there"], ["from a pipe"], ["Be brief.", "about this:\n\nsome text"]]
 
 
+async def test_temperature_goes_with_the_question_and_zero_is_one() -> None:
+    backend = answers()
+    async with gateway(backends=[backend]) as started:
+        assert (await run(started.base_url, "--temperature", "0", "hi")).code == 0
+        assert (await run(started.base_url, "hi")).code == 0
+        refused = await run(started.base_url, "--temperature", "3", "hi")
+    assert [request.sampling.temperature for request in backend.requests] == [0, None]
+    assert refused.code == 2
+    assert "3.0 is not in the range 0<=x<=2" in refused.err
+
+
 async def test_what_went_wrong_goes_to_stderr_with_the_next_step() -> None:
     broken = FakeBackend("broken", models=["broken"], script=[[TextDelta("so far")], StreamBroken()])
     async with gateway(backends=[answers(), broken]) as started:

@@ -68,7 +68,9 @@ async def test_reload_keeps_the_conversation_and_an_answer_in_the_middle(page_at
         backend.script = [[TextDelta("Only half")], asyncio.Event()]
         await chat.ask("And this")
         await expect(chat.answer.locator(".prose")).to_have_text("Only half")
+        await chat.kept("Only half")  # its first piece is stored at once
         await chat.page.reload()
+        await expect(chat.answer.locator(".prose")).to_have_text("Only half")
         await expect(chat.answer).to_contain_text("This page was closed while the answer came.")
         await expect(chat.page.locator("article")).to_have_count(4)
         await expect(chat.page.locator("strong", has_text="bold")).to_be_visible()
@@ -142,6 +144,23 @@ async def test_an_error_says_what_to_do_and_retry_uses_the_same_place(page_at: P
         await expect(chat.answer.locator(".prose")).to_have_text("Here I am.")
         await expect(chat.page.locator("article")).to_have_count(2)
         await expect(chat.answer.locator(".versions")).to_have_count(0)
+        chat.tab.assert_clean()
+
+
+async def test_a_retry_in_the_middle_stays_in_the_middle(page_at: PageAt) -> None:
+    backend = FakeBackend("fake", script=[Unreachable("refused")])
+    async with gateway(backends=[backend]) as started:
+        chat = await chat_at(page_at, started)
+        await chat.asked("First")
+        backend.script = says("To both.")
+        await chat.asked("Second")
+        backend.script = [[TextDelta("At ")], asyncio.Event()]
+        await chat.button("Retry").click()
+        said = chat.page.locator("article :is(.said, .prose)")
+        await expect(said).to_have_text(["First", "At", "Second", "To both."])
+        await chat.kept("At ")  # though a failure is stored in its place
+        await chat.page.reload()
+        await expect(said).to_have_text(["First", "At", "Second", "To both."])
         chat.tab.assert_clean()
 
 

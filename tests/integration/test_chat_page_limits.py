@@ -341,6 +341,27 @@ async def test_two_tabs_show_one_chat(page_at: PageAt) -> None:
         await expect(other.locator("article").last).to_contain_text("Hello.")
 
 
+async def test_another_tab_shows_an_answer_to_its_end(page_at: PageAt) -> None:
+    gate = asyncio.Event()
+    backend = FakeBackend("fake", script=says("Hello."))
+    async with gateway(backends=[backend]) as started:
+        chat = await chat_at(page_at, started)
+        await chat.asked("first")
+        other = await chat.page.context.new_page()
+        await other.goto(chat.page.url)
+        await expect(other.locator("article")).to_have_count(2)
+        await other.evaluate("window.first = document.querySelector('article')")
+        backend.script = [[TextDelta("Half")], gate, [TextDelta(" and the rest.")], [DONE]]
+        await chat.ask("second")
+        answer = other.locator("article").last
+        await expect(answer.locator(".prose")).to_have_text("Half")
+        await expect(answer).to_have_attribute("aria-busy", "true")
+        gate.set()
+        await expect(answer.locator(".prose")).to_have_text("Half and the rest.")
+        await expect(answer).to_have_attribute("aria-busy", "false")
+        assert await other.evaluate("window.first.isConnected")  # what has not changed is not built again
+
+
 async def test_the_theme_is_chosen_and_kept(page_at: PageAt) -> None:
     async with gateway(backends=[FakeBackend("fake")]) as started:
         chat = await chat_at(page_at, started, color_scheme="light")

@@ -253,9 +253,18 @@ async def test_the_gateway_restarts_and_what_was_asked_meanwhile_is_answered() -
             await first.aclose()
             error = (await node.says())["error"]
             assert error["code"] == "connection_lost"
-            assert "1012: The gateway is restarting." in error["message"]
+            assert error["message"] == "The gateway restarts. Ask again in a moment."
             async with gateway(f"server.port = {port}", [answers()]):
                 assert await node.says() == "Hello wörld"
+
+
+async def test_a_request_above_the_gateways_limit_is_told_in_words() -> None:
+    async with gateway("limits.max_frame_bytes = 4096", [answers()]) as started:
+        async with script("too_big", started.base_url) as node:
+            error = await node.says()
+            assert error["code"] == "connection_lost"
+            assert "the request is larger than it takes (limits.max_frame_bytes)" in error["message"]
+            assert await node.says() == "Hello wörld"
 
 
 async def test_close_ends_everything_for_good() -> None:

@@ -13,7 +13,7 @@ from backends.errors import ContextLengthExceeded, EngineUnavailable
 from backends.events import Event, Finished, TextDelta
 from backends.llama_cpp.backend import LlamaCpp
 from backends.llama_cpp.engines import EngineName
-from backends.request import Message, Request, Sampling
+from backends.request import Request, Sampling, said
 from tests.gguf_files import tiny_model
 from tests.models import models_dir
 
@@ -42,7 +42,7 @@ async def backend(engine: EngineName) -> AsyncIterator[LlamaCpp]:
 def ask(
     text: str, tokens: int = 40, stop: tuple[str, ...] = (), temperature: float = 0, seed: int | None = None
 ) -> Request:
-    return Request("smollm2", (Message("user", text),), tokens, stop, Sampling(temperature=temperature, seed=seed))
+    return Request("smollm2", (said("user", text),), tokens, stop, Sampling(temperature=temperature, seed=seed))
 
 
 class Answer:
@@ -65,9 +65,9 @@ async def answer(backend: LlamaCpp, request: Request) -> Answer:
     said = Answer()
     async with backend.stream(request) as batches:
         async for batch in batches:
-            said.events += batch
-            if said.first is None and said.text:
-                said.first = asyncio.get_running_loop().time()
+            heard.events += batch
+            if heard.first is None and heard.text:
+                heard.first = asyncio.get_running_loop().time()
     return said
 
 
@@ -97,12 +97,19 @@ async def lag_measured() -> AsyncIterator[list[float]]:
 
 
 async def test_it_knows_the_capital_of_france(backend: LlamaCpp) -> None:
-    said = await answer(backend, ask("What is the capital of France?"))
-    assert "Paris" in said.text
-    assert isinstance(said.end, Finished)
-    assert said.end.reason == "stop"
-    assert said.end.usage is not None
-    assert said.end.usage.output_tokens < 40
+    heard = await answer(backend, ask("What is the capital of France?"))
+    assert "Paris" in heard.text
+    assert isinstance(heard.end, Finished)
+    assert heard.end.reason == "stop"
+    assert heard.end.usage is not None
+    assert heard.end.usage.output_tokens < 40
+
+
+async def test_a_request_that_says_nothing_of_sampling_is_answered_sensibly(backend: LlamaCpp) -> None:
+    question = said("user", "What is the capital of France?")
+    for seed in range(4):
+        heard = await answer(backend, Request("smollm2", (question,), 40, sampling=Sampling(seed=seed)))
+        assert "Paris" in heard.text
 
 
 async def test_it_serves_its_name_and_its_context(backend: LlamaCpp) -> None:
@@ -112,12 +119,12 @@ async def test_it_serves_its_name_and_its_context(backend: LlamaCpp) -> None:
 
 async def test_earlier_turns_are_heard(backend: LlamaCpp) -> None:
     turns = (
-        Message("user", "My name is Bob."),
-        Message("assistant", "Hello Bob!"),
-        Message("user", "What is my name?"),
+        said("user", "My name is Bob."),
+        said("assistant", "Hello Bob!"),
+        said("user", "What is my name?"),
     )
-    said = await answer(backend, Request("smollm2", turns, 20, sampling=Sampling(temperature=0)))
-    assert "Bob" in said.text
+    heard = await answer(backend, Request("smollm2", turns, 20, sampling=Sampling(temperature=0)))
+    assert "Bob" in heard.text
 
 
 async def test_a_seed_gives_the_same_answer_again(backend: LlamaCpp) -> None:
@@ -129,15 +136,15 @@ async def test_a_seed_gives_the_same_answer_again(backend: LlamaCpp) -> None:
 
 
 async def test_it_stops_before_a_stop_string(backend: LlamaCpp) -> None:
-    said = await answer(backend, ask("What is the capital of France?", stop=(" Paris",)))
-    assert said.text == "The capital of France is"
-    assert said.end.reason == "stop"
+    heard = await answer(backend, ask("What is the capital of France?", stop=(" Paris",)))
+    assert heard.text == "The capital of France is"
+    assert heard.end.reason == "stop"
 
 
 async def test_it_stops_at_the_limit(backend: LlamaCpp) -> None:
-    said = await answer(backend, ask("Tell me a story.", 5))
-    assert said.end.reason == "length"
-    assert said.end.usage.output_tokens == 5
+    heard = await answer(backend, ask("Tell me a story.", 5))
+    assert heard.end.reason == "length"
+    assert heard.end.usage.output_tokens == 5
 
 
 async def test_all_slots_at_once_begin_soon_and_end(backend: LlamaCpp) -> None:
@@ -205,9 +212,13 @@ async def test_a_file_that_the_engine_does_not_understand_is_refused_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_loading_and_answering_print_nothing(engine: EngineName, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_full_context_ends_an_answer_and_nothing_is_printed(
+    engine: EngineName, capfd: pytest.CaptureFixture[str]
+) -> None:
     small = LlamaCpp("small", model="smollm2", models_dir=models_dir(), engine=engine, parallel=1, context=256)
     await small.start()
-    assert (await answer(small, ask("Hi.", 2))).text
+    heard = await answer(small, ask("Count from 1 to 1000.", 100_000))
+    assert heard.end.reason == "length"
+    assert heard.end.usage.input_tokens + heard.end.usage.output_tokens <= 257
     await small.close()
     assert capfd.readouterr() == ("", "")

@@ -134,6 +134,36 @@ async def test_a_name_that_only_a_client_knows_is_no_label() -> None:
     assert found("requests_total", **operators_own, outcome="completed", code="") == 1
 
 
+async def test_what_is_refused_is_counted_by_its_code() -> None:
+    backends = [answers(), FakeBackend("twin", models=("fake",))]
+    async with gateway(f'server.api_keys = ["{KEY}"]', backends) as started:
+        given = {"Authorization": f"Bearer {KEY}"}
+        async with client(started, additional_headers=given) as socket:
+            for model in ("no-such-model", "another", "fake"):  # the last is served by two
+                await socket.create(model)
+                await socket.until("error")
+            for frame in ({"type": "response.create", "model": 7}, {"type": "x"}):
+                await socket.send(frame)
+                await socket.until("error")
+            await socket.send({"type": "response.cancel", "response_id": "resp_x"})
+            await socket.until("error")
+            assert await run(socket, "fake/fake") == "response.completed"
+        async with aiohttp.ClientSession() as session, session.get(f"{started.base_url}/models") as answer:
+            assert answer.status == 401
+        text = await scraped(started, **given)
+    found = Scrape(text)
+    refused = {
+        "model_not_found": 2,
+        "model_ambiguous": 1,
+        "invalid_parameter": 1,
+        "invalid_event": 1,
+        "response_not_found": 1,
+        "invalid_api_key": 1,
+    }
+    assert {code: found("refused_total", code=code) for code in refused} == refused
+    assert text.count("streamlane_refused_total{") == len(refused)
+
+
 async def test_sockets_lanes_queues_and_backends_are_read_as_they_are_now() -> None:
     stuck = FakeBackend("stuck", script=[[TextDelta("x")], asyncio.Event()], models=("m",), slots=1)
     async with gateway(DEAD, [stuck]) as started, client(started) as one, client(started):

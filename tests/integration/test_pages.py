@@ -227,15 +227,19 @@ class TestInChromium:
             done = await tab.page.evaluate(
                 """async () => {
                     const script = document.createElement('script')
-                    script.textContent = 'window.ran = true'
+                    const isRefused = (act) => { try { act() } catch (error) { return error instanceof TypeError } }
+                    const text = isRefused(() => (script.textContent = 'window.ran = true'))
+                    const html = isRefused(() => (document.body.innerHTML = '<b>x</b>'))
+                    script.append('window.ran = true')
                     document.body.append(script)
+                    const imported = await import('http://localhost:9/a.mjs').then(() => true, () => false)
                     const loaded = await fetch('http://localhost:9/').then(() => true, () => false)
                     const image = new Image()
                     image.src = 'http://localhost:9/pixel.png'
                     await image.decode().catch(() => 0)
-                    return { ran: window.ran ?? false, loaded }
+                    return { ran: window.ran ?? false, text, html, imported, loaded }
                 }"""
             )
-            assert done == {"ran": False, "loaded": False}
+            assert done == {"ran": False, "text": True, "html": True, "imported": False, "loaded": False}
             refused = re.findall(r"directive:? .([a-z-]+)", "\n".join(tab.violations))
             assert {*refused} == {"script-src", "connect-src", "img-src"}

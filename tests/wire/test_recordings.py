@@ -20,7 +20,7 @@ from backends.errors import (
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.http import Transport
 from backends.openai_compatible import OpenAICompatible, Options
-from backends.request import Message, Request
+from backends.request import Request, said
 from backends.sse import SseDecoder
 from tests.upstream import CLOSE, LAST, RESET, Script, Step, Trickle, Upstream, chunk
 from tests.wire.recorded import LLAMA, LOCALAI, VLLM, recorded
@@ -57,7 +57,7 @@ MODELS = {
     f"{LOCALAI}/models": ("smollm2", None),
     f"{LOCALAI}/models_capabilities": ("smollm2", 2048),
 }
-ASK = Request("m", (Message("user", "What is the capital of France?"),), 16)
+ASK = Request("m", (said("user", "What is the capital of France?"),), 16)
 
 
 def decoded(*reads: bytes) -> list[Event]:

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 const WEB = new URL("../../../clients/web/", import.meta.url);
-const { Conversation, checked, interruptRunning, merge, titleOf } = await import(new URL("tree.js", WEB));
+const { Conversation, adopted, checked, interruptRunning, merge, titleOf } = await import(new URL("tree.js", WEB));
 const { fail, requestFor, speed, take } = await import(new URL("progress.js", WEB));
 const { queueWords, wordsFor } = await import(new URL("words.js", WEB));
 
@@ -82,6 +82,25 @@ test("of an answer that two tabs know, the further one stays", () => {
   const closed = interruptRunning(structuredClone(running.data));
   for (const [a, b] of [[ended, running.data], [running.data, ended], [closed, ended], [ended, closed]])
     assert.equal(merge(a, b).nodes.a2.status, "done");
+});
+
+test("a retry that is being written stays before the failure in whose place it stands", () => {
+  const failed = talk().data;
+  Object.assign(failed.nodes.a1, { status: "failed", text: "" });
+  const again = new Conversation(structuredClone(failed));
+  again.reset("a1", { status: "running" }).text = "half";
+  for (const [a, b] of [[failed, again.data], [again.data, failed]]) assert.equal(merge(a, b).nodes.a1.text, "half");
+});
+
+test("of what another tab stored only the messages that are others become new objects", () => {
+  const { data } = talk();
+  const stored = structuredClone(data);
+  assert.equal(adopted(stored, data), null);
+  stored.nodes.a2.text = "a2, longer";
+  stored.nodes.q3 = message("q3", "a2", "user");
+  const { nodes } = adopted(stored, data);
+  assert.equal(nodes.a1, data.nodes.a1);
+  assert.deepEqual([nodes.a2.text, nodes.q3.text], ["a2, longer", "q3"]);
 });
 
 test("a chat that is imported comes back as it was, without what we do not know", () => {

@@ -150,6 +150,12 @@ const scenarios = {
     say({ states: states.map(({ state }) => state), retries: states.flatMap(({ retryIn }) => retryIn ?? []) });
   },
 
+  async too_big() {
+    await client.open();
+    say(await refused(ask({ input: "x".repeat(5000) }).done));
+    say(await ask().text()); // the connection comes back
+  },
+
   async restart() {
     await client.open();
     say("open");

@@ -156,6 +156,22 @@ test("a close code of 4000 and above is final", async () => {
   assert.equal(Socket.all.length, 1);
 });
 
+test("what no time heals is not tried again", async () => {
+  class Insecure {
+    constructor() {
+      Socket.all.push(this);
+      throw new DOMException("A page from https: may open no ws:.", "SecurityError"); // as browsers do
+    }
+  }
+  const { client } = made({ baseURL: "http://llm.example/v1", WebSocket: Insecure });
+  const answer = client.create({ model: "m", input: "hi" });
+  await settled();
+  assert.equal(client.state, "closed");
+  await assert.rejects(answer.text(), { code: "connection_failed", message: /llm\.example\/v1\/responses .*SecurityError/ });
+  await after(60);
+  assert.equal(Socket.all.length, 1);
+});
+
 test("a handshake that never ends is given up", async () => {
   const { client } = made();
   client.open();
@@ -252,4 +268,6 @@ test("addresses may be written in several ways", () => {
   }
   assert.throws(() => connect({ WebSocket: Socket }), /baseURL/);
   assert.throws(() => connect({ baseURL: "nonsense", WebSocket: Socket }), TypeError);
+  for (const baseURL of ["localhost:8765/v1", "ftp://h/v1", "wss+x://h/v1", "file:///v1"])
+    assert.throws(() => connect({ baseURL, WebSocket: Socket }), /^TypeError: baseURL must begin with http:.*; it begins with/);
 });

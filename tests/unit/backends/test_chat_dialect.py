@@ -24,7 +24,7 @@ from backends.errors import (
 )
 from backends.events import Event, Finished, FinishReason, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from backends.json import dumps
-from backends.request import Message, Request, Sampling
+from backends.request import Request, Sampling, said
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
@@ -43,7 +43,7 @@ def events(*messages: bytes, end: bool = False) -> list[Event]:
 
 
 def test_a_plain_request_says_only_what_it_must() -> None:
-    assert encode(Request("m", (Message("system", "Be brief."), Message("user", "Hi")), 16)) == {
+    assert encode(Request("m", (said("system", "Be brief."), said("user", "Hi")), 16)) == {
         "model": "m",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
         "max_tokens": 16,

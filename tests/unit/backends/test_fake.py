@@ -8,11 +8,11 @@ import pytest
 from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.fake import FakeBackend, Options, Step
-from backends.request import Message, Request
+from backends.request import Request, said
 
 
 def ask(text: str = "Say something", *, model: str = "fake", words: int = 100, stop: tuple[str, ...] = ()) -> Request:
-    return Request(model, (Message("user", text),), max_output_tokens=words, stop=stop)
+    return Request(model, (said("user", text),), max_output_tokens=words, stop=stop)
 
 
 async def told(backend: FakeBackend, request: Request | None = None) -> list[Event]:

@@ -23,10 +23,10 @@ from backends.json import dumps
 from backends.llama_cpp.backend import LlamaCpp, Options
 from backends.llama_cpp.cores import cpu_quota, physical_cores
 from backends.llama_cpp.engine import Put, Setup
-from backends.request import Message, Request, Sampling
+from backends.request import Request, Sampling, said
 from tests.gguf_files import tiny_model
 
-ASK = Request("tiny", (Message("user", "Hi."),), max_output_tokens=10, sampling=Sampling(temperature=0))
+ASK = Request("tiny", (said("user", "Hi."),), max_output_tokens=10, sampling=Sampling(temperature=0))
 READING = dumps({"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}], "prompt_progress": {}})
 STOP = dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
 USAGE = dumps({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
@@ -64,15 +64,18 @@ def endless(put: Put) -> None:
         pass
 
 
-async def started(tmp_path: Path, script: Callable[[Put], None], **options: Any) -> tuple[LlamaCpp, ScriptedEngine]:
+async def started(
+    tmp_path: Path, script: Callable[[Put], None], advice: dict[str, float] | None = None, **options: Any
+) -> tuple[LlamaCpp, ScriptedEngine]:
     engines: list[ScriptedEngine] = []
 
     def load(name: str, setup: Setup) -> ScriptedEngine:
         engines.append(ScriptedEngine(script, 1 if name == "llama-cpp-python" else setup.slots))
         return engines[0]
 
-    model = tiny_model(tmp_path / "tiny.gguf")
-    backend = LlamaCpp("local", model=str(model), models_dir=tmp_path, load=load, **options)
+    name = options.pop("model", ASK.model)
+    tiny_model(tmp_path / f"{name}.gguf", advice=advice)
+    backend = LlamaCpp("local", model=name, models_dir=tmp_path, load=load, **options)
     await backend.start()
     return backend, engines[0]
 
@@ -88,6 +91,36 @@ async def test_an_answer_is_its_text_and_then_its_end(tmp_path: Path) -> None:
     assert events == [TextDelta("Good "), TextDelta("day."), Finished("stop", Usage(5, 2))]
     assert engine.bodies[0]["messages"] == [{"role": "user", "content": "Hi."}]
     assert engine.bodies[0]["max_tokens"] == 10
+
+
+async def sampled(tmp_path: Path, request: Sampling, advice: dict[str, float] | None = None, **options: Any) -> Any:
+    """How the engine is told to draw tokens, by a file that gives `advice`."""
+
+    def script(put: Put) -> None:
+        put(STOP)
+
+    backend, engine = await started(tmp_path, script, advice, **options)
+    [model] = await backend.models()
+    async with backend.stream(replace(ASK, model=model.id, sampling=request)) as batches:
+        async for _ in batches:
+            pass
+    return {name: round(value, 3) for name, value in engine.bodies[0].items() if name in Sampling.__slots__}
+
+
+async def test_tokens_are_drawn_as_the_request_says_then_the_configuration_then_the_file(tmp_path: Path) -> None:
+    advice = {"temp": 0.6, "top_p": 0.8, "top_k": 20}
+    configured = Sampling(top_p=0.5)
+    assert await sampled(tmp_path, Sampling()) == {}
+    assert await sampled(tmp_path, Sampling(), advice) == {"temperature": 0.6, "top_p": 0.8, "top_k": 20}
+    told = await sampled(tmp_path, Sampling(temperature=0), advice, sampling=configured)
+    assert told == {"temperature": 0, "top_p": 0.5, "top_k": 20}
+
+
+async def test_a_known_model_is_asked_as_its_card_advises(tmp_path: Path) -> None:
+    known = {"model": "smollm2"}
+    assert await sampled(tmp_path, Sampling(), **known) == {"temperature": 0.2, "top_p": 0.9}
+    assert await sampled(tmp_path, Sampling(temperature=1.0), **known) == {"temperature": 1.0, "top_p": 0.9}
+    assert await sampled(tmp_path, Sampling(), {"temp": 0.6}, **known) == {"temperature": 0.6, "top_p": 0.9}
 
 
 async def test_chunks_that_gathered_come_as_one_batch(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from backends.events import Event, Finished, TextDelta, Usage
 from backends.http import Transport
 from backends.json import dumps
 from backends.localai import Decoder, LocalAI, Options
-from backends.request import Message, Request
+from backends.request import Request, said
 from backends.sse import SseDecoder
 from tests.upstream import LAST, Script, Seen, Step, Trickle, Upstream, chunk
 from tests.wire.recorded import LOCALAI, recorded
 
-ASK = Request("smollm2", (Message("user", "Hi"),), 16)
+ASK = Request("smollm2", (said("user", "Hi"),), 16)
 
 
 def whole(name: str) -> list[Step]:

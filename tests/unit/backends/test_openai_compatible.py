@@ -11,7 +11,7 @@ from backends.errors import AuthenticationFailed, Overloaded, ProtocolViolation,
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.http import Transport
 from backends.openai_compatible import OpenAICompatible, Options
-from backends.request import Message, Request
+from backends.request import Request, said
 from tests.upstream import (
     CLOSE,
     HOLD,
@@ -29,7 +29,7 @@ from tests.upstream import (
     token,
 )
 
-ASK = Request("m", (Message("user", "Hi"),), 16)
+ASK = Request("m", (said("user", "Hi"),), 16)
 
 
 def backend(transport: Transport, upstream: Upstream, **options: Any) -> OpenAICompatible:
