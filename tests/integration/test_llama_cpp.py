@@ -62,13 +62,13 @@ class Answer:
 
 
 async def answer(backend: LlamaCpp, request: Request) -> Answer:
-    said = Answer()
+    heard = Answer()
     async with backend.stream(request) as batches:
         async for batch in batches:
             heard.events += batch
             if heard.first is None and heard.text:
                 heard.first = asyncio.get_running_loop().time()
-    return said
+    return heard
 
 
 async def one_in_each_slot(backend: LlamaCpp) -> list[Answer]:
