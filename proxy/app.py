@@ -3,10 +3,11 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
+from socket import socket
 from types import MappingProxyType
 
 import structlog
@@ -20,11 +21,12 @@ from backends.http import Transport
 from backends.request import Sampling
 from proxy import logs, metrics_table
 from proxy.config import Alias as AliasOptions
-from proxy.config import Config
+from proxy.config import Config, Ops, Server
 from proxy.data_dir import ensure_data_dir
 from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
+from proxy.edge import listener
 from proxy.edge.guard import Guard
 from proxy.edge.http import Api, Health, application
 from proxy.edge.ops import ops_application
@@ -65,6 +67,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
     """
     async with ungrouped(), AsyncExitStack() as stack:
         ensure_data_dir(config.data_dir)
+        public, private = bound(stack, "server", config.server), bound(stack, "ops", config.ops)
         transport = Transport(connect_deadline=config.deadlines.connect)
         stack.callback(transport.close)
         parts = registry.Parts(transport=transport, models_dir=config.data_dir / "models")
@@ -150,7 +153,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             started_at=int(time.time()),
         )
         await discovery.first()
-        base_url = await listen(
+        base_url = await serving(
             stack,
             application(
                 guard,
@@ -160,11 +163,12 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
                 max_body_bytes=limits.max_frame_bytes,
                 on_refused=metrics.refused,
             ),
-            config.server.host,
-            config.server.port,
+            public,
+            "server",
+            config.server,
         )
-        ops_url = await listen(
-            stack, ops_application(guard, metrics.refused, health, metrics.registry), config.ops.host, config.ops.port
+        ops_url = await serving(
+            stack, ops_application(guard, metrics.refused, health, metrics.registry), private, "ops", config.ops
         )
         stack.push_async_callback(drain, health, sockets, generations, config.deadlines.drain)
         health.ready = True
@@ -218,20 +222,36 @@ async def drain(health: Health, sockets: Sockets, generations: Generations, seco
         sockets.cut()
 
 
-async def listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
-    """Serve `app` until the stack is left; its URL. Raises StartError when the port is taken."""
-    # handler_cancellation: otherwise a client that leaves while nothing is sent would not be noticed.
-    runner = web.AppRunner(app, handle_signals=False, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
+def bound(stack: AsyncExitStack, table: str, options: Server | Ops) -> list[socket]:
+    """The address of a listener, ours until the stack is left. Raises StartError."""
+    with listening(table, options):
+        taken = listener.bind(options.host, options.port)
+    for each in taken:
+        stack.callback(each.close)
+    return taken
+
+
+async def serving(
+    stack: AsyncExitStack, app: web.Application, taken: list[socket], table: str, options: Server | Ops
+) -> str:
+    """Serve `app` there until the stack is left; its URL. Raises StartError."""
+    with listening(table, options):
+        runner = await listener.serve(app, taken)
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, backlog=1024)
+    host, port = options.host, runner.addresses[0][1]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@contextmanager
+def listening(table: str, options: Server | Ops) -> Iterator[None]:
+    """Raises StartError where listening fails."""
     try:
-        await site.start()
+        yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StartError(f"cannot listen on {host}:{port} ({reason}). Free the port, or choose another one.") from None
-    bound = runner.addresses[0][1]
-    return f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        raise StartError(
+            f"cannot listen on {options.host}:{options.port} ({error.strerror or error}). "
+            f"Free the port, or set another {table}.port."
+        ) from None
 
 
 def build(options: object, parts: registry.Parts) -> Backend:

@@ -10,6 +10,7 @@ from msgspec.structs import fields
 from backends import registry
 from proxy import config_check, config_source
 from proxy.config import Alias, BackendOptions, Config, Deadlines, Limits, Log, Ops, Server
+from proxy.config_check import nearest
 from proxy.config_error import ConfigError
 from proxy.config_read import Reader, toml_type
 from proxy.config_source import References, join
@@ -112,6 +113,11 @@ def _backend(reader: Reader, raw: object, path: str) -> Any:
         reader.problem(path, f"expected a table, got {toml_type(raw)}")
         return None
     kind, at = raw.get("kind"), join(path, "kind")
+    if kind is None and (typo := next((key for key in raw if key == "type" or nearest(key, ["kind"])), None)):
+        reader.problem(
+            join(path, typo), f'unknown key. Did you mean "kind"? Known kinds: {", ".join(registry.kinds())}.'
+        )
+        return None
     if not isinstance(kind, str):
         wrong = "missing" if kind is None else f"expected str, got {toml_type(kind)}"
         reader.problem(at, f"{wrong}. Known kinds: {', '.join(registry.kinds())}.")
@@ -120,7 +126,7 @@ def _backend(reader: Reader, raw: object, path: str) -> Any:
         options = registry.load(kind).Options
     except KeyError:
         known = registry.kinds()
-        near = config_check.nearest(kind, known)
+        near = nearest(kind, known)
         reader.problem(at, f'unknown kind "{kind}". Known kinds: {", ".join(known)}.{near}')
         return None
     except ImportError as error:

@@ -2,6 +2,9 @@
 
     ProxyError
     ├── BadFrame             not a text frame, not JSON, too deep, not an object, unknown type
+    ├── BadBody              a body over HTTP that is no JSON object, or is cut short
+    ├── BodyTooLarge         a body above the limit, as sent or inflated
+    ├── UnsupportedMediaType a body of another type or encoding than we read
     ├── BadParameter         a field is missing, unknown, of the wrong type or out of range
     ├── BadStreamId          a stream_id that is not one
     ├── Unsupported          a feature that we do not speak (yet)
@@ -41,6 +44,21 @@ class BadFrame(ProxyError):
     """A frame that is no event: not text, not JSON, too deep, no object, or of an unknown type."""
 
 
+class BadBody(ProxyError):
+    """A body over HTTP that is no JSON object, too deep, cut short, or not compressed as it says."""
+
+
+class BodyTooLarge(ProxyError):
+    """A body above `limits.max_frame_bytes`, as it was sent or inflated."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit} bytes. The operator can raise [limits] max_frame_bytes.")
+
+
+class UnsupportedMediaType(ProxyError):
+    """A body of a type or an encoding that is not read here."""
+
+
 class BadParameter(ProxyError):
     """A field is missing, unknown, of the wrong type or out of range."""
 
@@ -55,8 +73,9 @@ class BadStreamId(ProxyError):
 class Unsupported(ProxyError):
     """A feature that this gateway does not speak (yet)."""
 
-    def __init__(self, feature: str, param: str) -> None:
-        super().__init__(f"{feature} is not supported by this gateway. Leave '{param}' out.", param)
+    def __init__(self, feature: str, param: str, instead: str | None = None) -> None:
+        instead = instead or f"Leave '{param}' out."
+        super().__init__(f"{feature} is not supported by this gateway. {instead}", param)
 
 
 class UnknownModel(ProxyError):
@@ -173,6 +192,9 @@ INVALID = "invalid_request_error"
 SERVER = "server_error"
 WIRE: dict[type[Exception], WireError] = {
     BadFrame: WireError(400, INVALID, "invalid_event"),
+    BadBody: WireError(400, INVALID, "invalid_body"),
+    BodyTooLarge: WireError(413, INVALID, "request_too_large"),
+    UnsupportedMediaType: WireError(415, INVALID, "unsupported_media_type"),
     BadParameter: WireError(400, INVALID, "invalid_parameter"),
     BadStreamId: WireError(400, INVALID, "invalid_stream_id"),
     Unsupported: WireError(400, INVALID, "unsupported_feature"),

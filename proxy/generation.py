@@ -61,6 +61,7 @@ class Generation:
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
+        self.error: Exception | None = None  # why it failed, for who can still answer with a status
 
     def follow(self, reader: Reader) -> None:
         """Wake `reader` for what is there and for all that comes."""
@@ -113,6 +114,7 @@ class Generation:
         except Exception as error:
             if not isinstance(error, BackendError):
                 log.exception("generation_failed")
+            self.error = error
             code, message = wire(error).code, sentence(error)
             self._end(lambda: self._composer.fail(code, message))
 
@@ -160,11 +162,14 @@ class Generations:
         self._running: dict[str, Generation] = {}
         self._ended: OrderedDict[str, Principal] = OrderedDict()
 
-    def start(self, principal: Principal, create: Create) -> Generation:
-        """Admit a create: the response exists from here on. Raises UnknownModel or AmbiguousModel."""
+    def start(self, principal: Principal, create: Create, request_id: str | None = None) -> Generation:
+        """Admit a create: the response exists from here on. Raises UnknownModel or AmbiguousModel.
+
+        `request_id` is what the log names it by; None makes a new one.
+        """
         route, request = self._dispatcher.plan(asked(create))
         response_id = self._new_id("resp")
-        call = Call(principal, self._new_id("req"))
+        call = Call(principal, request_id or self._new_id("req"))
         response_log = ResponseLog(self._max_response_bytes)
         members = response_object(create, request, response_id, int(time.time()))
         composer = Composer(response_log, members, self._new_id)

@@ -22,8 +22,9 @@ ABOUT = 18  # columns for what a finding is about
 
 @click.command()
 @config_file
+@click.option("--port", type=int, help="The gateway's TCP port, when it is served with --port.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def doctor(config: Path | None, as_json: bool) -> None:
+def doctor(config: Path | None, port: int | None, as_json: bool) -> None:
     """Look at everything that Streamlane needs: what is found, what is missing, what to do.
 
     Changes nothing. The exit code is 0 when nothing must be fixed, else 1.
@@ -32,7 +33,8 @@ def doctor(config: Path | None, as_json: bool) -> None:
 
     from proxy.doctor.examine import examine
 
-    findings = asyncio.run(examine(config, os.environ, Path.cwd()))
+    flags = {} if port is None else {"server.port": ("--port", str(port))}
+    findings = asyncio.run(examine(config, os.environ, Path.cwd(), flags=flags))
     to_fix = sum(finding.state == "fix" for finding in findings)
     if as_json:
         import msgspec

@@ -33,7 +33,8 @@ Ask it something (pip install "openai[realtime]"):
         connection.response.create(model="{model}", input="What is the capital of France?", temperature=0)
         for event in connection:
             if event.type == "response.output_text.delta": print(event.delta, end="", flush=True)
-            elif event.type in ("response.completed", "response.incomplete", "response.failed", "error"): break
+            elif event.type == "response.completed": break
+            elif event.type in ("response.incomplete", "response.failed", "error"): raise SystemExit(event.to_json())
 """
 
 
@@ -117,9 +118,7 @@ def announce(gateway: "Gateway", keyed: bool) -> None:
     runtime = gateway.runtime()
     names = [listed.id for listed in runtime.listed()]
     silent = [name for name in runtime.backends if name not in runtime.models]
-    click.echo(
-        f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}/health/ready). Stop it with Ctrl+C."
-    )
+    click.echo(f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}/health). Stop it with Ctrl+C.")
     if names:
         missing = f" (no answer yet from {', '.join(silent)})" if silent else ""
         click.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}{missing}\n")

@@ -19,7 +19,23 @@ class Group(click.Group):
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
             ctx.exit(0)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as error:
+            if found := self._command_with(error.option_name, args):
+                right = f"{ctx.command_path} {found} {error.option_name} …"
+                error = click.NoSuchOption(error.option_name, f"Options come after the command: {right}", ctx=ctx)
+            raise error from None
+
+    def _command_with(self, option: str, args: list[str]) -> str:
+        """The command that `args` name, when it has that option; its words after this group's."""
+        words: list[str] = []
+        command: click.Command = self
+        for word in args:
+            if isinstance(command, click.Group) and word in command.commands:
+                command = command.commands[word]
+                words.append(word)
+        return " ".join(words) if any(option in parameter.opts for parameter in command.params) else ""
 
 
 def config_file(command: Command) -> Command:

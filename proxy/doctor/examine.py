@@ -9,7 +9,7 @@ from backends.registry import Parts
 from proxy import local_servers
 from proxy.config import Config
 from proxy.config_error import ConfigError
-from proxy.config_load import load
+from proxy.config_load import NO_FLAGS, load
 from proxy.doctor import machine, serving
 from proxy.doctor.finding import Finding, failed
 
@@ -17,7 +17,11 @@ CONNECT = 5.0  # seconds
 
 
 async def examine(
-    path: Path | None, environ: Mapping[str, str], cwd: Path, ports: Iterable[int] = local_servers.PORTS
+    path: Path | None,
+    environ: Mapping[str, str],
+    cwd: Path,
+    ports: Iterable[int] = local_servers.PORTS,
+    flags: Mapping[str, tuple[str, str]] = NO_FLAGS,
 ) -> list[Finding]:
     """What is found and what is missing. The configuration is found as `load` does it.
 
@@ -27,7 +31,7 @@ async def examine(
     servers = await local_servers.find(ports)
     findings = machine.programs()
     try:
-        loaded = load(path, environ, cwd)
+        loaded = load(path, environ, cwd, flags)
     except ConfigError as error:
         findings += [failed("Configuration", problem) for problem in error.problems]
         found = serving.on_this_machine(servers, None)

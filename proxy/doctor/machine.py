@@ -5,7 +5,6 @@ import errno
 import os
 import platform
 import shutil
-import socket
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +17,7 @@ from backends.json import JsonError, loads
 from backends.llama_cpp.engines import ENGINES
 from proxy import __version__
 from proxy.doctor.finding import Finding
+from proxy.edge.listener import bind
 
 MODEL_SIZE = 2_000_000_000  # bytes: with less, hardly any model can be pulled
 CLIENTS = 4096  # file descriptors, one per client: with fewer it is worth a word
@@ -66,24 +66,14 @@ async def port(about: str, table: str, host: str, number: int) -> Finding:
     where = f"{host}:{number}"
     try:
         if number:
-            listen(host, number)
+            for taken in bind(host, number):
+                taken.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE and await is_ours(host, number):
             return Finding(about, "ok", f"A Streamlane gateway is running at {where}.")
-        step = f"Choose another address: {table}.host and {table}.port in the configuration."
+        step = f"Free the port, or set another {table}.port."
         return Finding(about, "fix", f"Cannot listen on {where} ({error.strerror or error}).", step)
     return Finding(about, "ok", f"{where} is free." if number else f"{host}, on a free port.")
-
-
-def listen(host: str, number: int) -> None:
-    """Bind as the server will, and let go. Raises OSError."""
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, number, type=socket.SOCK_STREAM):
-        with socket.socket(family, kind, protocol) as probe:
-            if os.name == "posix":  # elsewhere it would take the port from whoever has it
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind(address)
 
 
 async def is_ours(host: str, number: int) -> bool:

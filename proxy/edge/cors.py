@@ -15,7 +15,7 @@ def is_preflight(request: web.Request) -> bool:
 def preflight(request: web.Request) -> web.Response:
     """The answer to a page that may come in: any header, because SDKs send many of their own."""
     headers = {
-        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Methods": "GET, POST, DELETE",
         "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
         "Access-Control-Max-Age": f"{SECONDS}",
     }
@@ -30,6 +30,6 @@ def share(app: web.Application, guard: Guard) -> None:
             response.headers.add("Vary", "Origin")  # a cache must not give one origin's answer to another
         if (origin := request.headers.get("Origin")) and origin.lower() in guard.origins:
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
 
     app.on_response_prepare.append(prepare)

@@ -6,39 +6,23 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from backends.json import dumps
+from backends.errors import BackendError
 from proxy.edge.cors import is_preflight, preflight, share
 from proxy.edge.guard import OPEN, Guard
 from proxy.edge.pages import Pages
+from proxy.edge.replies import error_response, json_response, plain_error
+from proxy.edge.request_id import REQUEST_ID, give_back, request_id
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import Sockets
-from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError, error_body, retry_after, wire
+from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError, wire
 from proxy.outcome import Principal
+from proxy.reader import Unanswered
 from proxy.runtime import Listed, Runtime
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SOCKET = "/v1/responses"
 PRINCIPAL = web.RequestKey("principal", Principal)
-
-
-def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=dumps(value), status=status, headers=headers, content_type="application/json")
-
-
-def error_response(error: Exception) -> web.Response:
-    """An error in the shape that the SDKs read."""
-    seconds = retry_after(error)
-    headers = {} if seconds is None else {"Retry-After": f"{max(1, round(seconds))}"}
-    if wire(error).status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return json_response({"error": error_body(error)}, wire(error).status, headers)
-
-
-def plain_error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    """An error of HTTP itself: no such path, wrong method."""
-    body = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
-    return json_response({"error": body}, status, headers)
 
 
 class Health:
@@ -140,6 +124,8 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[REQUEST_ID] = request_id(request)
+        structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
         try:
             if is_preflight(request):
                 guard.check(request.headers)
@@ -155,18 +141,20 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
             if isinstance(error, ForbiddenOrigin | ForbiddenHost):  # a browser hides the reason from its page
                 where = {name: request.headers.get(name, "")[:200] for name in ("Origin", "Host")}
                 log.warning("refused", code=wire(error).code, hint=str(error), **where)
-            return error_response(error)
+            return error_response(error, request.path)
+        except (Unanswered, BackendError) as error:
+            return error_response(error.error if isinstance(error, Unanswered) else error, request.path)
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
             message = f"{request.method} is not possible here. Possible: {allowed}."
-            return plain_error(405, "method_not_allowed", message, {"Allow": allowed})
+            return plain_error(405, "method_not_allowed", message, {"Allow": allowed}, request.path)
         except web.HTTPNotFound:
-            return plain_error(404, "not_found", f"There is nothing at this path. {there}")
+            return plain_error(404, "not_found", f"There is nothing at this path. {there}", path=request.path)
         except web.HTTPException as error:
-            return plain_error(error.status, "http_error", f"{error.reason}.")
+            return plain_error(error.status, "http_error", f"{error.reason}.", path=request.path)
         except Exception as error:
             log.exception("request_failed", path=request.path)
-            return error_response(error)
+            return error_response(error, request.path)
 
     return check
 
@@ -185,4 +173,5 @@ def application(
     app = web.Application(middlewares=[check], client_max_size=max_body_bytes)
     app.add_routes([*api.routes(), *health.routes(), *pages.routes()])
     share(app, guard)
+    give_back(app)
     return app

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from proxy.edge.guard import Guard
 from proxy.edge.http import Health, checks
+from proxy.edge.request_id import give_back
 
 
 class Collected(Collector):
@@ -44,4 +45,5 @@ def ops_application(
     check = checks(guard, on_refused, "Here are /health, /health/live, /health/ready and /metrics.")
     app = web.Application(middlewares=[check])
     app.add_routes([*health.routes(), web.get("/metrics", Scrape(registry).answer)])
+    give_back(app)
     return app

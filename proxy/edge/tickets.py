@@ -10,40 +10,46 @@ from proxy.outcome import Principal
 class Tickets:
     """Tickets that were given out and not used yet. Each lets its principal in once, for `seconds`.
 
-    `now` counts in seconds and never goes back. Above `limit` the oldest ticket is forgotten.
+    `now` counts in seconds and never goes back. Above `limit` the oldest ticket of whoever has most is forgotten: one
+    who asks for many takes nothing from the others.
     """
 
     def __init__(self, *, now: Callable[[], float], seconds: int = 30, limit: int = 10_000) -> None:
         self.seconds = seconds
         self._now = now
         self._limit = limit
-        self._issued: dict[bytes, tuple[Principal, float]] = {}  # by hash, oldest first; until when it is good
+        self._issued: dict[Principal, dict[bytes, float]] = {}  # by hash, oldest first; until when it is good
 
     def __len__(self) -> int:
-        return len(self._issued)
+        return sum(map(len, self._issued.values()))
 
     def issue(self, principal: Principal) -> str:
         """A new ticket: 256 random bits, in characters that a URL can hold."""
         self._forget_expired()
-        if len(self._issued) >= self._limit:
-            del self._issued[next(iter(self._issued))]
+        if len(self) >= self._limit:
+            most = max(self._issued.values(), key=len)
+            del most[next(iter(most))]
         ticket = token_urlsafe(32)
-        self._issued[digest(ticket)] = principal, self._now() + self.seconds
+        self._issued.setdefault(principal, {})[digest(ticket)] = self._now() + self.seconds
         return ticket
 
     def redeem(self, ticket: str) -> Principal | None:
         """Whose ticket it is, and it is used up; None when it is unknown, used or too old."""
         self._forget_expired()
-        principal, _ = self._issued.pop(digest(ticket), (None, 0.0))
-        return principal
+        wanted = digest(ticket)
+        for principal, tickets in self._issued.items():
+            if tickets.pop(wanted, None) is not None:
+                return principal
+        return None
 
     def _forget_expired(self) -> None:
         now = self._now()
-        while self._issued:
-            oldest = next(iter(self._issued))  # all live equally long, so the oldest is the first to go
-            if self._issued[oldest][1] > now:
-                return
-            del self._issued[oldest]
+        for tickets in self._issued.values():
+            while tickets:
+                oldest = next(iter(tickets))  # all live equally long, so the oldest is the first to go
+                if tickets[oldest] > now:
+                    break
+                del tickets[oldest]
 
 
 def digest(ticket: str) -> bytes:

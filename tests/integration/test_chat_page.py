@@ -10,6 +10,7 @@ import pytest
 from backends.errors import Overloaded, StreamBroken, Unreachable
 from backends.events import Finished, ReasoningDelta, TextDelta, Usage
 from backends.fake import FakeBackend
+from backends.request import text_of
 from tests.gateway import answers, gateway
 from tests.integration.browser import BROWSER, PageAt
 from tests.integration.chat_page import DONE, PHONE, Chat, chat_at, expect, says
@@ -118,7 +119,7 @@ async def test_an_edit_is_a_branch_and_overwrites_nothing(page_at: PageAt) -> No
         await editor.press("Enter")
         await expect(chat.answer.locator(".prose")).to_have_text("To the second.")
         await expect(chat.page.locator("article")).to_have_count(2)
-        assert [message.text for message in backend.requests[-1].messages] == ["Second question"]
+        assert [text_of(message.parts) for message in backend.requests[-1].messages] == ["Second question"]
         await chat.button("Previous version", chat.question).click()
         await expect(chat.page.locator("article")).to_have_count(4)
         await expect(chat.page.locator("article.user").first).to_contain_text("First question")
@@ -174,7 +175,7 @@ async def test_an_answer_that_breaks_off_keeps_its_text(page_at: PageAt) -> None
         backend.script = says("so good.")
         await chat.button("Continue", chat.answer).click()
         await expect(chat.answer.locator(".prose")).to_have_text("so good.")
-        assert [message.text for message in backend.requests[-1].messages][1] == "So far, "
+        assert [text_of(message.parts) for message in backend.requests[-1].messages][1] == "So far, "
 
 
 async def test_a_gateway_that_restarts_is_found_again_and_nothing_is_lost(page_at: PageAt) -> None:
@@ -216,7 +217,7 @@ async def test_settings_reach_the_model_and_a_cut_answer_can_go_on(page_at: Page
         await expect(chat.answer).to_contain_text("The answer reached its longest allowed length.")
         request = backend.requests[0]
         assert [message.role for message in request.messages] == ["system", "user"]
-        assert (request.messages[0].text, request.max_output_tokens, request.sampling.temperature) == (
+        assert (text_of(request.messages[0].parts), request.max_output_tokens, request.sampling.temperature) == (
             "Be brief.",
             1,
             0.5,

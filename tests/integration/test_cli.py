@@ -73,6 +73,26 @@ def test_an_unknown_command_is_a_sentence(run: Run) -> None:
     assert "No such command 'sevre'" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    [
+        (["--config", "my.toml", "config", "check"], "streamlane config check --config …"),
+        (["config", "--config=my.toml", "check"], "streamlane config check --config …"),
+        (["--port", "9000", "serve"], "streamlane serve --port …"),
+    ],
+)
+def test_an_option_before_its_command_is_told_its_place(run: Run, arguments: list[str], right: str) -> None:
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert ended.err.endswith(f"Error: Options come after the command: {right}\n")
+
+
+def test_an_option_that_no_command_has_is_only_refused(run: Run) -> None:
+    ended = run("--confgi", "my.toml", "serve")
+    assert ended.code == 2
+    assert "No such option" in ended.err
+
+
 def test_init_writes_a_file_that_check_accepts(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "streamlane.toml"
     assert run("config", "init").code == 0

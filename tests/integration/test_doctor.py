@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Collection
@@ -129,6 +130,14 @@ async def test_a_wrong_configuration_does_not_keep_the_rest_from_being_looked_at
     assert "Data folder" not in told
 
 
+def test_the_port_may_be_given_as_to_serve(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+    ended = run(tmp_path, FREE + FAKE, "--port", str(port))
+    assert f"ok    Port              127.0.0.1:{port} is free." in ended.stdout.splitlines()
+
+
 async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
@@ -139,7 +148,7 @@ async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
     assert told["Port"] == (
         "fix",
         f"Cannot listen on 127.0.0.1:{port} ({IN_USE}).",
-        "Choose another address: server.host and server.port in the configuration.",
+        "Free the port, or set another server.port.",
     )
 
 

@@ -1,5 +1,10 @@
 """HTTP beside the socket: models, health, refusals as JSON, and the second listener."""
 
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -108,6 +113,56 @@ async def test_what_is_not_there_is_said_as_json() -> None:
 async def test_a_taken_port_is_one_sentence() -> None:
     async with gateway(backends=[FakeBackend("fake")]) as started:
         port = started.base_url.split(":")[2].removesuffix("/v1")
-        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(StartError) as refused:
             async with gateway(f"server.port = {port}", [FakeBackend("fake")]):
                 pass
+    reason = os.strerror(errno.EADDRINUSE)
+    assert str(refused.value) == (
+        f"cannot listen on 127.0.0.1:{port} ({reason}). Free the port, or set another server.port."
+    )
+
+
+class Loading(FakeBackend):
+    """Takes its time to start."""
+
+    def __init__(self, loads: Callable[[], Awaitable[None]]) -> None:
+        super().__init__("slow")
+        self._loads = loads
+
+    async def start(self) -> None:
+        await self._loads()
+
+
+async def test_a_taken_port_is_told_before_a_model_is_loaded() -> None:
+    async def never() -> None:
+        raise AssertionError("the model was loaded")
+
+    async with gateway(backends=[FakeBackend("fake")]) as started:
+        port = started.base_url.split(":")[2].removesuffix("/v1")
+        with pytest.raises(StartError, match="cannot listen"):
+            async with gateway(f"server.port = {port}", [Loading(never)]):
+                pass
+
+
+async def test_nobody_is_answered_while_a_model_loads() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    seen: list[str] = []
+
+    async def loads() -> None:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)), socket.socket() as other:
+            other.bind(("127.0.0.1", port))  # it is ours already
+        seen.append("refused")
+
+    async with gateway(f"server.port = {port}", [Loading(loads)]) as started:
+        assert (await get(f"{started.base_url}/models"))[0] == 200
+    assert seen == ["refused"]
+
+
+async def test_a_name_of_loopback_is_listened_on_too() -> None:
+    async with gateway('server.host = "localhost"', [FakeBackend("fake")]) as started:
+        assert started.base_url.startswith("http://localhost:")
+        assert (await get(f"{started.base_url}/models"))[0] == 200

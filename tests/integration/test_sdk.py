@@ -1,12 +1,17 @@
 """The unmodified official OpenAI SDK streams from us: the documented example, sync and async, and its lanes."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.lib.responses_websocket import AsyncResponsesWebSocketSession, ResponsesWebSocketLimits
 
+from backends.errors import StreamBroken
+from backends.events import TextDelta
+from backends.fake import FakeBackend
+from proxy.cli.serve import EXAMPLE
 from tests.gateway import answers, gateway, process
 from tests.models import models_dir
 
@@ -49,6 +54,26 @@ async def test_the_sync_example(served: tuple[str, str]) -> None:
     assert "Paris" in said
     assert response.output_text == said
     assert response.usage.output_tokens > 0
+
+
+async def test_the_example_that_serve_prints_answers_or_says_what_is_wrong() -> None:
+    broken = FakeBackend("broken", models=["broken"], script=[[TextDelta("so far")], StreamBroken()])
+
+    async def run(base_url: str, model: str) -> tuple[int | None, str, str]:
+        lines = EXAMPLE.format(base_url=base_url, key="none-needed", model=model).splitlines()
+        code = "\n".join(line.removeprefix("    ") for line in lines[2:])
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=pipe, stderr=pipe)
+        out, err = await child.communicate()
+        return child.returncode, out.decode(), err.decode()
+
+    async with gateway(backends=[answers(), broken]) as started:
+        whole, unknown, half = await asyncio.gather(*(run(started.base_url, name) for name in ("fake", "no", "broken")))
+    assert whole == (0, "Hello wörld", "")
+    assert (unknown[0], unknown[1]) == (1, "")
+    assert "The model 'no' does not exist." in unknown[2]
+    assert (half[0], half[1]) == (1, "so far")
+    assert "broke the connection before its answer was whole" in half[2]
 
 
 async def test_the_async_example(served: tuple[str, str]) -> None:

@@ -38,6 +38,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.ranges: list[str | None] = []
         self.hashed = True
+        self.silent_after: int | None = None  # requests after which none is answered
 
     @property
     def url(self) -> str:
@@ -62,6 +63,9 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         hub = self.server
         hub.asked.append(f"{self.command} {self.path}")
+        if hub.silent_after is not None and len(hub.asked) > hub.silent_after:
+            self.close_connection = True
+            return None
         repo, _, rest = self.path[1:].partition("/resolve/")
         revision, _, file = rest.partition("/")
         commit = COMMITS.get(revision) or (revision if revision in COMMITS.values() else None)
@@ -209,6 +213,13 @@ def test_a_hub_that_is_not_there_says_so(models: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(PullError, match="Check the network, then pull again"):
         catalog.pull(models, FILE, ignore)
+
+
+def test_a_hub_that_goes_away_between_two_questions_is_a_matter_of_the_network(small_hub: Hub, models: Path) -> None:
+    small_hub.silent_after = 1
+    with pytest.raises(PullError, match="Check the network, then pull again"):
+        catalog.pull(models, FILE, ignore)
+    assert list(models.iterdir()) == []
 
 
 def test_a_file_that_is_no_model_is_not_kept(small_hub: Hub, models: Path) -> None:

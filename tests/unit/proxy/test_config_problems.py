@@ -71,6 +71,20 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] = {}) -> tuple[
             "backends[0].kind: missing. Known kinds: fake, llama_cpp, localai, openai_compatible, vllm.",
         ),
         (
+            "[[backends]]\ntype = 'vllm'",
+            (
+                'backends[0].type: unknown key. Did you mean "kind"? '
+                "Known kinds: fake, llama_cpp, localai, openai_compatible, vllm."
+            ),
+        ),
+        (
+            "[[backends]]\nknid = 'vllm'",
+            (
+                'backends[0].knid: unknown key. Did you mean "kind"? '
+                "Known kinds: fake, llama_cpp, localai, openai_compatible, vllm."
+            ),
+        ),
+        (
             "[[backends]]\nkind = 1",
             "backends[0].kind: expected str, got int. Known kinds: fake, llama_cpp, localai, openai_compatible, vllm.",
         ),

@@ -45,6 +45,15 @@ def test_the_oldest_goes_when_there_are_too_many(clock: Clock) -> None:
     assert [tickets.redeem(ticket) for ticket in issued] == [None, None, ANNA, ANNA, ANNA]
 
 
+def test_who_asks_for_many_takes_nothing_from_the_others(clock: Clock) -> None:
+    tickets = Tickets(now=clock, limit=10)
+    bens = tickets.issue(BEN)
+    annas = [tickets.issue(ANNA) for _ in range(100)]
+    assert len(tickets) == 10
+    assert tickets.redeem(bens) == BEN
+    assert [tickets.redeem(ticket) for ticket in annas] == [None] * 91 + [ANNA] * 9
+
+
 def test_expired_tickets_take_no_room(clock: Clock) -> None:
     tickets = Tickets(now=clock, seconds=30)
     for _ in range(10):

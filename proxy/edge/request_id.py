@@ -1,0 +1,29 @@
+"""The id of one request: the client's own where it may be logged, else a new one; given back on every response."""
+
+import re
+from secrets import token_hex
+
+from aiohttp import web
+
+HEADER = "X-Request-Id"
+FIT = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+REQUEST_ID = web.RequestKey("request_id", str)
+
+
+def request_id(request: web.Request) -> str:
+    """The id to log and to give back. One that looks like a key, or holds the request's own, must not reach the log."""
+    given = request.headers.get(HEADER, "")
+    _, _, key = request.headers.get("Authorization", "").partition(" ")
+    if FIT.fullmatch(given) and "sk-" not in given and not (key and key in given):
+        return given
+    return f"req_{token_hex(16)}"
+
+
+def give_back(app: web.Application) -> None:
+    """Let each answer of `app` carry its request's id."""
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        if (known := request.get(REQUEST_ID)) is not None:
+            response.headers[HEADER] = known
+
+    app.on_response_prepare.append(prepare)

@@ -1,0 +1,171 @@
+"""Input items of the Responses API: checked, written in one form, and read as the messages of a conversation. Pure.
+
+Output items have the same form, so a conversation is continued from what was asked and answered before.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from backends.json import dumps
+from backends.request import Message, Part, Reasoning, Role, ToolCall, ToolResult
+from proxy.errors import BadParameter, Unsupported
+from proxy.wire.convert import convert, kind_of
+from proxy.wire.responses_parts import checked, parts_of
+
+ToolName = Annotated[str, Meta(min_length=1, max_length=128)]
+CallId = Annotated[str, Meta(min_length=1, max_length=512)]
+Item = dict[str, Any]
+
+
+class MessageItem(Struct, frozen=True, kw_only=True):
+    """The easy form ({role, content}) and the full one ({type: message, …}) in one."""
+
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Any]
+
+
+class FunctionCall(Struct, frozen=True, kw_only=True):
+    """The model asked for a function."""
+
+    call_id: CallId
+    name: ToolName
+    arguments: str
+
+
+class CustomCall(Struct, frozen=True, kw_only=True):
+    """The model asked for a tool that takes free text."""
+
+    call_id: CallId
+    name: ToolName
+    input: str
+
+
+class CallOutput(Struct, frozen=True, kw_only=True):
+    """What the client's tool gave back."""
+
+    call_id: CallId
+    output: str | list[Any]
+
+
+class Thought(Struct, frozen=True, kw_only=True):
+    """A piece of a reasoning item."""
+
+    text: str
+
+
+class ReasoningItem(Struct, frozen=True, kw_only=True):
+    """What the model thought. `encrypted_content` is another service's: nobody here can read it."""
+
+    summary: list[Thought] = []
+    content: list[Thought] | None = None
+    encrypted_content: str | None = None
+
+
+def checked_items(given: str | list[Any], new_id: Callable[[str], str]) -> tuple[Item, ...]:
+    """`input` in one form, each item with its `id`, given or new. Raises BadParameter or Unsupported."""
+    if isinstance(given, str):
+        given = [{"role": "user", "content": given}]
+    return tuple(checked_item(item, f"input[{index}]", new_id) for index, item in enumerate(given))
+
+
+def checked_item(item: Any, path: str, new_id: Callable[[str], str]) -> Item:
+    """One item."""
+    kind = kind_of(item, path, default="message" if isinstance(item, dict) and "role" in item else "item_reference")
+    match kind:
+        case "message":
+            prefix, members = "msg", checked_message(convert(item, MessageItem, path), path)
+        case "function_call":
+            call = convert(item, FunctionCall, path)
+            prefix, members = "fc", {"call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+        case "custom_tool_call":
+            custom = convert(item, CustomCall, path)
+            prefix, members = "ctc", {"call_id": custom.call_id, "name": custom.name, "input": custom.input}
+        case "function_call_output" | "custom_tool_call_output":
+            output = convert(item, CallOutput, path)
+            said = output.output if isinstance(output.output, str) else checked(output.output, "tool", f"{path}.output")
+            prefix, members = "fco" if kind[0] == "f" else "ctco", {"call_id": output.call_id, "output": said}
+        case "reasoning":
+            prefix, members = "rs", checked_reasoning(convert(item, ReasoningItem, path))
+        case "item_reference":
+            raise Unsupported(
+                "Referring to an item by its id", path, "Send the item itself, or 'previous_response_id'."
+            )
+        case _:
+            raise Unsupported(f"An input item of type '{kind}'", path)
+    given_id = item.get("id")
+    if given_id is not None and not (isinstance(given_id, str) and 0 < len(given_id) <= 512):
+        raise BadParameter(f"'{path}.id' must be a string of 1 to 512 characters.", f"{path}.id")
+    return {"id": given_id or new_id(prefix), "type": kind, **members, "status": "completed"}
+
+
+def checked_message(message: MessageItem, path: str) -> Item:
+    """Who said it, and the parts."""
+    return {"role": message.role, "content": checked(message.content, message.role, f"{path}.content")}
+
+
+def checked_reasoning(item: ReasoningItem) -> Item:
+    """Its texts, and what only another service can read."""
+    members: Item = {"summary": [{"type": "summary_text", "text": each.text} for each in item.summary]}
+    if item.content is not None:
+        members["content"] = [{"type": "reasoning_text", "text": each.text} for each in item.content]
+    if item.encrypted_content is not None:
+        members["encrypted_content"] = item.encrypted_content
+    return members
+
+
+def messages_of(items: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """The conversation that checked input items and output items of ours make, in their order.
+
+    What a model said and called in one go is one message, as are the results of its calls. Reasoning that is followed
+    by nothing of the model's is left out: it would be a turn without a word.
+    """
+    messages: list[Message] = []
+    model: list[Part] = []  # of the assistant's message that is not complete yet
+    results: list[Part] = []
+
+    def flush() -> None:
+        if any(not isinstance(part, Reasoning) for part in model):
+            messages.append(Message("assistant", tuple(model)))
+        if results:
+            messages.append(Message("user", tuple(results)))
+        model.clear()
+        results.clear()
+
+    for item in items:
+        kind = item["type"]
+        if kind in ("function_call_output", "custom_tool_call_output"):
+            if model:
+                flush()
+            results.append(ToolResult(item["call_id"], parts_of(item["output"])))  # type: ignore[arg-type]
+        elif kind == "message" and item["role"] != "assistant":
+            flush()
+            # OpenAI: developer messages are what system messages were called before; servers know the older word.
+            role: Role = "user" if item["role"] == "user" else "system"
+            messages.append(Message(role, parts_of(item["content"])))
+        else:
+            if results:
+                flush()
+            model.extend(model_parts(item))
+    flush()
+    return tuple(messages)
+
+
+def model_parts(item: Mapping[str, Any]) -> tuple[Part, ...]:
+    """What an item of the model's adds to its message."""
+    match item["type"]:
+        case "message":
+            return parts_of(item["content"])
+        case "function_call":
+            return (ToolCall(item["call_id"], item["name"], item["arguments"]),)
+        case "custom_tool_call":
+            return (ToolCall(item["call_id"], item["name"], wrapped(item["input"])),)
+        case _:
+            text = "\n".join(each["text"] for each in item.get("content") or item.get("summary") or ())
+            return (Reasoning(text),) if text else ()
+
+
+def wrapped(text: str) -> str:
+    """A custom tool's text as the arguments of the function that models see in its place."""
+    return dumps({"input": text}).decode()
