@@ -27,10 +27,13 @@ from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
 from proxy.edge import listener
+from proxy.edge.bodies import Bodies
 from proxy.edge.guard import Guard
 from proxy.edge.http import Api, Health, application
 from proxy.edge.ops import ops_application
 from proxy.edge.pages import Pages, clients_dir
+from proxy.edge.responses_api import ResponsesApi
+from proxy.edge.sse import Streams
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
 from proxy.generation import Generations
@@ -152,17 +155,16 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             health=health,
             started_at=int(time.time()),
         )
+        responses = ResponsesApi(
+            generations=generations,
+            streams=Streams(send=config.deadlines.send),
+            bodies=Bodies(max_bytes=limits.max_frame_bytes),
+            ready=lambda: health.ready,
+        )
         await discovery.first()
         base_url = await serving(
             stack,
-            application(
-                guard,
-                api,
-                health,
-                Pages(clients_dir()),
-                max_body_bytes=limits.max_frame_bytes,
-                on_refused=metrics.refused,
-            ),
+            application(guard, [api, responses, health, Pages(clients_dir())], metrics.refused),
             public,
             "server",
             config.server,

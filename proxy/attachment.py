@@ -1,7 +1,20 @@
-"""What one client has been sent, response by response. Pure."""
+"""What one client has been sent, and how to take it back when it did not arrive. Pure.
+
+Each frame of a session gets a number as it leaves, `sl_seq`, one higher than the one before, whatever lane it is of. For
+each number the undo log knows where its frame began. A client that comes back says the last number that it got; what was
+sent after that is undone, and leaves again under the same numbers. One number does for all lanes.
+"""
+
+from array import array
+from collections import deque
+from dataclasses import dataclass
 
 from proxy.response_log import ResponseLog
 from proxy.wire.responses_frames import Frames
+
+LOOSE = 1024 * 1024  # bytes of sent frames of no response that are kept, so that they can leave again
+ENTRY = 16  # bytes of one number in the undo log
+NO_WINDOW = 1 << 62
 
 
 class Delivery:
@@ -10,25 +23,193 @@ class Delivery:
     Events that pile up while the client does not read leave as one delta, so a backlog costs its text and no more.
     """
 
-    __slots__ = ("_frames", "ended", "log", "position", "stream_id")
+    __slots__ = ("ended", "frames", "log", "number", "position", "response_id", "stream_id")
 
-    def __init__(self, log: ResponseLog, stream_id: str | None) -> None:
+    def __init__(self, log: ResponseLog, stream_id: str | None, response_id: str = "") -> None:
         self.log = log
         self.stream_id = stream_id
+        self.response_id = response_id
+        self.number = 0  # among the deliveries of its session
         self.position = 0
         self.ended = False
-        self._frames = Frames(log, stream_id)
+        self.frames = Frames(log, stream_id)
 
     def take(self) -> list[bytes]:
         """The frames that are due now."""
         log, position = self.log, self.position
         self.position = log.head
         if position + 1 == log.head and log.last is not None:  # a reader that keeps up reads token by token
-            return [self._frames.delta(position, *log.last)]
+            return [self.frames.delta(position, *log.last)]
         self.ended = log.ended
-        return [self._frames.frame(entry) for entry in log.read(position)]
+        return [self.frames.frame(entry) for entry in log.read(position)]
 
     @property
     def behind(self) -> int:
         """Bytes of text not taken yet."""
         return self.log.behind(self.position)
+
+    @property
+    def held(self) -> int:
+        """About how many bytes the response takes: its text in the log and in its last events, ten for each event."""
+        return 2 * self.log.size + 10 * self.log.head + 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """What a rewind has undone: so many frames. `loose` are those of no response, to be sent again, in order."""
+
+    frames: int
+    loose: list[bytes]
+
+
+class Sent:
+    """The numbers of one session. `last` is the newest, `limit` the highest that may be given now.
+
+    `undo` bounds how many frames can be taken back. `start` is the number after which to begin.
+    """
+
+    def __init__(self, undo: int, start: int = 0) -> None:
+        self._undo = undo
+        self.last = self.acked = start
+        self._start = start  # what a client has that got nothing of this life
+        self._first = start + 1  # the oldest number in the undo log
+        self._of = array("Q")  # by number: which delivery the frame was of; 0 for a loose one
+        self._at = array("Q")  # by number: where in its log the frame began
+        self._loose: dict[int, bytes] = {}  # by number: the frames of no response that are worth a second sending
+        self._loose_bytes = 0
+        self._known: dict[int, Delivery] = {}  # by delivery number: what has to be sent, or sent again some day
+        self._finished: deque[tuple[int, Delivery]] = deque()  # wholly sent, with the number of the last frame
+        self._finished_bytes = 0
+        self._numbered = 0
+        self._window = 0
+        self.limit = NO_WINDOW
+
+    def add(self, delivery: Delivery) -> None:
+        """A response that will be sent."""
+        self._numbered += 1
+        delivery.number = self._numbered
+        self._known[delivery.number] = delivery
+
+    def take(self, delivery: Delivery) -> list[bytes]:
+        """The frames of `delivery` that are due now and fit into the window."""
+        log, position = delivery.log, delivery.position
+        if position + 1 == log.head and log.last is not None and self.last < self.limit:
+            delivery.position = position + 1
+            return [self._number(delivery.frames.delta(position, *log.last), delivery.number, position)]
+        frames = []
+        for entry in log.read(position):
+            if self.last >= self.limit:
+                break
+            frames.append(self._number(delivery.frames.frame(entry), delivery.number, position))
+            position = entry[0] + 1
+        delivery.position = position
+        if log.ended and position == log.head and not delivery.ended:
+            delivery.ended = True
+            self._finished.append((self.last, delivery))
+            self._finished_bytes += delivery.held
+        return frames
+
+    def loose(self, frame: bytes, keep: bool) -> bytes:
+        """Number a frame of no response. `keep` it if it must not get lost; it is not held back by the window."""
+        numbered = self._number(frame, 0, 0)
+        if keep:
+            self._loose[self.last] = frame
+            self._loose_bytes += len(frame)
+            while self._loose_bytes > LOOSE:
+                self._forget(next(iter(self._loose)))
+        return numbered
+
+    def window(self, frames: int) -> None:
+        """At most so many frames may be unacknowledged; 0 for no bound."""
+        self._window = frames
+        self.limit = self.acked + frames if frames else NO_WINDOW
+
+    def ack(self, number: int) -> None:
+        """The client has everything up to `number`, which was sent."""
+        if number > self.acked:
+            self.acked = number
+            self.window(self._window)
+            self._forget(number)
+
+    def rewind(self, after: int) -> Rewound | None:
+        """Undo what was sent after number `after`. None when that is not held any more, or was never sent.
+
+        0 means that nothing of this life arrived. Whoever calls this sends again what `unsent` lists.
+        """
+        if after == 0:
+            after = self._start
+        if not self._first - 1 <= after <= self.last:
+            return None
+        kept = after - self._first + 1
+        undone = self.last - after
+        for number, start in zip(self._of[kept:], self._at[kept:], strict=True):
+            if number:
+                delivery = self._known[number]
+                delivery.position = min(delivery.position, start)
+                delivery.ended = False
+        del self._of[kept:], self._at[kept:]
+        while self._finished and self._finished[-1][0] > after:
+            self._finished_bytes -= self._finished.pop()[1].held
+        loose = [(number, frame) for number, frame in self._loose.items() if number > after]
+        for number, frame in loose:
+            del self._loose[number]
+            self._loose_bytes -= len(frame)
+        self.last = after
+        self.acked = max(self.acked, after)
+        self.window(0)
+        return Rewound(undone, [frame for _, frame in loose])
+
+    def restart(self, after: int = 0) -> None:
+        """A client that knows nothing: what was not wholly sent is sent from its beginning. Older numbers are void.
+
+        New ones are higher than `after` and than any that was ever given.
+        """
+        self._forget(self.last)
+        # One number is left out, so that whoever has the last of the old ones is not taken for who has none of the new.
+        self.last = self.acked = self._start = max(self.last + 1, after)
+        self._first = self.last + 1
+        for delivery in self._known.values():
+            delivery.position = 0
+        self.window(0)
+
+    def shrink(self, most: int) -> None:
+        """Forget responses that were wholly sent, the oldest first, until at most `most` bytes are held."""
+        while self._finished and self.held > most:
+            self._forget(self._finished[0][0])
+
+    @property
+    def oldest(self) -> int:
+        """The earliest number from which a rewind is possible."""
+        return self._first - 1
+
+    @property
+    def unsent(self) -> list[Delivery]:
+        """The responses that are not wholly sent, in the order in which they began."""
+        return [delivery for delivery in self._known.values() if not delivery.ended]
+
+    @property
+    def held(self) -> int:
+        """About how many bytes it takes to undo: the responses that were sent, loose frames, the undo log."""
+        return self._finished_bytes + self._loose_bytes + ENTRY * len(self._at)
+
+    def _number(self, frame: bytes, of: int, at: int) -> bytes:
+        self.last = number = self.last + 1
+        self._of.append(of)
+        self._at.append(at)
+        if number - self._first > self._undo + self._undo // 8:  # now and then many at once: it moves the others
+            self._forget(number - self._undo)
+        return b'%b,"sl_seq":%d}' % (frame[:-1], number)
+
+    def _forget(self, number: int) -> None:
+        """`number` and what came before it cannot be undone any more."""
+        dropped = number - self._first + 1
+        if dropped <= 0:
+            return
+        del self._of[:dropped], self._at[:dropped]
+        self._first = number + 1
+        while self._finished and self._finished[0][0] <= number:
+            delivery = self._finished.popleft()[1]
+            self._finished_bytes -= delivery.held
+            del self._known[delivery.number]
+        while self._loose and (oldest := next(iter(self._loose))) <= number:
+            self._loose_bytes -= len(self._loose.pop(oldest))

@@ -11,7 +11,10 @@
     ├── UnknownModel         no alias, backend or model of that name
     ├── AmbiguousModel       more than one backend serves that id
     ├── UnknownPrevious      previous_response_id names nothing that we hold
+    ├── PreviousNotEnded     previous_response_id names a response that runs, or failed
+    ├── ConversationTooLong  the turns before a response are too many, or too large
     ├── UnknownResponse      a response_id that is not one of the caller's
+    ├── ResponseCancelled    a response was cancelled before it was whole
     ├── TooManyLanes         more named lanes than a connection may have
     ├── TooManyQueued        more creates wait than a connection may queue
     ├── Unauthorized         no key, or a wrong one
@@ -102,7 +105,27 @@ class UnknownPrevious(ProxyError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The previous response was not found: this gateway keeps none yet. Send the whole conversation as input.",
+            "The previous response was not found: it was not stored, is no longer kept, or belongs to another key. "
+            "Send the whole conversation as input.",
+            "previous_response_id",
+        )
+
+
+class PreviousNotEnded(ProxyError):
+    """`previous_response_id` names a response that still runs, or failed: there is nothing whole to continue."""
+
+    def __init__(self, status: str) -> None:
+        hint = "Continue from the one before it." if status == "failed" else "Wait for its end, or cancel it."
+        super().__init__(f"The previous response cannot be continued: it is {status}. {hint}", "previous_response_id")
+
+
+class ConversationTooLong(ProxyError):
+    """The turns before a response are more, or larger, than this gateway puts together."""
+
+    def __init__(self, limit: str, key: str) -> None:
+        super().__init__(
+            f"The conversation before this response is longer than {limit}. Send a shorter one as input, without "
+            f"previous_response_id. The operator can raise [responses] {key}.",
             "previous_response_id",
         )
 
@@ -112,6 +135,15 @@ class UnknownResponse(ProxyError):
 
     def __init__(self) -> None:
         super().__init__("No such response. It may have ended long ago, or belong to another key.", "response_id")
+
+
+class ResponseCancelled(ProxyError):
+    """A response that someone waited for was cancelled."""
+
+    owner = Owner.US
+
+    def __init__(self) -> None:
+        super().__init__("The response was cancelled: by a request of its owner, or the gateway is shutting down.")
 
 
 class TooManyLanes(ProxyError):
@@ -201,7 +233,10 @@ WIRE: dict[type[Exception], WireError] = {
     UnknownModel: WireError(404, INVALID, "model_not_found"),
     AmbiguousModel: WireError(400, INVALID, "model_ambiguous"),
     UnknownPrevious: WireError(400, INVALID, "previous_response_not_found"),
+    PreviousNotEnded: WireError(400, INVALID, "previous_response_not_ended"),
+    ConversationTooLong: WireError(400, INVALID, "conversation_too_long"),
     UnknownResponse: WireError(404, INVALID, "response_not_found"),
+    ResponseCancelled: WireError(503, SERVER, "response_cancelled"),
     TooManyLanes: WireError(400, INVALID, "websocket_stream_limit_reached"),
     TooManyQueued: WireError(429, "rate_limit_error", "too_many_queued_creates"),
     Unauthorized: WireError(401, "authentication_error", "invalid_api_key"),

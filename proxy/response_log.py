@@ -8,6 +8,8 @@ from array import array
 from dataclasses import dataclass
 from typing import TypeAlias
 
+MARK = 1024  # bytes that an event takes beside its text, about
+
 
 class LogFull(Exception):  # a fact, not a fault
     """The response reached the byte bound of its log. The generation ends it as incomplete."""
@@ -60,6 +62,11 @@ class ResponseLog:
     def size(self) -> int:
         """Bytes of text so far."""
         return len(self._text)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that all of it takes, about: the text once here, and once in the events that repeat it."""
+        return 2 * len(self._text) + 12 * self.head + MARK * len(self._marks)
 
     def mark(self, mark: Mark) -> None:
         """Append an event that is not text. Nothing may follow a terminal one."""

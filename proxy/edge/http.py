@@ -1,7 +1,7 @@
 """The HTTP side of the origin: routes, the checks before each, and errors as JSON."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -9,20 +9,24 @@ from aiohttp import web
 from backends.errors import BackendError
 from proxy.edge.cors import is_preflight, preflight, share
 from proxy.edge.guard import OPEN, Guard
-from proxy.edge.pages import Pages
 from proxy.edge.replies import error_response, json_response, plain_error
-from proxy.edge.request_id import REQUEST_ID, give_back, request_id
+from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, give_back, request_id
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import Sockets
 from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError, wire
-from proxy.outcome import Principal
 from proxy.reader import Unanswered
 from proxy.runtime import Listed, Runtime
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SOCKET = "/v1/responses"
-PRINCIPAL = web.RequestKey("principal", Principal)
+
+
+class Routed(Protocol):
+    """A part of the API."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Its paths, and who answers them."""
 
 
 class Health:
@@ -85,7 +89,8 @@ class Api:
             return plain_error(
                 426,
                 "upgrade_required",
-                "This path is a WebSocket. Connect with ws://, or with the SDK's client.responses.connect().",
+                "Here is a WebSocket: connect with ws://, or with the SDK's client.responses.connect(). "
+                "Over HTTP, POST to this path, or GET /v1/responses/ID.",
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
         return await self._sockets.serve(request, request[PRINCIPAL])
@@ -159,19 +164,12 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
     return check
 
 
-def application(
-    guard: Guard,
-    api: Api,
-    health: Health,
-    pages: Pages,
-    *,
-    max_body_bytes: int,
-    on_refused: Callable[[Exception], None],
-) -> web.Application:
+def application(guard: Guard, routed: Sequence[Routed], on_refused: Callable[[Exception], None]) -> web.Application:
     """The public listener. `on_refused` is told each error that a request was refused with."""
     check = checks(guard, on_refused, "The API is under /v1.")
-    app = web.Application(middlewares=[check], client_max_size=max_body_bytes)
-    app.add_routes([*api.routes(), *health.routes(), *pages.routes()])
+    app = web.Application(middlewares=[check])
+    for each in routed:
+        app.add_routes(each.routes())
     share(app, guard)
     give_back(app)
     return app

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from proxy.edge.guard import Guard
 from proxy.edge.http import Health, checks
-from proxy.edge.request_id import give_back
+from proxy.edge.request_facts import give_back
 
 
 class Collected(Collector):

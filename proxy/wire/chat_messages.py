@@ -1,14 +1,14 @@
-"""The conversation of a chat completions request, and back to parts. Pure."""
+"""The conversation of a chat completions request, as messages in parts. Pure."""
 
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from backends.request import Message, Part, Reasoning, Refusal, Role, Text, ToolCall, ToolResult
+from backends.request import Message, Part, Reasoning, Refusal, Role, ToolCall, ToolResult
 from proxy.errors import BadParameter, Unsupported
-from proxy.wire.chat_tools import wrapped
-from proxy.wire.fields import convert, kind_of
-from proxy.wire.inline import chat_part
+from proxy.wire.chat_parts import chat_parts
+from proxy.wire.convert import convert
+from proxy.wire.responses_input import wrapped
 
 Content = str | list[Any] | None
 
@@ -58,10 +58,6 @@ class Returned(Struct, frozen=True, kw_only=True):
     content: Content = None
 
 
-class RefusalPart(Struct, frozen=True):
-    refusal: str
-
-
 def chat_messages(given: list[dict[str, Any]]) -> tuple[Message, ...]:
     """Every message in its order. Raises BadParameter or Unsupported."""
     if not given:
@@ -77,7 +73,9 @@ def chat_message(given: dict[str, Any], path: str) -> Message:
             return Message("assistant", answered(convert(given, Answered, path), path))
         case "tool":
             returned = convert(given, Returned, path)
-            parts = tuple(part for part in content(returned.content, path) if not isinstance(part, Refusal))
+            parts = tuple(
+                part for part in chat_parts(returned.content, f"{path}.content") if not isinstance(part, Refusal)
+            )
             return Message("user", (ToolResult(returned.tool_call_id, parts),))
         case "function":
             raise Unsupported("A message of the role 'function'", path)
@@ -87,24 +85,7 @@ def chat_message(given: dict[str, Any], path: str) -> Message:
             role = "system"
     if said.content is None:
         raise BadParameter(f"'{path}.content' is missing.", f"{path}.content")
-    return Message(role, content(said.content, path))
-
-
-def content(given: Content, path: str) -> tuple[Any, ...]:
-    """The parts of a message's content."""
-    if given is None:
-        return ()
-    if isinstance(given, str):
-        return (Text(given),)
-    parts = []
-    for index, each in enumerate(given):
-        where = f"{path}.content[{index}]"
-        kind = kind_of(each, where)
-        part = Refusal(convert(each, RefusalPart, where).refusal) if kind == "refusal" else chat_part(kind, each, where)
-        if part is None:
-            raise Unsupported(f"Content of type '{kind[:50]}'", where)
-        parts.append(part)
-    return tuple(parts)
+    return Message(role, chat_parts(said.content, f"{path}.content"))
 
 
 def answered(given: Answered, path: str) -> tuple[Part, ...]:
@@ -116,7 +97,7 @@ def answered(given: Answered, path: str) -> tuple[Part, ...]:
     parts: list[Part] = []
     if reasoning := given.reasoning_content or given.reasoning:
         parts.append(Reasoning(reasoning))
-    parts += content(given.content, path)
+    parts += chat_parts(given.content, f"{path}.content")
     if given.refusal:
         parts.append(Refusal(given.refusal))
     for index, call in enumerate(given.tool_calls or ()):

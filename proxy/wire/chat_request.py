@@ -14,7 +14,8 @@ from proxy.create import Create
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.chat_messages import chat_messages
 from proxy.wire.chat_tools import chat_tools, response_format
-from proxy.wire.fields import check_names, convert, refuse, stop_strings
+from proxy.wire.convert import convert
+from proxy.wire.fields import check_names, refuse, stop_strings
 
 IGNORED = frozenset(
     {
@@ -65,7 +66,7 @@ class Body(Knobs, frozen=True, kw_only=True):
 
     messages: list[dict[str, Any]]
     max_completion_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: list[Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
@@ -91,7 +92,7 @@ def parse_chat(body: object) -> Choices:
     """Check and translate one request. Raises BadParameter or Unsupported."""
     fields_of = check_names(body, KNOWN)
     refuse(fields_of, REFUSED)
-    fields = convert(fields_of, Body)
+    fields = convert(fields_of, Body, "")
     if "audio" in (fields.modalities or ()):
         raise Unsupported(REFUSED["audio"], "modalities")
     if fields.top_logprobs is not None and not fields.logprobs:

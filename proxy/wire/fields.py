@@ -1,24 +1,10 @@
-"""Reads a request's members: their names, types and bounds, with an error that names the one that is wrong. Pure."""
+"""The top level of a request: the names that it may have, and what more than one API has there. Pure."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from proxy.errors import BadParameter, Unsupported
-
-T = TypeVar("T")
-
-
-def convert(value: object, kind: type[T], path: str = "") -> T:
-    """`value` as `kind`. Raises BadParameter with the field's path, in one short sentence."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        field = (path + where.rstrip("`")).lstrip(".") or path or "body"
-        raise BadParameter(f"Invalid value for '{field}': {what[0].lower()}{what[1:200]}.", field) from None
 
 
 def check_names(body: object, known: Collection[str]) -> Mapping[str, Any]:
@@ -40,14 +26,6 @@ def refuse(body: Mapping[str, Any], refused: Mapping[str, str]) -> None:
     for key, feature in refused.items():
         if body.get(key):
             raise Unsupported(feature, key)
-
-
-def kind_of(part: object, path: str) -> str:
-    """The `type` of a part or block. Raises BadParameter when there is none."""
-    kind = part.get("type") if isinstance(part, dict) else None
-    if not isinstance(kind, str):
-        raise BadParameter(f"'{path}.type' is missing.", f"{path}.type")
-    return kind
 
 
 def stop_strings(stop: str | list[str] | None, field: str) -> tuple[str, ...]:

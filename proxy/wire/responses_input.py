@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from backends.json import dumps
-from backends.request import Message, Part, Reasoning, Role, ToolCall, ToolResult
+from backends.request import Message, Part, Reasoning, Refusal, Role, ToolCall, ToolResult
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert, kind_of
 from proxy.wire.responses_parts import checked, parts_of
@@ -138,7 +138,8 @@ def messages_of(items: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
         if kind in ("function_call_output", "custom_tool_call_output"):
             if model:
                 flush()
-            results.append(ToolResult(item["call_id"], parts_of(item["output"])))  # type: ignore[arg-type]
+            said = tuple(part for part in parts_of(item["output"]) if not isinstance(part, Refusal))
+            results.append(ToolResult(item["call_id"], said))
         elif kind == "message" and item["role"] != "assistant":
             flush()
             # OpenAI: developer messages are what system messages were called before; servers know the older word.

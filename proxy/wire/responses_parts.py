@@ -11,7 +11,13 @@ from msgspec import Meta, Struct
 from backends.request import Audio, File, Image, Refusal, Text
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert, kind_of
-from proxy.wire.inline_data import base64, data_url, file_data
+from proxy.wire.inline_data import (
+    base64,
+    data_url,
+    file_data,
+    split_data_url,
+    split_file_data,
+)
 
 Content = Text | Refusal | Image | Audio | File
 
@@ -83,8 +89,8 @@ def checked_part(part: object, role: str, path: str) -> dict[str, Any]:
             return checked_file(convert(part, FilePart, path), path)
         case "input_audio":
             audio = convert(part, AudioPart, path).input_audio
-            data = base64(audio.data, f"{path}.input_audio.data")
-            return {"type": "input_audio", "input_audio": {"data": data, "format": audio.format}}
+            base64(audio.data, f"{path}.input_audio.data")
+            return {"type": "input_audio", "input_audio": {"data": audio.data, "format": audio.format}}
         case kind:
             raise Unsupported(f"Content of type '{kind}'", path)
 
@@ -131,10 +137,10 @@ def part_of(part: Mapping[str, Any]) -> Content:
         case "refusal":
             return Refusal(part["refusal"])
         case "input_image":
-            return Image(*data_url(part["image_url"], "image_url"), detail=part["detail"])
+            return Image(*split_data_url(part["image_url"]), detail=part["detail"])
         case "input_file":
             name = part["filename"]
-            return File(name, *file_data(part["file_data"], name, "file_data"))
+            return File(name, *split_file_data(part["file_data"], name))
         case "input_audio":
             return Audio(part["input_audio"]["format"], part["input_audio"]["data"])
         case _:

@@ -1,37 +1,33 @@
 """A Responses API create: from JSON to what the dispatcher runs. Pure.
 
-https://platform.openai.com/docs/api-reference/responses/create. A feature that we do not speak is an error that names
-it; a knob that only tunes is accepted and has no effect (IGNORED).
+https://platform.openai.com/docs/api-reference/responses/create. Its items, tools and formats are read in files of their
+own; `responses_params` says what each parameter does.
 """
 
-from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Mapping
+from secrets import token_hex
+from typing import Annotated, Any
 
-import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
-from backends.request import Message, Request, Role, Sampling, said
+from backends.request import Request, Sampling
 from proxy.create import Create
-from proxy.errors import BadParameter, UnknownPrevious, Unsupported
+from proxy.errors import BadParameter, Unsupported
+from proxy.wire.convert import convert
+from proxy.wire.fields import check_names, refuse, stop_strings
+from proxy.wire.responses_format import parse_reasoning, parse_text
+from proxy.wire.responses_input import checked_items, messages_of
+from proxy.wire.responses_params import INCLUDES, KNOWN, LOGPROBS, UNSUPPORTED
+from proxy.wire.responses_tools import parse_tools
 
-IGNORED = frozenset(
-    {
-        "access_programs", "context_management", "event_id", "image", "include", "max_tool_calls", "moderation",
-        "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning",
-        "safety_identifier", "service_tier", "store", "stream", "stream_id", "stream_options", "truncation", "type",
-        "user",
-    }
-)  # fmt: skip
 MAX_STOP = 16
-T = TypeVar("T")
 
 
 class Body(Struct, frozen=True, kw_only=True):
     """The fields that have an effect, with their bounds. Types are strict: "1" is no number."""
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
-    input: str | list[dict[str, Any]] | None = None
+    input: str | list[Any] | None = None
     instructions: str | None = None
     max_output_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -42,62 +38,57 @@ class Body(Struct, frozen=True, kw_only=True):
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: str | Annotated[list[str], Meta(max_length=MAX_STOP)] | None = None
-    metadata: dict[str, str] | None = None
-    # Features that we do not speak: what they may hold is all that is checked.
+    # OpenAI's metadata: 16 pairs, keys of 64 characters, values of 512.
+    metadata: (
+        Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
+        | None
+    ) = None
     tools: list[Any] | None = None
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     text: dict[str, Any] | None = None
-    background: bool | None = None
+    reasoning: dict[str, Any] | None = None
+    include: list[str] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    previous_response_id: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    store: bool | None = None
     generate: bool | None = None
-    previous_response_id: str | None = None
-    conversation: Any = None
-    prompt: Any = None
-    top_logprobs: int | None = None
+    background: bool | None = None
+    event_id: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
 
-KNOWN = IGNORED | set(Body.__struct_fields__)
+def random_id(prefix: str) -> str:
+    """An id that nobody guesses."""
+    return f"{prefix}_{token_hex(16)}"
 
 
-class Item(Struct, frozen=True, kw_only=True):
-    """An input message: the easy form ({role, content}) and the full one ({type: message, …}) in one."""
+def parse_create(body: Mapping[str, Any], *, http: bool = False, new_id: Callable[[str], str] = random_id) -> Create:
+    """Check and translate one create. `new_id` makes the ids of input items that have none.
 
-    role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[dict[str, Any]]
-    type: Literal["message"] | UnsetType = UNSET
-
-
-class TextPart(Struct, frozen=True, kw_only=True):
-    """Content that is text, whoever said it."""
-
-    type: Literal["input_text", "output_text", "text"]
-    text: str
-
-
-class RefusalPart(Struct, frozen=True, kw_only=True):
-    """What the model said instead of an answer."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-def parse_create(body: Mapping[str, Any]) -> Create:
-    """Check and translate one create. Raises BadParameter, Unsupported or UnknownPrevious."""
-    for key in body:
-        if key not in KNOWN:
-            near = get_close_matches(str(key)[:100], KNOWN, 1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise BadParameter(f"Unknown parameter: '{str(key)[:100]}'.{hint}", str(key)[:100])
-    if not body.get("model"):
-        raise BadParameter("'model' is missing. GET /v1/models lists what there is.", "model")
-    fields = convert(body, Body, "")
-    refuse_unsupported(fields)
-    messages = parse_input(fields.input)
+    Raises BadParameter or Unsupported. Over `http` a response may run in the background; on a socket it may not.
+    """
+    fields = convert(check_names(body, KNOWN), Body, "")
+    refuse(body, UNSUPPORTED)
+    store = fields.store is not False
+    refuse_background(fields.background, store, http)
+    needs_input = fields.previous_response_id is None and fields.generate is not False
+    if needs_input and not fields.input:
+        raise BadParameter("'input' is missing. Send a string, or a list of messages.", "input")
+    items = checked_items(fields.input or [], new_id)
+    messages = messages_of(items)
+    if needs_input and not messages:
+        raise BadParameter("'input' holds no message.", "input")
+    tools = parse_tools(fields.tools, fields.tool_choice)
+    json_format, text = parse_text(fields.text)
+    effort, reasoning = parse_reasoning(fields.reasoning)
+    include = parse_include(fields.include)
     return Create(
         request=Request(
             model=fields.model,
             messages=messages,
             max_output_tokens=fields.max_output_tokens or 0,
-            stop=parse_stop(fields.stop),
+            stop=stop_strings(fields.stop, "stop"),
             sampling=Sampling(
                 temperature=fields.temperature,
                 top_p=fields.top_p,
@@ -107,90 +98,50 @@ def parse_create(body: Mapping[str, Any]) -> Create:
                 frequency_penalty=fields.frequency_penalty,
                 seed=fields.seed,
             ),
+            tools=tools.tools,
+            tool_choice=tools.choice,
+            parallel_tool_calls=fields.parallel_tool_calls,
+            format=json_format,
+            reasoning_effort=effort,
+            top_logprobs=(fields.top_logprobs or 0) if fields.top_logprobs or LOGPROBS in include else None,
         ),
         instructions=fields.instructions or None,
-        shown={"metadata": fields.metadata or {}},
+        items=items,
+        shown={
+            "metadata": fields.metadata or {},
+            "tools": tools.shown,
+            "tool_choice": tools.shown_choice,
+            "parallel_tool_calls": fields.parallel_tool_calls is not False,
+            "max_tool_calls": fields.max_tool_calls,
+            "text": text,
+            "reasoning": reasoning,
+            "top_logprobs": fields.top_logprobs or 0,
+            "previous_response_id": fields.previous_response_id,
+            "background": bool(fields.background),
+            "store": store,
+        },
+        custom_tools=tools.custom,
+        include=include,
+        max_tool_calls=fields.max_tool_calls,
+        previous_response_id=fields.previous_response_id,
+        store=store,
+        generate=fields.generate is not False,
+        background=bool(fields.background),
+        event_id=fields.event_id,
     )
 
 
-def refuse_unsupported(body: Body) -> None:
-    """Features that would change the answer are refused by name, never dropped silently."""
-    if body.previous_response_id is not None:
-        raise UnknownPrevious
-    if body.tools:
-        raise Unsupported("Calling tools", "tools")
-    if body.tool_choice not in (None, "auto", "none"):
-        raise Unsupported("Choosing a tool", "tool_choice")
-    form = (body.text or {}).get("format")
-    if form is not None and (not isinstance(form, dict) or form.get("type") != "text"):
-        raise Unsupported("Structured output", "text.format")
-    if body.background:
-        raise Unsupported("Background mode", "background")
-    if body.generate is False:
-        raise Unsupported("Warming up without generating", "generate")
-    if body.conversation is not None:
-        raise Unsupported("A stored conversation", "conversation")
-    if body.prompt is not None:
-        raise Unsupported("A stored prompt", "prompt")
-    if body.top_logprobs:
-        raise Unsupported("Returning log probabilities", "top_logprobs")
+def refuse_background(background: bool | None, store: bool, http: bool) -> None:
+    """Background responses are for clients that come back over HTTP. Raises Unsupported or BadParameter."""
+    if background and not http:
+        raise Unsupported("Background mode on a socket", "background", "POST /v1/responses takes it.")
+    if background and not store:
+        raise BadParameter("'background' needs 'store': a response that is not kept could never be read.", "store")
 
 
-def parse_stop(stop: str | list[str] | None) -> tuple[str, ...]:
-    """One stop string or several; an empty one would stop before the first token."""
-    strings = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if "" in strings:
-        raise BadParameter("'stop' must not hold an empty string.", "stop")
-    return strings
-
-
-def parse_input(given: str | list[dict[str, Any]] | None) -> tuple[Message, ...]:
-    """A string is one user message. Reasoning items of earlier turns are left out: models want only what was said."""
-    if isinstance(given, str):
-        given = [{"role": "user", "content": given}]
-    if not given:
-        raise BadParameter("'input' is missing. Send a string, or a list of messages.", "input")
-    messages = []
-    for index, item in enumerate(given):
-        path = f"input[{index}]"
-        kind = item.get("type", "message")
-        if kind == "reasoning":
-            continue
-        if kind != "message":
-            raise Unsupported(f"An input item of type '{str(kind)[:50]}'", path)
-        message = convert(item, Item, path)
-        # OpenAI: developer messages are what system messages were called before; servers know the older word.
-        role: Role = "system" if message.role == "developer" else message.role
-        messages.append(said(role, parse_content(message.content, path)))
-    if not messages:
-        raise BadParameter("'input' holds no message.", "input")
-    return tuple(messages)
-
-
-def parse_content(content: str | list[dict[str, Any]], path: str) -> str:
-    """The text of a message. Parts are lines of their own, as chat servers join them."""
-    if isinstance(content, str):
-        return content
-    texts = []
-    for index, part in enumerate(content):
-        where = f"{path}.content[{index}]"
-        kind = part.get("type")
-        if kind in ("input_text", "output_text", "text"):
-            texts.append(convert(part, TextPart, where).text)
-        elif kind == "refusal":
-            texts.append(convert(part, RefusalPart, where).refusal)
-        elif isinstance(kind, str):
-            raise Unsupported(f"Content of type '{kind[:50]}'", where)
-        else:
-            raise BadParameter(f"'{where}.type' is missing, expected \"input_text\".", f"{where}.type")
-    return "\n".join(texts)
-
-
-def convert(value: object, kind: type[T], path: str) -> T:
-    """`value` as `kind`. Raises BadParameter with the field's path, in one short sentence."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        field = (path + where.rstrip("`")).lstrip(".") or path or "input"
-        raise BadParameter(f"Invalid value for '{field}': {what[0].lower()}{what[1:200]}.", field) from None
+def parse_include(include: list[str] | None) -> frozenset[str]:
+    """What else the client wants to see. Raises BadParameter for what nobody knows."""
+    for index, name in enumerate(include or ()):
+        if name not in INCLUDES:
+            raise BadParameter(f"Unknown value '{name[:100]}' in 'include'.", f"include[{index}]")
+    return frozenset(include or ())

@@ -1,12 +1,18 @@
-"""The id of one request: the client's own where it may be logged, else a new one; given back on every response."""
+"""What is known of a request before its route is asked: who sends it, and its id.
+
+The id is the client's own where it may be logged, else a new one; every response gives it back.
+"""
 
 import re
 from secrets import token_hex
 
 from aiohttp import web
 
+from proxy.outcome import Principal
+
 HEADER = "X-Request-Id"
 FIT = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+PRINCIPAL = web.RequestKey("principal", Principal)
 REQUEST_ID = web.RequestKey("request_id", str)
 
 

@@ -1,0 +1,163 @@
+"""Chat and raw completions: what the chunks of an answer say. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from backends.chat_errors import classify, count, error_of
+from backends.chat_logprobs import logprobs_of
+from backends.chat_tools import Piece, ToolCalls
+from backends.errors import BackendError, ProtocolViolation, StreamBroken
+from backends.events import (
+    Event,
+    Finished,
+    FinishReason,
+    Logprob,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    Usage,
+)
+from backends.json import SHAPE_ERRORS, JsonError, decoder, loads
+
+DONE = b"[DONE]"
+REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
+
+
+class Delta(msgspec.Struct, gc=False):
+    """The fields of a delta, or of a whole message, that we read."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: tuple[Piece, ...] | None = None
+
+
+class Choice(msgspec.Struct):
+    delta: Delta | None = None
+    message: Delta | None = None  # of a completion that was not streamed
+    text: str | None = None  # of a raw completion, streamed or not
+    finish_reason: Any = None
+    logprobs: Any = None
+
+
+class Chunk(msgspec.Struct):
+    choices: tuple[Choice, ...] | None = None
+    usage: Any = None
+    error: Any = None
+    object: Any = None
+
+
+chunk_of = decoder(Chunk)
+
+
+class Decoder:
+    """One answer. `feed` takes the data of one message, or a whole completion that was not streamed; `end` the end.
+
+    `Finished` waits for [DONE] or the end, because the usage comes after the finish reason. What follows it is ignored.
+    `top_logprobs` is that of the request.
+    """
+
+    def __init__(self, model: str = "", top_logprobs: int | None = None) -> None:
+        self.finished = False
+        self._model = model
+        self._top_logprobs = top_logprobs
+        self._reason: FinishReason | None = None
+        self._usage: Usage | None = None
+        self._calls = ToolCalls()
+        self._likely: tuple[Logprob, ...] = ()  # of tokens whose text is yet to come
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Raises ProtocolViolation for what is no chunk, and what an error inside the stream means."""
+        if self.finished or not data:
+            return []
+        if data == DONE:
+            return self._finish(self._reason or "stop")
+        try:
+            chunk = chunk_of(data)
+        except SHAPE_ERRORS:
+            raise self._no_chunk(data) from None
+        if chunk.error or chunk.object == "error":
+            raise classify(None, {}, data, model=self._model)
+        if chunk.usage is not None:
+            self._usage = usage_of(chunk.usage) or self._usage
+        if not chunk.choices:  # the usage, a filter's verdict, a ping
+            return []
+        choice = chunk.choices[0]
+        if choice.finish_reason is not None:
+            self._reason = reason_of(choice.finish_reason)
+        delta = choice.delta or choice.message
+        if delta is None:
+            return [] if choice.text is None else self._text(choice.text, choice.logprobs)
+        if (
+            delta.content  # nearly always
+            and choice.logprobs is None
+            and not (delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls)
+        ):
+            return [TextDelta(delta.content)]
+        return self._content(delta, choice.logprobs)
+
+    def _no_chunk(self, data: bytes) -> BackendError:
+        try:
+            value = loads(data)
+        except JsonError:
+            return ProtocolViolation("a chunk that is not JSON")
+        if error_of(value) is not None:
+            return classify(None, {}, data, model=self._model)
+        return ProtocolViolation("a chunk whose fields have wrong types")
+
+    def _content(self, delta: Delta, logprobs: object) -> list[Event]:
+        """What a delta says. A role alone says nothing."""
+        events: list[Event] = []
+        if text := delta.reasoning_content or delta.reasoning:  # some send both, alike
+            events.append(ReasoningDelta(text))
+        events += self._text(delta.content or "", logprobs)
+        if delta.refusal:
+            events.append(RefusalDelta(delta.refusal))
+        for piece in delta.tool_calls or ():
+            events += self._calls.feed(piece)
+        return events
+
+    def _text(self, text: str, logprobs: object) -> list[Event]:
+        if logprobs is not None and self._top_logprobs is not None:
+            self._likely += logprobs_of(logprobs, self._top_logprobs)
+        if not text:  # half a character, or what could begin a stop string
+            return []
+        likely, self._likely = self._likely, ()
+        return [TextDelta(text, likely or None)]
+
+    def end(self) -> list[Event]:
+        """The body is over. Raises StreamBroken when the answer is not."""
+        if self.finished:
+            return []
+        if self._reason is None:
+            raise StreamBroken
+        return self._finish(self._reason)
+
+    def _finish(self, reason: FinishReason) -> list[Event]:
+        calls = self._calls.end(reason)
+        self.finished = True
+        return [*calls, Finished(reason, self._usage)]
+
+
+def reason_of(reason: object) -> FinishReason:
+    """Ours for theirs. The end of a tool call, or a reason that is new to us, is a stop."""
+    return REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+
+
+def usage_of(usage: object) -> Usage | None:
+    """The counts, or None when they are not counts. Details that are wrong count as 0."""
+    if not isinstance(usage, dict):
+        return None
+    tokens_in, tokens_out = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    if tokens_in is None or tokens_out is None:
+        return None
+    cached = detail(usage, "prompt_tokens_details", "cached_tokens")
+    reasoning = detail(usage, "completion_tokens_details", "reasoning_tokens")
+    return Usage(tokens_in, tokens_out, min(cached, tokens_in), min(reasoning, tokens_out))
+
+
+def detail(usage: dict[str, Any], group: str, name: str) -> int:
+    details = usage.get(group)
+    return (count(details.get(name)) or 0) if isinstance(details, dict) else 0

@@ -1,0 +1,161 @@
+"""Chat and raw completions: the bodies of requests. Pure."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from backends.request import (
+    Audio,
+    File,
+    Image,
+    JsonFormat,
+    Message,
+    NamedTool,
+    Part,
+    Reasoning,
+    Refusal,
+    Request,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    text_of,
+)
+
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "seed")
+
+Json: TypeAlias = dict[str, Any]
+
+
+def encode(request: Request) -> Json:
+    """The body of a streamed chat completion; of a raw one where the request has a prompt. What is open is left out."""
+    body: Json = {
+        "model": request.model,
+        "max_tokens": request.max_output_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if request.stop:
+        body["stop"] = list(request.stop)
+    for name in SAMPLING:
+        if (value := getattr(request.sampling, name)) is not None:
+            body[name] = value
+    return body | (chat(request) if request.prompt is None else raw(request))
+
+
+def raw(request: Request) -> Json:
+    """What only a raw completion has."""
+    assert request.prompt is not None
+    body: Json = {"prompt": request.prompt.text}
+    if request.prompt.suffix is not None:
+        body["suffix"] = request.prompt.suffix
+    if request.top_logprobs is not None:
+        body["logprobs"] = request.top_logprobs
+    return body
+
+
+def chat(request: Request) -> Json:
+    """What only a chat completion has."""
+    body: Json = {"messages": [theirs for message in request.messages for theirs in messages(message)]}
+    if request.tools:
+        body["tools"] = [tool(each) for each in request.tools]
+        body["tool_choice"] = tool_choice(request.tool_choice)
+        if request.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.format is not None:
+        body["response_format"] = response_format(request.format)
+    if request.reasoning_effort is not None:
+        body["reasoning_effort"] = request.reasoning_effort
+    if request.top_logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    return body
+
+
+def messages(message: Message) -> Iterator[Json]:
+    """One of our messages as one or more of theirs: the result of a tool is a message of its own."""
+    if message.role == "assistant":
+        yield from assistant(message.parts)
+        return
+    # Chat completions take only text as a result: the pictures among them follow as the user's.
+    left: list[Part] = []
+    results = False
+    for part in message.parts:
+        if isinstance(part, ToolResult):
+            if left and not results:
+                yield said(message.role, left)
+                left = []
+            results = True
+            yield {"role": "tool", "tool_call_id": part.call_id, "content": text_of(part.parts)}
+            left += [inner for inner in part.parts if not isinstance(inner, Text)]
+        else:
+            left.append(part)
+    if left or not results:
+        yield said(message.role, left)
+
+
+def said(role: str, parts: list[Part]) -> Json:
+    """A message without calls and results. A plain string wherever it is text alone: not every server takes parts."""
+    if all(isinstance(part, Text | Refusal | Reasoning) for part in parts):
+        return {"role": role, "content": text_of(tuple(parts))}
+    return {"role": role, "content": [content for part in parts if (content := content_part(part))]}
+
+
+def assistant(parts: tuple[Part, ...]) -> Iterator[Json]:
+    """What the model said and called. What it thought is left out, and so a message that was thought alone."""
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    rest = [part for part in parts if not isinstance(part, ToolCall | Reasoning)]
+    if not calls:
+        if rest or not parts:
+            yield said("assistant", rest)
+        return
+    message = said("assistant", rest)
+    if not rest:
+        message["content"] = None
+    message["tool_calls"] = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in calls
+    ]
+    yield message
+
+
+def content_part(part: Part) -> Json | None:
+    """None for what has no place among parts of content."""
+    match part:
+        case Text(text) | Refusal(text):
+            return {"type": "text", "text": text}
+        case Image(media_type, data, detail):
+            url = {"url": f"data:{media_type};base64,{data}"}
+            return {"type": "image_url", "image_url": url if detail is None else url | {"detail": detail}}
+        case Audio(kind, data):
+            return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
+        case File(name, media_type, data):
+            file = {"file_data": f"data:{media_type};base64,{data}"}
+            return {"type": "file", "file": file if name is None else {"filename": name} | file}
+    return None
+
+
+def tool(tool: Tool) -> Json:
+    """A function that may be called."""
+    function: Json = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    # Servers differ on whether it may be missing; an object without properties is the same everywhere.
+    function["parameters"] = {"type": "object", "properties": {}} if tool.parameters is None else tool.parameters
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def tool_choice(choice: ToolChoice) -> str | Json:
+    return {"type": "function", "function": {"name": choice.name}} if isinstance(choice, NamedTool) else choice
+
+
+def response_format(form: JsonFormat) -> Json:
+    if form.schema is None:
+        return {"type": "json_object"}
+    schema: Json = {"name": form.name, "schema": form.schema}
+    if form.description is not None:
+        schema["description"] = form.description
+    if form.strict is not None:
+        schema["strict"] = form.strict
+    return {"type": "json_schema", "json_schema": schema}

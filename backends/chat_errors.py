@@ -1,0 +1,162 @@
+"""Chat completions: the error that an answer means. Pure."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from backends.errors import (
+    AuthenticationFailed,
+    BackendError,
+    ContextLengthExceeded,
+    InvalidRequest,
+    ModelLoadFailed,
+    ModelNotFound,
+    NotReady,
+    Overloaded,
+    ProtocolViolation,
+    RateLimited,
+    ServerFailed,
+    UnsupportedFeature,
+)
+from backends.json import JsonError, loads
+
+MOST_TOKENS = 10**9  # a count beyond it is a lie
+SAME_NAMES = "model messages stop temperature top_p top_k min_p presence_penalty frequency_penalty seed tools tool_choice"
+PARAMS = {name: name for name in f"{SAME_NAMES} parallel_tool_calls top_logprobs prompt suffix input dimensions".split()}
+PARAMS |= {  # theirs: ours
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "logprobs": "top_logprobs",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+}
+CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}  # OpenAI and Groq; llama.cpp
+CONTEXT_LIMIT = re.compile(
+    r"maximum context length (?:is|of) (\d{1,9})|maximum model length of (\d{1,9})"  # vLLM, OpenAI
+    r"|(?:available|max) context size \((\d{1,9})"  # llama.cpp behind LocalAI
+)
+PROMPT_SIZE = re.compile(
+    r"at least (\d{1,9}) input tokens|requested (\d{1,9}) tokens|resulted in (\d{1,9}) tokens"
+    r"|(?:request|input) \((\d{1,9}) tokens"
+)
+LOAD_FAILED = re.compile(  # LocalAI; Ollama
+    r"(?:could not|failed to) load model|grpc service not ready|model failed to load"
+)
+IN_STREAM = {str(status) for status in range(400, 600)}  # vLLM and llama.cpp: the status as the error's code
+LIMIT_CODES = {"rate_limit_exceeded", "rate_limit_error", "insufficient_quota"}
+OVERLOAD_CODES = {"overloaded_error", "unavailable_error", "service_unavailable"}
+ABSENT_CODES = {"model_not_found", "model_disabled"}  # OpenAI; LocalAI, with a 403
+UNSUPPORTED = (  # what their words mean: the feature, and the field that asks for it
+    # llama.cpp, vLLM, Ollama
+    (re.compile(r"image input|not a multimodal model|at most 0 image"), "images", "input"),
+    (re.compile(r"audio input|at most 0 audio"), "audio", "input"),
+    # Ollama, vLLM, llama.cpp
+    (re.compile(r"does not support tools|--enable-auto-tool-choice|tools param requires --jinja"), "tools", "tools"),
+    (re.compile(r"does not support embeddings"), "embeddings", None),
+    (re.compile(r"suffix is not (?:currently )?supported"), "a suffix", "suffix"),
+)
+
+
+def classify(
+    status: int | None, headers: Mapping[str, str], body: bytes, *, model: str = "", now: float = 0.0
+) -> BackendError:
+    """The error that an answer means. `status` None: it came inside a 200. `now` is Unix time, for dates in headers.
+
+    The body's words only choose the error; none of them enters it, but numbers of tokens and names of our own fields.
+    """
+    try:
+        value = loads(body)
+    except JsonError:
+        value = None
+    error = error_of(value) or {}
+    code, kind, message = (str(error.get(name) or "") for name in ("code", "type", "message"))
+    if status is None and code in IN_STREAM:
+        status = int(code)
+    param = re.sub(r"^body\.|[.\[].*$", "", str(error.get("param") or ""))  # vLLM: body.stop, OpenAI: messages[0].x
+    limit, prompt = CONTEXT_LIMIT.search(message), PROMPT_SIZE.search(message)
+    if status not in {401, 403, 429} and (limit or {code, kind} & CONTEXT_CODES):
+        return ContextLengthExceeded(
+            count(error.get("n_prompt_tokens")) or number(prompt), count(error.get("n_ctx")) or number(limit)
+        )
+    # Ollama and LocalAI name the model in words only; a 404 without one is a wrong path.
+    if {code, kind} & ABSENT_CODES or (status in {400, 404} and param == "model"):
+        return ModelNotFound(model)
+    if status == 404 and "model" in message.lower():
+        return ModelNotFound(model)
+    # llama.cpp: "Loading model"; LocalAI: "model … is loading", and a member that tells how far.
+    if status == 503 and ("loading" in message.lower() or (isinstance(value, dict) and "loading" in value)):
+        return NotReady(retry_after(headers, now))
+    if (status is None or status >= 500) and LOAD_FAILED.search(message):
+        return ModelLoadFailed(model)
+    if status in {None, 400, 422, 500, 501} and (found := unsupported(message.lower())):
+        return found
+    return by_kind({code, kind}) if status is None else by_status(status, PARAMS.get(param), retry_after(headers, now))
+
+
+def unsupported(message: str) -> UnsupportedFeature | None:
+    """The feature that the server says it has not."""
+    for words, feature, field in UNSUPPORTED:
+        if words.search(message):
+            return UnsupportedFeature(feature, field)
+    return None
+
+
+def by_kind(codes: set[str]) -> BackendError:
+    """The error that an answer of 200 holds, by its code and type."""
+    if codes & LIMIT_CODES:
+        return RateLimited()
+    if codes & OVERLOAD_CODES:
+        return Overloaded()
+    return InvalidRequest(400) if "invalid_request_error" in codes else ServerFailed()
+
+
+def by_status(status: int, param: str | None, wait: float | None) -> BackendError:
+    """The error that a status means when the body says nothing more."""
+    if status in {401, 403}:
+        return AuthenticationFailed(status)
+    if status in {402, 429}:  # 402: the account is spent
+        return RateLimited(wait)
+    if status in {503, 529}:
+        return Overloaded(wait)
+    if status < 400 or status in {404, 405}:
+        return ProtocolViolation(f"HTTP {status} for a path of this API")
+    if status == 413:  # Groq: the prompt alone is above the limit per minute; elsewhere the body is too large
+        return ContextLengthExceeded()
+    return ServerFailed(status) if status >= 500 else InvalidRequest(status, param)
+
+
+def count(value: object) -> int | None:
+    """A number of tokens, or None when `value` is none."""
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None  # a bool is no count
+
+
+def error_of(value: object) -> dict[str, Any] | None:
+    """The error object in `value`, in any of the shapes in use; None when there is no error in it."""
+    if isinstance(value, list) and value:  # Gemini's compatible endpoint wraps it in a list
+        value = value[0]
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error")
+    if isinstance(error, dict) and error:
+        return error
+    if error:  # Ollama: only a text
+        return {"message": error}
+    return value if value.get("object") == "error" else None  # vLLM before 0.10
+
+
+def number(match: re.Match[str] | None) -> int | None:
+    return int(next(filter(None, match.groups()))) if match else None
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait: `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, 10.2.3)."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value := headers.get(name, "").strip(), re.ASCII):
+            return float(value) * scale
+    try:
+        when = parsedate_to_datetime(headers.get("retry-after", ""))
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now)

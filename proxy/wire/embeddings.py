@@ -1,0 +1,89 @@
+"""Embeddings: from JSON to what a backend is asked, and its vectors back. Pure.
+
+https://platform.openai.com/docs/api-reference/embeddings. OpenAI's SDKs ask for base64 by themselves.
+"""
+
+import sys
+from array import array
+from base64 import b64encode
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from backends.base import Embeddings
+from backends.request import EmbeddingRequest
+from proxy.errors import BadParameter
+from proxy.wire.convert import convert
+from proxy.wire.fields import check_names
+
+IGNORED = frozenset({"user"})
+BYTES_PER_TOKEN = 4  # where nobody counted
+
+
+class Body(Struct, frozen=True, kw_only=True):
+    """The members that have an effect. 2,048 inputs are OpenAI's bound."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=512)]
+    input: str | Annotated[list[Any], Meta(min_length=1, max_length=1_000_000)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+
+KNOWN = IGNORED | set(Body.__struct_fields__)
+MOST_INPUTS = 2048
+Tokens = list[Annotated[int, Meta(ge=0, le=2**31)]]
+
+
+def parse_embeddings(body: object) -> tuple[EmbeddingRequest, bool]:
+    """What to embed, and whether the client wants base64. Raises BadParameter."""
+    fields = convert(check_names(body, KNOWN), Body, "")
+    request = EmbeddingRequest(fields.model, inputs(fields.input), fields.dimensions)
+    return request, fields.encoding_format == "base64"
+
+
+def inputs(given: str | list[Any]) -> tuple[str | tuple[int, ...], ...]:
+    """One text, several, the token ids of one, or of several."""
+    if isinstance(given, str) or isinstance(given[0], int):
+        given = [given]
+    if len(given) > MOST_INPUTS:
+        raise BadParameter(f"'input' must hold at most {MOST_INPUTS} texts. Send several requests.", "input")
+    read: list[str | tuple[int, ...]] = []
+    for index, each in enumerate(given):
+        one = each if isinstance(each, str) else tuple(convert(each, Tokens, f"input[{index}]"))
+        if not one:
+            raise BadParameter(f"'input[{index}]' must not be empty.", f"input[{index}]")
+        read.append(one)
+    return tuple(read)
+
+
+def embeddings_object(request: EmbeddingRequest, model: str, made: Embeddings, base64: bool) -> dict[str, Any]:
+    """The whole answer. `model` is the name that was asked for."""
+    tokens = made.input_tokens if made.input_tokens is not None else estimate(request)
+    usage: dict[str, Any] = {"prompt_tokens": tokens, "total_tokens": tokens}
+    if made.input_tokens is None:
+        usage["sl_estimated"] = True
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": packed(vector) if base64 else vector}
+            for index, vector in enumerate(made.vectors)
+        ],
+        "model": model,
+        "usage": usage,
+    }
+
+
+def packed(vector: tuple[float, ...]) -> str:
+    """A vector as base64 of little-endian float32."""
+    floats = array("f", vector)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return b64encode(floats.tobytes()).decode()
+
+
+def estimate(request: EmbeddingRequest) -> int:
+    """Tokens of the inputs: token ids are counted, texts by their bytes."""
+    return sum(
+        len(each) if isinstance(each, tuple) else -(-len(each.encode(errors="replace")) // BYTES_PER_TOKEN)
+        for each in request.inputs
+    )

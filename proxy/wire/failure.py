@@ -1,0 +1,19 @@
+"""Why a response did not end well, for the APIs that say it by an error. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.errors import UNEXPECTED, WIRE, ResponseCancelled, error_body
+
+TYPES = {row.code: row.type for row in WIRE.values()}
+
+
+def failure(response: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `error` member; None for a response that ended well, or is only incomplete."""
+    if response["status"] == "cancelled":
+        return error_body(ResponseCancelled())
+    if response["status"] != "failed":
+        return None
+    code = response["error"]["code"]
+    message = response["error"]["message"]
+    return {"type": TYPES.get(code, UNEXPECTED.type), "code": code, "message": message, "param": None}

@@ -1,0 +1,61 @@
+"""`text` and `reasoning` of a Responses create: how the answer is written, and how long the model thinks. Pure."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from backends.request import JsonFormat
+from proxy.errors import Unsupported
+from proxy.wire.convert import convert, kind_of
+from proxy.wire.tool_limits import checked_name, checked_schema
+
+
+class TextConfig(Struct, frozen=True, kw_only=True):
+    """`verbosity` is a knob without effect, and given back."""
+
+    format: Any = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class SchemaFormat(Struct, frozen=True, kw_only=True):
+    """A JSON schema that the answer follows."""
+
+    name: str
+    schema: dict[str, Any]
+    description: Annotated[str, Meta(max_length=16_384)] | None = None
+    strict: bool | None = None
+
+
+class Reasoning(Struct, frozen=True, kw_only=True):
+    """`summary` is a knob without effect: reasoning comes as the model wrote it, where a backend tells it."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+def parse_text(text: dict[str, Any] | None) -> tuple[JsonFormat | None, dict[str, Any]]:
+    """The format, and `text` as the response object shows it. Raises BadParameter or Unsupported."""
+    config = convert(text or {}, TextConfig, "text")
+    shown: dict[str, Any] = {} if config.verbosity is None else {"verbosity": config.verbosity}
+    if config.format is None:
+        return None, {"format": {"type": "text"}, **shown}
+    path = "text.format"
+    match kind_of(config.format, path):
+        case "text":
+            return None, {"format": {"type": "text"}, **shown}
+        case "json_object":
+            return JsonFormat(), {"format": {"type": "json_object"}, **shown}
+        case "json_schema":
+            form = convert(config.format, SchemaFormat, path)
+            name, schema = checked_name(form.name, f"{path}.name"), checked_schema(form.schema, f"{path}.schema")
+            described = {"type": "json_schema", "name": name, "description": form.description, "schema": schema}
+            json_format = JsonFormat(schema, name, form.description, form.strict)
+            return json_format, {"format": {**described, "strict": form.strict}, **shown}
+        case kind:
+            raise Unsupported(f"The format '{kind}'", path)
+
+
+def parse_reasoning(reasoning: dict[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
+    """The effort, and `reasoning` as the response object shows it. Raises BadParameter."""
+    config = convert(reasoning or {}, Reasoning, "reasoning")
+    return config.effort, {"effort": config.effort, "summary": config.summary}

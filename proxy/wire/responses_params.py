@@ -1,0 +1,40 @@
+"""What each parameter of a Responses create does here. Pure; docs/compatibility.md is held to these tables.
+
+A feature that we do not speak is an error that names it, because leaving it out would change the answer. A knob that
+only tunes is accepted and has no effect.
+"""
+
+from collections.abc import Mapping
+
+SUPPORTED = frozenset(
+    {
+        "background", "event_id", "frequency_penalty", "generate", "include", "input", "instructions",
+        "max_output_tokens", "max_tool_calls", "metadata", "min_p", "model", "parallel_tool_calls",
+        "presence_penalty", "previous_response_id", "reasoning", "seed", "stop", "store", "stream", "stream_id",
+        "temperature", "text", "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "type",
+    }
+)  # fmt: skip
+IGNORED = frozenset(
+    {
+        "access_programs", "context_management", "image", "prompt_cache_key", "prompt_cache_options",
+        "prompt_cache_retention", "safety_identifier", "service_tier", "stream_options", "truncation", "user",
+    }
+)  # fmt: skip
+UNSUPPORTED: Mapping[str, str] = {
+    "conversation": "A stored conversation",
+    "moderation": "Moderation",
+    "prompt": "A stored prompt",
+}
+KNOWN = SUPPORTED | IGNORED | frozenset(UNSUPPORTED)
+
+LOGPROBS = "message.output_text.logprobs"
+INCLUDES: Mapping[str, bool] = {  # whether it has an effect; the others name output that only hosted tools have
+    LOGPROBS: True,
+    "code_interpreter_call.outputs": False,
+    "computer_call_output.output.image_url": False,
+    "file_search_call.results": False,
+    "message.input_image.image_url": False,  # inline pictures are always shown
+    "reasoning.encrypted_content": False,  # reasoning is shown in plain text, so there is nothing to decrypt
+    "web_search_call.action.sources": False,
+    "web_search_call.results": False,
+}

@@ -1,0 +1,96 @@
+"""Bodies over HTTP: what is too large, too deep, cut short or encoded oddly is one clear error, before and after inflation."""
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.gateway import Gateway, answers, gateway
+
+LIMIT = 4096
+GOOD = json.dumps({"model": "fake", "input": "hi", "stream": True}).encode()
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Gateway]:
+    async with gateway(f"limits.max_frame_bytes = {LIMIT}", [answers()]) as running:
+        yield running
+
+
+async def post(running: Gateway, data: Any, **headers: str) -> tuple[int, str | None]:
+    """The status, and the error's code."""
+    headers = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{running.base_url}/responses", data=data, headers=headers) as got:
+            return got.status, (await got.json())["error"]["code"] if got.status != 200 else None
+
+
+def deflated(data: bytes) -> bytes:
+    return zlib.compress(data)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"), [("identity", bytes), ("gzip", gzip.compress), ("GZip", gzip.compress), ("deflate", deflated)]
+)
+async def test_a_body_may_be_compressed(running: Gateway, encoding: str, encode: Any) -> None:
+    assert await post(running, encode(GOOD), Content_Encoding=encoding) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "expected"),
+    [
+        (b"", {}, (400, "invalid_body")),
+        (b"{", {}, (400, "invalid_body")),
+        (b"[]", {}, (400, "invalid_body")),
+        (b"null", {}, (400, "invalid_body")),
+        (b"\xff{}", {}, (400, "invalid_body")),
+        (b'{"input":' + b"[" * 100 + b"]" * 100 + b"}", {}, (400, "invalid_body")),
+        (b" " * (LIMIT + 1), {}, (413, "request_too_large")),
+        (gzip.compress(b" " * (LIMIT + 1)), {"Content_Encoding": "gzip"}, (413, "request_too_large")),
+        (gzip.compress(b" " * 50_000_000), {"Content_Encoding": "gzip"}, (413, "request_too_large")),
+        (gzip.compress(GOOD)[:-9], {"Content_Encoding": "gzip"}, (400, "invalid_body")),
+        (gzip.compress(GOOD) + b"more", {"Content_Encoding": "gzip"}, (400, "invalid_body")),
+        (GOOD, {"Content_Encoding": "gzip"}, (400, "invalid_body")),
+        (GOOD, {"Content_Encoding": "br"}, (415, "unsupported_media_type")),
+        (GOOD, {"Content_Encoding": "gzip, gzip"}, (415, "unsupported_media_type")),
+        (GOOD, {"Content_Type": "text/plain"}, (415, "unsupported_media_type")),
+        (GOOD, {"Content_Type": "application/x-www-form-urlencoded"}, (415, "unsupported_media_type")),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_one_error(
+    running: Gateway, data: bytes, headers: dict[str, str], expected: tuple[int, str]
+) -> None:
+    assert await post(running, data, **headers) == expected
+    assert await post(running, GOOD) == (200, None)  # and nothing else is harmed
+
+
+async def test_the_largest_body_is_read(running: Gateway) -> None:
+    padded = GOOD + b" " * (LIMIT - len(GOOD))
+    assert await post(running, padded) == (200, None)
+    assert await post(running, gzip.compress(padded), Content_Encoding="gzip") == (200, None)
+
+
+async def test_a_body_in_chunks_is_bounded_while_it_comes(running: Gateway) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 1024
+
+    try:
+        assert await post(running, endless()) == (413, "request_too_large")
+    except aiohttp.ClientOSError:  # cut while it went on sending: refused all the same
+        pass
+
+
+async def test_chunks_that_are_none_are_refused(running: Gateway) -> None:
+    host, port = running.base_url.removeprefix("http://").removesuffix("/v1").rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/responses HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n{}\r\n")
+    status = await reader.readline()
+    writer.close()
+    assert b" 400 " in status
