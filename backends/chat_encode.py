@@ -1,6 +1,6 @@
 """Chat and raw completions: the bodies of requests. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from backends.request import (
@@ -93,7 +93,7 @@ def messages(message: Message) -> Iterator[Json]:
         yield said(message.role, left)
 
 
-def said(role: str, parts: list[Part]) -> Json:
+def said(role: str, parts: Sequence[Part]) -> Json:
     """A message without calls and results. A plain string wherever it is text alone: not every server takes parts."""
     if all(isinstance(part, Text | Refusal | Reasoning) for part in parts):
         return {"role": role, "content": text_of(tuple(parts))}

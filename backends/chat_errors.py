@@ -23,8 +23,12 @@ from backends.errors import (
 from backends.json import JsonError, loads
 
 MOST_TOKENS = 10**9  # a count beyond it is a lie
-SAME_NAMES = "model messages stop temperature top_p top_k min_p presence_penalty frequency_penalty seed tools tool_choice"
-PARAMS = {name: name for name in f"{SAME_NAMES} parallel_tool_calls top_logprobs prompt suffix input dimensions".split()}
+SAME_NAMES = (
+    "model messages stop temperature top_p top_k min_p presence_penalty frequency_penalty seed tools tool_choice"
+)
+PARAMS = {
+    name: name for name in f"{SAME_NAMES} parallel_tool_calls top_logprobs prompt suffix input dimensions".split()
+}
 PARAMS |= {  # theirs: ours
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",

@@ -28,7 +28,7 @@ def logprobs_of(value: object, most: int) -> tuple[Logprob, ...]:
         return ()
     if found.content is not None:
         return tuple(
-            Logprob(each.token, each.logprob, tuple((top.token, top.logprob) for top in (each.top_logprobs or ())[:most]))
+            Logprob(each.token, each.logprob, tuple((top.token, top.logprob) for top in likeliest(each, most)))
             for each in found.content
         )
     tokens, logprobs = found.tokens or (), found.token_logprobs or ()
@@ -38,3 +38,7 @@ def logprobs_of(value: object, most: int) -> tuple[Logprob, ...]:
         for token, logprob, top in zip(tokens, logprobs, tops, strict=False)
         if logprob is not None
     )
+
+
+def likeliest(token: Likely, most: int) -> tuple[Likely, ...]:
+    return (token.top_logprobs or ())[:most]

@@ -1,4 +1,4 @@
-"""Embeddings, as the compatible servers take and give them. Pure."""
+"""Embeddings, as the compatible servers take and give them."""
 
 from typing import Any
 

@@ -1,28 +1,43 @@
 """A scripted backend that needs no model: for tests, demonstrations and load runs without a GPU."""
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from hashlib import shake_256
 from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from backends.base import Batches, Model
+from backends.base import Batches, Embeddings, Model
 from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken
-from backends.events import Event, Finished, FinishReason, TextDelta, Usage
+from backends.events import (
+    Event,
+    Finished,
+    FinishReason,
+    Logprob,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from backends.json import dumps
 from backends.registry import Parts
-from backends.request import Request, text_of
+from backends.request import EmbeddingRequest, NamedTool, Request, Tool, ToolResult, text_of
+from backends.sample_json import sample
 
 Step: TypeAlias = Sequence[Event] | Exception | asyncio.Event | float  # send, raise, wait for it, wait so many seconds
 
+DIMENSIONS = 8  # of a vector, where none are asked for
+ARGUMENTS_AT_ONCE = 8  # characters
 WORDS_AT_ONCE = 8  # per batch, when no speed is asked for
 GREETING = "Hello! This answer comes from the fake backend, which needs no model. Configure a real one when you like."
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="fake"):
-    """A model that says the same to everybody. A word counts as a token."""
+    """A model that says the same to everybody; JSON or a tool's name where that is asked for. A word is a token."""
 
     name: str
     models: Annotated[tuple[str, ...], Meta(min_length=1, description="Names that it answers to.")] = ("fake",)
@@ -40,6 +55,9 @@ def build(options: Options, parts: Parts) -> "FakeBackend":
 
 class FakeBackend:
     """Plays `script` to each request, or, without one, answers `text` the way a small model server would.
+
+    Where a tool must be called, it calls it, with what its schema requires; where JSON is asked for, it says some that
+    fits. It takes every kind of part. The same text always has the same vector.
 
     A step of a script is a batch to send, an exception to raise, an asyncio.Event to wait for, or seconds to wait. An
     exception as the first step is raised on entering. A script that ends without Finished ends with StreamBroken.
@@ -103,19 +121,42 @@ class FakeBackend:
 
     def answer(self, request: Request) -> list[Step]:
         """The script that answers `request` as configured."""
-        prompt = sum(len(text_of(message.parts).split()) for message in request.messages)
-        if all(model.id != request.model for model in self._models):
+        prompt = words_in(request)
+        if not self._serves(request.model):
             return [ModelNotFound(request.model)]
         if self._context is not None and prompt > self._context:
             return [ContextLengthExceeded(prompt, self._context)]
-        text = self._text[: min((at for stop in request.stop if (at := self._text.find(stop)) >= 0), default=None)]
+        script: list[Step] = [self._first_token_delay]
+        if tool := demanded(request):
+            arguments = dumps(sample(tool.parameters)).decode()
+            script += [[ToolCallStart(0, f"call_{len(self.requests)}", tool.name)]]
+            for start in range(0, len(arguments), ARGUMENTS_AT_ONCE):
+                script += [[ToolCallDelta(0, arguments[start : start + ARGUMENTS_AT_ONCE])], self._pause]
+            return [*script, [Finished("stop", Usage(input_tokens=prompt, output_tokens=1))]]
+        whole = self._text if request.format is None else dumps(sample(request.format.schema)).decode()
+        text = whole[: min((at for stop in request.stop if (at := whole.find(stop)) >= 0), default=None)]
         words = re.findall(r"\s*\S+\s*", text)
         said = words[: request.max_output_tokens]
-        script: list[Step] = [self._first_token_delay]
         for start in range(0, len(said), self._step):
-            script += [[TextDelta(word) for word in said[start : start + self._step]], self._pause]
+            script += [[delta(word, request) for word in said[start : start + self._step]], self._pause]
         reason: FinishReason = "stop" if len(said) == len(words) else "length"
         return [*script, [Finished(reason, Usage(input_tokens=prompt, output_tokens=len(said)))]]
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """A vector per text, of length 1."""
+        if not self._serves(request.model):
+            raise ModelNotFound(request.model)
+        vectors = tuple(vector(repr(text), request.dimensions or DIMENSIONS) for text in request.inputs)
+        return Embeddings(vectors, sum(len(text.split() if isinstance(text, str) else text) for text in request.inputs))
+
+    async def count_tokens(self, request: Request) -> int:
+        """Its words."""
+        if not self._serves(request.model):
+            raise ModelNotFound(request.model)
+        return words_in(request)
+
+    def _serves(self, model: str) -> bool:
+        return any(served.id == model for served in self._models)
 
     async def _play(self, script: Sequence[Step]) -> AsyncGenerator[Sequence[Event], None]:
         for step in script:
@@ -141,3 +182,31 @@ class FakeBackend:
             raise StreamBroken from None
         finally:
             self._waits.discard(wait)
+
+
+def words_in(request: Request) -> int:
+    """Of the prompt, tool results included."""
+    parts = [part for message in request.messages for part in message.parts]
+    results = [text_of(part.parts) for part in parts if isinstance(part, ToolResult)]
+    said = [text_of(tuple(parts)), *results, request.prompt.text if request.prompt else ""]
+    return sum(len(text.split()) for text in said)
+
+
+def demanded(request: Request) -> Tool | None:
+    """The tool that must be called; the first of several."""
+    if isinstance(request.tool_choice, NamedTool):
+        return next((tool for tool in request.tools if tool.name == request.tool_choice.name), None)
+    return request.tools[0] if request.tools and request.tool_choice == "required" else None
+
+
+def delta(word: str, request: Request) -> TextDelta:
+    """A word, of which the model is certain."""
+    if request.top_logprobs is None:
+        return TextDelta(word)
+    return TextDelta(word, (Logprob(word, 0.0, ((word, 0.0),)[: request.top_logprobs]),))
+
+
+def vector(text: str, dimensions: int) -> tuple[float, ...]:
+    numbers = [byte - 127.5 for byte in shake_256(text.encode()).digest(dimensions)]
+    length = math.hypot(*numbers)
+    return tuple(number / length for number in numbers)

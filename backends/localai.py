@@ -4,9 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from backends import chat_dialect, openai_compatible
+from backends import chat_decode, openai_compatible
 from backends.base import Load, Model, Observable
-from backends.chat_dialect import chunk_of, classify
+from backends.chat_decode import chunk_of
+from backends.chat_errors import classify
 from backends.errors import ModelNotFound, ProtocolViolation
 from backends.events import Event
 from backends.json import SHAPE_ERRORS, dumps
@@ -24,7 +25,7 @@ class Options(
     base_url: Annotated[str, Meta(description="Where its API begins.")] = "http://127.0.0.1:8080/v1"
 
 
-class Decoder(chat_dialect.Decoder):
+class Decoder(chat_decode.Decoder):
     """In older versions an error inside a stream is text in the chunk that also holds the finish reason."""
 
     def feed(self, data: bytes) -> list[Event]:

@@ -11,17 +11,21 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from backends.base import Batches, Model, Pushing, Sink
-from backends.chat_dialect import Decoder, classify, count, encode, retry_after
+from backends import embeddings_dialect
+from backends.base import Batches, Embeddings, Model, Pushing, Sink
+from backends.chat_decode import Decoder
+from backends.chat_encode import encode
+from backends.chat_errors import classify, count, retry_after
 from backends.errors import BackendError, NotReady, ProtocolViolation
 from backends.events import Event, Finished
 from backends.http import Transport
 from backends.http_connection import Exchange
 from backends.json import JsonError, dumps, loads
 from backends.registry import Parts
-from backends.request import Request
+from backends.request import EmbeddingRequest, Request
 from backends.sse import SseDecoder
 
+EMBEDDINGS_LIMIT = 64 * 1024 * 1024  # bytes: 2000 vectors of 1536 numbers, with room
 HEADER_NAME = re.compile(r"(?!content-|host$|accept)[a-z][a-z0-9-]{0,63}", re.IGNORECASE)  # none that we set
 
 
@@ -132,18 +136,34 @@ class OpenAICompatible:
         async with self._transport.request("GET", url, self._headers) as response:
             return response.status, response.headers, await response.read()
 
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        body = await self._post(f"{self.url}/embeddings", embeddings_dialect.encode(request), request.model)
+        return embeddings_dialect.decode(body, request)
+
+    async def _post(self, url: str, body: dict[str, Any], model: str) -> bytes:
+        exchange = self._transport.request("POST", url, self._headers, dumps(body))
+        self._open.add(exchange)
+        try:
+            async with exchange as response:
+                if response.status != 200:
+                    found = await response.read()
+                    raise classify(response.status, response.headers, found, model=model, now=time.time())
+                return await response.read(EMBEDDINGS_LIMIT)
+        finally:
+            self._open.discard(exchange)
+
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Batches]:
-        exchange = self._transport.request(
-            "POST", f"{self.url}/chat/completions", self._headers, dumps(encode(request))
-        )
+        path = "/chat/completions" if request.prompt is None else "/completions"
+        exchange = self._transport.request("POST", f"{self.url}{path}", self._headers, dumps(encode(request)))
         self._open.add(exchange)
         try:
             async with exchange as response:
                 if response.status != 200:
                     body = await response.read()
                     raise classify(response.status, response.headers, body, model=request.model, now=time.time())
-                decoder, kind = self.decoder(request.model), response.headers.get("content-type", "").lower()
+                decoder = self.decoder(request.model, request.top_logprobs)
+                kind = response.headers.get("content-type", "").lower()
                 if kind.startswith("text/html"):
                     raise ProtocolViolation("a web page")
                 if kind.startswith("application/json"):

@@ -7,11 +7,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from backends import openai_compatible
 from backends.base import Load, Observable
+from backends.chat_encode import encode
+from backends.chat_errors import count
+from backends.errors import ProtocolViolation
+from backends.json import JsonError, loads
 from backends.openai_compatible import OpenAICompatible
 from backends.registry import Parts
+from backends.request import Request
 
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 CACHE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")  # the second in older versions
+ASKED = {"model", "messages", "tools", "prompt"}  # of a completion; what tokens are counted of
 READ = tuple(f"{name}{end}" for name in (RUNNING, WAITING, *CACHE) for end in "{ ")
 
 
@@ -32,6 +38,17 @@ class VLLM(OpenAICompatible, Observable):
         await self._ready()
         status, _, body = await self._get(f"{self._root}/metrics")
         return load_of(body) if status == 200 else None
+
+    async def count_tokens(self, request: Request) -> int:
+        body = {name: value for name, value in encode(request).items() if name in ASKED}
+        answer = await self._post(f"{self._root}/tokenize", body, request.model)
+        try:
+            tokens = count(loads(answer)["count"])
+        except (JsonError, KeyError, TypeError):
+            tokens = None
+        if tokens is None:
+            raise ProtocolViolation("a count of tokens that is none")
+        return tokens
 
 
 def load_of(metrics: bytes) -> Load | None:

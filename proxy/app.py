@@ -28,8 +28,11 @@ from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
 from proxy.edge import listener
 from proxy.edge.bodies import Bodies
+from proxy.edge.chat_api import ChatApi
+from proxy.edge.embeddings_api import EmbeddingsApi
 from proxy.edge.guard import Guard
 from proxy.edge.http import Api, Health, application
+from proxy.edge.messages_api import MessagesApi
 from proxy.edge.ops import ops_application
 from proxy.edge.pages import Pages, clients_dir
 from proxy.edge.responses_api import ResponsesApi
@@ -42,9 +45,15 @@ from proxy.loop_lag import LoopLag
 from proxy.metrics import Metrics
 from proxy.runtime import Alias, Runtime
 from proxy.session import Limits, State
+from proxy.store.memory import MemoryStore
+from proxy.store.port import Store
+from proxy.store.sqlite import opened
+from proxy.store.sqlite_file import StoreUnusable
+from proxy.turns import Turns
 
 log = structlog.get_logger()
 QUEUE = 256  # calls that may wait for the slots of one backend
+UNWRITTEN = 64 * 1024 * 1024  # bytes of responses that may wait for the disk
 CANCELLED = 5.0  # seconds that cancelled responses get to say so to their clients
 
 
@@ -82,6 +91,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
                 await backend.start()
             except EngineUnavailable as error:
                 raise StartError(f'backend "{name}": {error}') from None
+        store = await stack.enter_async_context(response_store(config))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
         discovery = Discovery(
@@ -113,10 +123,19 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
         )
         generations = Generations(
             dispatcher=dispatcher,
+            turns=Turns(
+                store=store,
+                ttl=config.responses.retention_days * 86400 if config.responses.persist else config.responses.store_ttl,
+                max_turns=config.responses.max_turns,
+                max_bytes=config.responses.max_conversation_bytes,
+                now=time.time,
+            ),
             tasks=tasks,
             new_id=lambda prefix: f"{prefix}_{token_hex(16)}",
             ahead=limits.log_ahead_bytes,
             max_response_bytes=limits.max_response_bytes,
+            log_ttl=config.responses.log_ttl,
+            log_bytes=config.responses.log_bytes,
         )
         sockets = Sockets(
             generations=generations,
@@ -128,6 +147,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             on_refused=metrics.refused,
         )
         read_gauges(metrics, sockets, dispatcher, discovery)
+        read_held(metrics, generations, store)
         started = time.monotonic()
         health = Health(
             lambda ready: report(
@@ -155,16 +175,26 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             health=health,
             started_at=int(time.time()),
         )
+        streams = Streams(send=config.deadlines.send)
+        bodies = Bodies(max_bytes=limits.max_frame_bytes)
+
+        def ready() -> bool:
+            return health.ready
+
         responses = ResponsesApi(
-            generations=generations,
-            streams=Streams(send=config.deadlines.send),
-            bodies=Bodies(max_bytes=limits.max_frame_bytes),
-            ready=lambda: health.ready,
+            generations=generations, dispatcher=dispatcher, streams=streams, bodies=bodies, ready=ready
         )
+        chat = ChatApi(generations=generations, streams=streams, bodies=bodies, ready=ready)
+        messages = MessagesApi(
+            generations=generations, dispatcher=dispatcher, streams=streams, bodies=bodies, ready=ready
+        )
+        embeddings = EmbeddingsApi(dispatcher=dispatcher, bodies=bodies, ready=ready)
         await discovery.first()
         base_url = await serving(
             stack,
-            application(guard, [api, responses, health, Pages(clients_dir())], metrics.refused),
+            application(
+                guard, [api, responses, chat, messages, embeddings, health, Pages(clients_dir())], metrics.refused
+            ),
             public,
             "server",
             config.server,
@@ -175,6 +205,20 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
         stack.push_async_callback(drain, health, sockets, generations, config.deadlines.drain)
         health.ready = True
         yield Gateway(f"{base_url}/v1", ops_url, lambda: discovery.runtime, generations)
+
+
+@asynccontextmanager
+async def response_store(config: Config) -> AsyncIterator[Store]:
+    """Where responses are kept, as configured. It outlives every response. Raises StartError."""
+    memory = MemoryStore(config.responses.store_bytes, time.time)
+    if not config.responses.persist:
+        yield memory
+        return
+    try:
+        async with opened(config.data_dir / "streamlane.db", memory, UNWRITTEN, time.time) as store:
+            yield store
+    except StoreUnusable as error:
+        raise StartError(str(error)) from None
 
 
 def read_gauges(metrics: Metrics, sockets: Sockets, dispatcher: Dispatcher, discovery: Discovery) -> None:
@@ -196,6 +240,15 @@ def read_gauges(metrics: Metrics, sockets: Sockets, dispatcher: Dispatcher, disc
     )
 
 
+def read_held(metrics: Metrics, generations: Generations, store: Store) -> None:
+    """What is held of responses that have ended, and what could not be."""
+    metrics.read(
+        metrics_table.HELD,
+        lambda: {("stored",): store.size, ("unwritten",): store.unwritten, ("logs",): generations.held_bytes},
+    )
+    metrics.read(metrics_table.UNWRITTEN, lambda: {(): store.lost})
+
+
 @asynccontextmanager
 async def ungrouped() -> AsyncIterator[None]:
     """One error inside is raised as itself: a task group would wrap also what its body raises."""
@@ -214,11 +267,13 @@ async def drain(health: Health, sockets: Sockets, generations: Generations, seco
     try:
         async with asyncio.timeout(seconds):
             await sockets.drain()
+            await generations.drain()  # those over HTTP and in the background
     except TimeoutError:
         generations.cancel_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(CANCELLED):
                 await sockets.drain()
+                await generations.drain()
     finally:
         generations.cancel_all()
         sockets.cut()

@@ -50,8 +50,8 @@ class Delivery:
 
     @property
     def held(self) -> int:
-        """About how many bytes the response takes: its text in the log and in its last events, ten for each event."""
-        return 2 * self.log.size + 10 * self.log.head + 2048
+        """About how many bytes its log takes."""
+        return self.log.weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Sent:
         self._loose: dict[int, bytes] = {}  # by number: the frames of no response that are worth a second sending
         self._loose_bytes = 0
         self._known: dict[int, Delivery] = {}  # by delivery number: what has to be sent, or sent again some day
+        self._unsent: dict[int, Delivery] = {}  # those of them that are not wholly sent, in order
         self._finished: deque[tuple[int, Delivery]] = deque()  # wholly sent, with the number of the last frame
         self._finished_bytes = 0
         self._numbered = 0
@@ -88,7 +89,7 @@ class Sent:
         """A response that will be sent."""
         self._numbered += 1
         delivery.number = self._numbered
-        self._known[delivery.number] = delivery
+        self._known[delivery.number] = self._unsent[delivery.number] = delivery
 
     def take(self, delivery: Delivery) -> list[bytes]:
         """The frames of `delivery` that are due now and fit into the window."""
@@ -105,6 +106,7 @@ class Sent:
         delivery.position = position
         if log.ended and position == log.head and not delivery.ended:
             delivery.ended = True
+            del self._unsent[delivery.number]
             self._finished.append((self.last, delivery))
             self._finished_bytes += delivery.held
         return frames
@@ -149,7 +151,10 @@ class Sent:
                 delivery.ended = False
         del self._of[kept:], self._at[kept:]
         while self._finished and self._finished[-1][0] > after:
-            self._finished_bytes -= self._finished.pop()[1].held
+            delivery = self._finished.pop()[1]
+            self._finished_bytes -= delivery.held
+            self._unsent[delivery.number] = delivery
+        self._unsent = dict(sorted(self._unsent.items()))
         loose = [(number, frame) for number, frame in self._loose.items() if number > after]
         for number, frame in loose:
             del self._loose[number]
@@ -168,7 +173,7 @@ class Sent:
         # One number is left out, so that whoever has the last of the old ones is not taken for who has none of the new.
         self.last = self.acked = self._start = max(self.last + 1, after)
         self._first = self.last + 1
-        for delivery in self._known.values():
+        for delivery in self._unsent.values():
             delivery.position = 0
         self.window(0)
 
@@ -185,7 +190,7 @@ class Sent:
     @property
     def unsent(self) -> list[Delivery]:
         """The responses that are not wholly sent, in the order in which they began."""
-        return [delivery for delivery in self._known.values() if not delivery.ended]
+        return list(self._unsent.values())
 
     @property
     def held(self) -> int:

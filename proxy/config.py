@@ -87,6 +87,52 @@ class Limits(Table, frozen=True):
     max_response_bytes: Annotated[Bytes, Meta(description="Largest answer that is kept for its readers.")] = 16777216
 
 
+class Responses(Table, frozen=True):
+    """What is kept of responses after they ended, for `previous_response_id` and `GET /v1/responses/ID`."""
+
+    store_bytes: Annotated[
+        Bytes, Meta(description="Stored responses held in memory; the least recently used go first.")
+    ] = 268435456
+    store_ttl: Annotated[
+        float, Meta(gt=0, le=31536000, description="Seconds that a stored response is kept. Not used with persist.")
+    ] = 86400
+    persist: Annotated[
+        bool, Meta(description="Whether stored responses are also written to streamlane.db in data_dir.")
+    ] = False
+    retention_days: Annotated[
+        float, Meta(gt=0, le=36500, description="Days that a written response is kept. Only used with persist.")
+    ] = 30
+    max_turns: Annotated[Count, Meta(description="Longest conversation that previous_response_id may continue.")] = 1000
+    max_conversation_bytes: Annotated[Bytes, Meta(description="Largest such conversation, as JSON.")] = 16777216
+    connection_bytes: Annotated[
+        Bytes, Meta(description="What one socket holds of conversations: the newest response of each lane.")
+    ] = 33554432
+    log_ttl: Annotated[
+        Seconds, Meta(description="Seconds after its end in which the events of an answer can be read again.")
+    ] = 600
+    log_bytes: Annotated[Bytes, Meta(description="Such answers held in memory, in all.")] = 134217728
+
+
+class Session(Table, frozen=True):
+    """What is remembered of clients that may come back (`sl_session`). Those that left first are forgotten first."""
+
+    detach_ttl: Annotated[
+        Seconds, Meta(description="Seconds that answers go on without their client; then they are cancelled.")
+    ] = 60
+    resume_ttl: Annotated[
+        Seconds, Meta(description="Seconds in which a client can come back for what it missed.")
+    ] = 600
+    max_session_bytes: Annotated[
+        Bytes, Meta(description="What one session may take; answers of a client that is away are cancelled at it.")
+    ] = 8388608
+    max_total_bytes: Annotated[Bytes, Meta(description="What all sessions may take together.")] = 268435456
+    max_sessions: Annotated[Count, Meta(description="Sessions in all, with a connection and without.")] = 10000
+    max_sessions_per_key: Annotated[Count, Meta(description="Sessions of one API key.")] = 1000
+    undo: Annotated[
+        int, Meta(ge=64, le=1048576, description="Frames of one session that can be sent again, if none is acknowledged.")
+    ] = 32768
+
+
 class Deadlines(Table, frozen=True):
     """How long anything may take, in seconds."""
 
@@ -150,6 +196,8 @@ class Config(Table, frozen=True):
     ops: Ops = Ops()
     log: Log = Log()
     limits: Limits = Limits()
+    responses: Responses = Responses()
+    session: Session = Session()
     deadlines: Deadlines = Deadlines()
     backends: Annotated[
         tuple[BackendOptions, ...], Meta(description="The servers and engines that hold models, one [[backends]] each.")

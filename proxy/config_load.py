@@ -9,7 +9,7 @@ from msgspec.structs import fields
 
 from backends import registry
 from proxy import config_check, config_source
-from proxy.config import Alias, BackendOptions, Config, Deadlines, Limits, Log, Ops, Server
+from proxy.config import Alias, BackendOptions, Config, Table
 from proxy.config_check import nearest
 from proxy.config_error import ConfigError
 from proxy.config_read import Reader, toml_type
@@ -73,29 +73,21 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
     keys = {field.name: field for field in fields(Config)}
     reader.unknown_keys(raw, list(keys), "")
     data_dir = reader.key(keys["data_dir"], raw, "", default)
-    server = reader.table(Server, raw.get("server", {}), "server")
-    ops = reader.table(Ops, raw.get("ops", {}), "ops")
-    log = reader.table(Log, raw.get("log", {}), "log")
-    limits = reader.table(Limits, raw.get("limits", {}), "limits")
-    deadlines = reader.table(Deadlines, raw.get("deadlines", {}), "deadlines")
+    tables: dict[str, Any] = {
+        name: reader.table(field.type, raw.get(name, {}), name)
+        for name, field in keys.items()
+        if isinstance(field.type, type) and issubclass(field.type, Table)
+    }
+    server, ops = tables["server"], tables["ops"]
     if server:
         reader.report(config_check.server(server))
     if server and ops:
         reader.report(config_check.listeners(server, ops))
     backends = _backends(reader, raw.get("backends", []))
     models = _models(reader, raw.get("models", {}), raw.get("backends", []))
-    if reader.problems or not (server and ops and log and limits and deadlines):
+    if reader.problems or not all(tables.values()):
         return None
-    return Config(
-        data_dir=data_dir,
-        server=server,
-        ops=ops,
-        log=log,
-        limits=limits,
-        deadlines=deadlines,
-        backends=backends,
-        models=models,
-    )
+    return Config(data_dir=data_dir, **tables, backends=backends, models=models)
 
 
 def _backends(reader: Reader, raw: object) -> tuple[BackendOptions, ...]:

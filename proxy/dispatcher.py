@@ -11,17 +11,18 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
-from backends.base import Batches
-from backends.errors import BackendError
+from backends.base import Batches, Embedder, Embeddings, TokenCounter
+from backends.errors import BackendError, UnsupportedFeature
 from backends.events import Event, Finished, Usage
-from backends.request import Request, said
+from backends.request import EmbeddingRequest, Request, said
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import wire
@@ -31,6 +32,7 @@ from proxy.runtime import Candidate, Route, Runtime
 from proxy.slots import Slots
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class Dispatcher:
@@ -64,13 +66,52 @@ class Dispatcher:
         moment the chosen one's. `name` is the model as it was asked for; `notify` hears where it goes, at once.
         """
         record = Record(call, name)
+
+        async def streamed(attempt: AsyncExitStack, candidate: Candidate) -> tuple[Batches, Sequence[Event]]:
+            chosen = candidate.backend.stream(replace(request, model=candidate.model))
+            batches = await attempt.enter_async_context(chosen)
+            return batches, await content(batches)
+
+        async with self._recorded(record), Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
+            batches, head = await self._first(stack, route.candidates, record, notify, streamed)
+            answer = Answer(batches, head, record.finished)
+            record.pace = answer.pace
+            async with Silence("idle", self._deadlines.idle, answer.silent_since):
+                yield answer
+
+    async def embed(self, call: Call, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of the first candidate that gives them. Raises UnknownModel, AmbiguousModel, or BackendError."""
+        record = Record(call, request.model)
+
+        async def embedded(_: AsyncExitStack, candidate: Candidate) -> Embeddings:
+            if not isinstance(candidate.backend, Embedder):
+                raise UnsupportedFeature("embeddings", "model")
+            return await candidate.backend.embed(replace(request, model=candidate.model))
+
+        candidates = self._runtime().resolve(request.model).candidates
+        async with self._recorded(record), Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
+            made = await self._first(stack, candidates, record, lambda _: None, embedded)
+            record.embedded(made)
+            return made
+
+    async def count_tokens(self, request: Request) -> int | None:
+        """Tokens of the prompt, as the first candidate that can count them has it; None where none can.
+
+        Raises UnknownModel or AmbiguousModel. It takes no place in line, and is no call: nothing is generated.
+        """
+        route, asked = self.plan(request)
+        for candidate in route.candidates:
+            if isinstance(candidate.backend, TokenCounter):
+                with suppress(BackendError):
+                    async with Deadline("first_event", self._deadlines.first_event):
+                        return await candidate.backend.count_tokens(replace(asked, model=candidate.model))
+        return None
+
+    @asynccontextmanager
+    async def _recorded(self, record: "Record") -> AsyncIterator[None]:
+        """What happens inside becomes the record's outcome."""
         try:
-            async with Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
-                batches, head = await self._first_content(stack, route.candidates, request, record, notify)
-                answer = Answer(batches, head, record.finished)
-                record.pace = answer.pace
-                async with Silence("idle", self._deadlines.idle, answer.silent_since):
-                    yield answer
+            yield
         except asyncio.CancelledError:
             record.status = "cancelled"
             raise
@@ -84,15 +125,15 @@ class Dispatcher:
             for observe in self._on_outcome:
                 observe(outcome)
 
-    async def _first_content(
+    async def _first(
         self,
         stack: AsyncExitStack,
         candidates: Sequence[Candidate],
-        request: Request,
         record: "Record",
         notify: Callable[[Notice], None],
-    ) -> tuple[Batches, Sequence[Event]]:
-        """Try the candidates in order until one gives content; it stays entered on `stack`."""
+        ask: Callable[[AsyncExitStack, Candidate], Awaitable[T]],
+    ) -> T:
+        """What the first candidate says that does not fail. What `ask` enters stays entered, on `stack`."""
         for left, candidate in zip(reversed(range(len(candidates))), candidates, strict=True):
             record.backend, record.backend_model = candidate.backend.name, candidate.model
             attempt = AsyncExitStack()
@@ -100,10 +141,7 @@ class Dispatcher:
                 slots = self._slots[candidate.backend.name]
                 await attempt.enter_async_context(slots.one(candidate.backend.slots, partial(told, notify, candidate)))
                 async with Deadline("first_event", self._deadlines.first_event):
-                    batches = await attempt.enter_async_context(
-                        candidate.backend.stream(replace(request, model=candidate.model))
-                    )
-                    head = await content(batches)
+                    answer = await ask(attempt, candidate)
             except BackendError as error:
                 await attempt.aclose()
                 if not (error.retryable and left):
@@ -117,7 +155,7 @@ class Dispatcher:
             else:
                 record.first_event = time.monotonic() - record.began
                 stack.push_async_exit(attempt)
-                return batches, head
+                return answer
         raise AssertionError("a route has at least one candidate")
 
     def lines(self) -> Mapping[str, Slots]:
@@ -172,6 +210,12 @@ class Record:
         """The backend said all."""
         self.status = "completed" if event.reason == "stop" else "incomplete"
         self.usage = event.usage
+
+    def embedded(self, made: Embeddings) -> None:
+        """The backend gave all vectors."""
+        self.status = "completed"
+        if made.input_tokens is not None:
+            self.usage = Usage(made.input_tokens, 0)
 
     def outcome(self) -> Outcome:
         """The record as a value, now."""

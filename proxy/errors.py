@@ -14,13 +14,19 @@
     ├── PreviousNotEnded     previous_response_id names a response that runs, or failed
     ├── ConversationTooLong  the turns before a response are too many, or too large
     ├── UnknownResponse      a response_id that is not one of the caller's
+    ├── EventsGone           a response that is held without its events
     ├── ResponseCancelled    a response was cancelled before it was whole
     ├── TooManyLanes         more named lanes than a connection may have
     ├── TooManyQueued        more creates wait than a connection may queue
+    ├── BadSessionKey        an sl_session that is not one
+    ├── TooManySessions      more sessions than a key, or the gateway, may have
+    ├── ResumeGap            what a returning client misses is not held any more
+    ├── SessionAway          a create whose client stayed away before it could begin
     ├── Unauthorized         no key, or a wrong one
     ├── InvalidTicket        a ticket that was used, is too old, or never was one
     ├── ForbiddenOrigin      a web page of another origin
     ├── ForbiddenHost        a Host header that is not ours
+    ├── StoreFailed          the disk did not take a delete
     └── Draining             we are shutting down
 
 Before `response.created` an error is an `error` event with its HTTP status; afterwards it is `response.failed`.
@@ -146,6 +152,15 @@ class ResponseCancelled(ProxyError):
         super().__init__("The response was cancelled: by a request of its owner, or the gateway is shutting down.")
 
 
+class EventsGone(ProxyError):
+    """A response whose events are not held any more: they cannot be streamed again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The events of this response are not held any more. GET it without 'stream' for its whole text.", "stream"
+        )
+
+
 class TooManyLanes(ProxyError):
     """More named lanes than a connection may have."""
 
@@ -163,6 +178,40 @@ class TooManyQueued(ProxyError):
         super().__init__(
             f"{limit} creates already wait on this connection. Wait for responses to end, then send again."
         )
+
+
+class BadSessionKey(ProxyError):
+    """An `sl_session` that is not 16 to 128 characters of `A-Za-z0-9_-`"""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "'sl_session' must be 16 to 128 characters of A-Z, a-z, 0-9, '_', '-': make up a random one.", "sl_session"
+        )
+
+
+class TooManySessions(ProxyError):
+    """More sessions than one API key, or the whole gateway, may have at once."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"There are already {limit} sessions, all with a connection. Close one, or use one again.")
+
+
+class ResumeGap(ProxyError):
+    """What was sent after `sl_after` is not held any more, so something is missing. The session goes on with what is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Events after 'sl_after' are not held any more. What is still held follows; "
+            "GET /v1/responses/{id} has what became of a response.",
+            "sl_after",
+        )
+
+
+class SessionAway(ProxyError):
+    """A create that still waited when its client had been away for `session.detach_ttl`."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection was gone for too long, so this was not begun. Send it again.")
 
 
 class Unauthorized(ProxyError):
@@ -202,6 +251,18 @@ class ForbiddenHost(ProxyError):
         )
 
 
+class StoreFailed(ProxyError):
+    """A delete did not reach the disk: the response may still be on it."""
+
+    owner = Owner.US
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What was to be deleted may still be on the gateway's disk. Try again. If that fails too, the operator "
+            "finds the reason in the gateway's log."
+        )
+
+
 class Draining(ProxyError):
     """The gateway is shutting down."""
 
@@ -237,12 +298,18 @@ WIRE: dict[type[Exception], WireError] = {
     ConversationTooLong: WireError(400, INVALID, "conversation_too_long"),
     UnknownResponse: WireError(404, INVALID, "response_not_found"),
     ResponseCancelled: WireError(503, SERVER, "response_cancelled"),
+    EventsGone: WireError(409, INVALID, "sl_resume_gap"),
     TooManyLanes: WireError(400, INVALID, "websocket_stream_limit_reached"),
     TooManyQueued: WireError(429, "rate_limit_error", "too_many_queued_creates"),
+    BadSessionKey: WireError(400, INVALID, "invalid_session_key"),
+    TooManySessions: WireError(429, "rate_limit_error", "too_many_sessions"),
+    ResumeGap: WireError(409, INVALID, "sl_resume_gap"),
+    SessionAway: WireError(409, INVALID, "session_away"),
     Unauthorized: WireError(401, "authentication_error", "invalid_api_key"),
     InvalidTicket: WireError(401, "authentication_error", "invalid_ticket"),
     ForbiddenOrigin: WireError(403, "permission_error", "origin_not_allowed"),
     ForbiddenHost: WireError(403, "permission_error", "host_not_allowed"),
+    StoreFailed: WireError(503, SERVER, "store_failed"),
     Draining: WireError(503, SERVER, "server_draining"),
     backend.InvalidRequest: WireError(400, INVALID, "backend_refused_request"),
     backend.UnsupportedFeature: WireError(400, INVALID, "unsupported_feature"),

@@ -23,7 +23,7 @@ from proxy.dispatcher import Dispatcher
 from proxy.errors import PreviousNotEnded, UnknownPrevious, UnknownResponse, sentence, wire
 from proxy.held import Held
 from proxy.outcome import Call, Notice, Principal
-from proxy.response_log import LogFull, Mark, ResponseLog
+from proxy.response_log import LogFull, ResponseLog
 from proxy.store.port import Stored
 from proxy.turns import Kept, Turn, Turns
 from proxy.wire.responses_composer import Composer
@@ -56,9 +56,11 @@ class Generation:
 
     def __init__(
         self,
+        *,
         response_id: str,
         call: Call,
         create: Create,
+        previous: Turn | None,
         response_log: ResponseLog,
         composer: Composer,
         ahead: int,
@@ -68,7 +70,7 @@ class Generation:
         self.call = call
         self.create = create
         self.log = response_log
-        self.previous: Turn | None = None  # what it continues
+        self.previous = previous  # what it continues
         self.turn: Turn | None = None  # what can be continued, once it has ended and did not fail
         self.deleted = False  # its client wants that nothing is kept of it
         self._composer = composer
@@ -132,7 +134,7 @@ class Generation:
         try:
             if opened is None:
                 await asyncio.sleep(0)  # where a cancel arrives
-                self._end(self._say_nothing)
+                self._end(self._composer.say_nothing)
                 return
             async with opened as answer:
                 try:
@@ -165,11 +167,6 @@ class Generation:
             terminal()
             self._on_end(self)
             self._wake()
-
-    def _say_nothing(self) -> None:
-        """`generate: false`: what was sent can be continued from, and no model was asked."""
-        response = {**self.response, "status": "completed"}
-        self.log.mark(Mark("response.completed", {"response": response}, terminal=True))
 
     def _wake(self) -> bool:
         """Whether every reader has read."""
@@ -209,6 +206,7 @@ class Generations:
         self._running: dict[str, Generation] = {}
         self._held: Held[Generation] = Held(log_bytes, time.monotonic)
         self._ended: OrderedDict[str, Principal] = OrderedDict()
+        self._none_running = asyncio.Event()
 
     async def begin(
         self, principal: Principal, create: Create, request_id: str | None = None, kept: Kept | None = None
@@ -239,14 +237,34 @@ class Generations:
         call = Call(principal, request_id or self._new_id("req"))
         response_log = ResponseLog(self._max_response_bytes)
         members = response_object(create, request, response_id, int(time.time()))
-        composer = Composer(response_log, members, self._new_id)
+        composer = Composer(
+            response_log,
+            members,
+            self._new_id,
+            request=request,
+            custom_tools=create.custom_tools,
+            max_tool_calls=create.max_tool_calls,
+        )
         composer.start()
-        generation = Generation(response_id, call, create, response_log, composer, self._ahead, self._ended_now)
-        generation.previous = previous
+        generation = Generation(
+            response_id=response_id,
+            call=call,
+            create=create,
+            previous=previous,
+            response_log=response_log,
+            composer=composer,
+            ahead=self._ahead,
+            on_end=self._keep,
+        )
         self._running[response_id] = generation
         opened = self._dispatcher.open(call, route, request, create.model, generation.notify)
         self._tasks.create_task(self._run(generation, opened if create.generate else None), name=response_id)
         return generation
+
+    async def conversation(self, principal: Principal, create: Create) -> Request:
+        """All that a create asks about, and nothing begins. Raises what `begin` raises of what it continues."""
+        name = create.previous_response_id
+        return asked(create, None if name is None else await self._turns.previous(principal, name, None))
 
     def find(self, response_id: str, principal: Principal) -> Generation:
         """A response of `principal` that runs, or whose log is still held. Raises UnknownResponse."""
@@ -311,6 +329,12 @@ class Generations:
         for generation in tuple(self._running.values()):
             generation.cancel()
 
+    async def drain(self) -> None:
+        """Wait until none is in flight."""
+        while self._running:
+            self._none_running.clear()
+            await self._none_running.wait()
+
     @property
     def running(self) -> int:
         """How many responses are in flight."""
@@ -328,23 +352,28 @@ class Generations:
             log.exception("generation_crashed")
         finally:
             del self._running[generation.id]
+            if not self._running:
+                self._none_running.set()
 
     def _forget(self, generation: Generation) -> None:
         generation.deleted = True
         generation.cancel()
         self._held.pop(generation.id)
 
-    def _ended_now(self, generation: Generation) -> None:
+    def _keep(self, generation: Generation) -> None:
         """The terminal event is in the log: keep what may be asked for, before anybody reads that it ended."""
         principal = generation.call.principal
         self._ended[generation.id] = principal
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
-        if generation.deleted:
+        create = generation.create
+        if generation.deleted or not (create.store or create.items):  # only the Responses API has items
             return
-        generation.turn, size = self._turns.remember(
-            principal, generation.create, generation.response, generation.previous
-        )
+        try:
+            generation.turn, size = self._turns.remember(principal, create, generation.response, generation.previous)
+        except Exception:  # to remember it is a service; that its readers hear of the end is a duty
+            log.exception("response_not_remembered")
+            return
         expires = time.monotonic() + self._log_ttl
         self._held.put(generation.id, generation, generation.log.weight + size, expires)
 

@@ -29,6 +29,21 @@ LANES = Metric(
     "Lanes of the open sockets: idle, running, or waiting because their socket runs as many responses as it may.",
     ("state",),
 )
+SESSIONS = Metric(
+    "gauge",
+    "streamlane_sessions",
+    "Sessions that are remembered: attached, or away, which means that their connection is gone and may come back.",
+    ("state",),
+)
+SESSION_BYTES = Metric(
+    "gauge", "streamlane_session_bytes", "About what all sessions take in memory, so that nothing they missed is lost."
+)
+RESUMES = Metric(
+    "counter",
+    "streamlane_resumes_total",
+    "Connections with a session: new, resumed, or gap, when what the client missed was not held any more.",
+    ("result",),
+)
 BACKEND_UP = Metric(
     "gauge", "streamlane_backend_up", "1 when the backend answered the last time it was asked, else 0.", ("backend",)
 )
@@ -91,6 +106,18 @@ OUTPUT_TOKENS = Metric(
     "Tokens of answers, as the backend counted them. An answer cut short is not in it.",
     WHERE,
 )
+HELD = Metric(
+    "gauge",
+    "streamlane_held_bytes",
+    "Memory that responses take after their end, about: stored ones, those of them that wait to be written, and logs "
+    "that can be read again.",
+    ("what",),
+)
+UNWRITTEN = Metric(
+    "counter",
+    "streamlane_responses_not_written_total",
+    "Responses that could not be written to streamlane.db: the disk failed, or was too slow. The log says which.",
+)
 LOOP_LAG = Metric(
     "histogram",
     "streamlane_event_loop_lag_seconds",
@@ -102,6 +129,9 @@ METRICS = (
     BUILD,
     SOCKETS,
     LANES,
+    SESSIONS,
+    SESSION_BYTES,
+    RESUMES,
     BACKEND_UP,
     QUEUE,
     REQUESTS,
@@ -112,5 +142,7 @@ METRICS = (
     INTER_TOKEN,
     INPUT_TOKENS,
     OUTPUT_TOKENS,
+    HELD,
+    UNWRITTEN,
     LOOP_LAG,
 )

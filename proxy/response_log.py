@@ -45,13 +45,15 @@ class ResponseLog:
     `last` is the part and the text of the newest event if that is a delta: what a reader that keeps up needs.
     """
 
-    __slots__ = ("_ends", "_marks", "_max_bytes", "_of", "_text", "ended", "head", "last", "parts")
+    __slots__ = ("_ends", "_marks", "_max_bytes", "_of", "_spent", "_text", "_told", "ended", "head", "last", "parts")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._spent = 0  # bytes beside text that marks take; taken off the bound, so that `add` need not look
+        self._told = 0  # marks that are text too
         self._text = bytearray()
         self._ends = array("L")  # by position: where the text ends after this event
-        self._of = array("H")  # by position: 0 for a mark, else the part's number
+        self._of = array("I")  # by position: 0 for a mark, else the part's number
         self._marks: dict[int, Mark] = {}
         self.parts: list[Part] = []
         self.head = 0
@@ -66,11 +68,26 @@ class ResponseLog:
     @property
     def weight(self) -> int:
         """Bytes of memory that all of it takes, about: the text once here, and once in the events that repeat it."""
-        return 2 * len(self._text) + 12 * self.head + MARK * len(self._marks)
+        return 2 * len(self._text) + 12 * self.head + MARK * len(self._marks) + self._spent
 
-    def mark(self, mark: Mark) -> None:
-        """Append an event that is not text. Nothing may follow a terminal one."""
+    @property
+    def deltas(self) -> int:
+        """How many events were text."""
+        return self.head - len(self._marks) + self._told
+
+    def mark(self, mark: Mark, text: str = "", weight: int = 0) -> None:
+        """Append an event that is not text, or is text and more: `text` is the UTF-8 of the part that is open, and
+        `weight` the bytes that the rest takes. Nothing may follow a terminal one. Raises LogFull as `add` does.
+        """
         assert not self.ended
+        if text:
+            data = text.encode("utf-8", "replace")
+            if len(self._text) + len(data) + weight > self._max_bytes:
+                raise LogFull
+            self._text += data
+            self._told += 1
+        self._max_bytes -= weight
+        self._spent += weight
         self.ended = mark.terminal
         self.last = None
         self._marks[self.head] = mark

@@ -72,6 +72,15 @@ class Runtime:
                 taken = ids[model.id] > 1 or model.id in self.aliases
                 yield Listed(f"{backend}/{model.id}" if taken else model.id, backend, model)
 
+    def described(self, name: str) -> Listed:
+        """What is known of a name. Raises UnknownModel or AmbiguousModel."""
+        for listed in self.listed():
+            if listed.id == name:
+                return listed
+        owner = (candidate := self.resolve(name).candidates[0]).backend.name
+        model = next((each for each in self.models.get(owner, ()) if each.id == candidate.model), None)
+        return Listed(name, owner, model)
+
     def _target(self, target: str) -> Candidate:
         """BACKEND/MODEL, and nothing else. A model that is not there is the backend's to say: the next may have it."""
         backend, _, model = target.partition("/")

@@ -6,7 +6,7 @@ A lane is a `stream_id`; the default lane has none. What a lane may do:
 """
 
 import re
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,11 +14,24 @@ from typing import Any, TypeAlias
 
 from backends.json import JsonError, loads
 from proxy.create import Create
-from proxy.errors import BadFrame, BadStreamId, Draining, ProxyError, TooManyLanes, TooManyQueued, Unsupported
+from proxy.errors import (
+    BadFrame,
+    BadStreamId,
+    Draining,
+    ProxyError,
+    SessionAway,
+    TooManyLanes,
+    TooManyQueued,
+    Unsupported,
+)
 from proxy.wire.responses_request import parse_create
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")  # ws-mode guide: the charset of stream_id
 CLIENT_EVENTS = ("response.create", "response.cancel", "response.steer", "response.processed")
+EXTENSIONS = ("streamlane:ping", "streamlane:session.resume", "streamlane:session.ack", "streamlane:flow.set")
+EVENT_IDS = 1024  # creates that a session remembers, so that a repeat is known for one
+MAX_EVENT_ID = 512  # characters
+MAX_NUMBER = 2**53 - 1  # what JavaScript can count to
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,38 @@ class Answer:
     event: Mapping[str, object]
 
 
-Command: TypeAlias = Start | Cancel | Refuse | Answer
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Make this connection that of a session. `after` is the last number that the client has; None when it has none."""
+
+    key: str
+    after: int | None
+    epoch: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The client has every frame up to this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most so many frames may be unacknowledged; 0 for no bound."""
+
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Hold this lane's events back, or no longer."""
+
+    stream_id: str | None
+    paused: bool
+
+
+Command: TypeAlias = Start | Cancel | Refuse | Answer | Resume | Ack | Window | Pause
 
 
 class State(Enum):
@@ -76,14 +120,23 @@ class State(Enum):
 class Lane:
     """Creates in the order they came. The first of them waits for a place when the lane is WAITING."""
 
-    creates: deque[Create] = field(default_factory=deque)
+    creates: deque[tuple[Create, str | None]] = field(default_factory=deque)  # with their event_id
     state: State = State.IDLE
+    event_id: str | None = None  # of the create that runs
 
 
 class Session:
-    """Feed it frames with `receive` and ends of responses with `done`; do what the commands say, in order."""
+    """Feed it frames with `receive` and ends of responses with `done`; do what the commands say, in order.
 
-    def __init__(self, limits: Limits) -> None:
+    `extended`: the client asked for our extensions. `resumable`: frames have numbers, and creates are remembered by their
+    `event_id`, so that a client that lost its connection may send them again.
+    """
+
+    def __init__(self, limits: Limits, *, extended: bool = False, resumable: bool = False) -> None:
+        self.extended = extended
+        self._resumable = resumable
+        self._fresh = True  # nothing was received yet
+        self._event_ids: OrderedDict[tuple[str | None, str], None] = OrderedDict()
         self._limits = limits
         self._lanes: dict[str | None, Lane] = {None: Lane()}
         self._waiting: deque[str | None] = deque()  # lanes in the order in which they get a place
@@ -92,6 +145,7 @@ class Session:
 
     def receive(self, frame: bytes | str) -> list[Command]:
         """One text frame."""
+        first, self._fresh = self._fresh, False
         try:
             event = loads(frame)
         except JsonError as error:
@@ -102,7 +156,7 @@ class Session:
         if stream_id is not None and not (isinstance(stream_id, str) and STREAM_ID.fullmatch(stream_id)):
             return [Refuse(BadStreamId(), None)]
         try:
-            return self._event(event, stream_id)
+            return self._event(event, stream_id, first)
         except ProxyError as error:
             return [Refuse(error, stream_id)]
 
@@ -110,11 +164,14 @@ class Session:
         """A binary frame: never part of this protocol."""
         return [Refuse(BadFrame("Binary frames are not part of this protocol. Send JSON in text frames."), None)]
 
-    def done(self, stream_id: str | None) -> list[Command]:
-        """The lane's response has ended, or was refused before it began."""
+    def done(self, stream_id: str | None, *, refused: bool = False) -> list[Command]:
+        """The lane's response has ended, or was `refused` before it began: then its create may be sent again."""
         lane = self._lanes[stream_id]
         assert lane.state is State.RUNNING
         lane.state = State.IDLE
+        if refused and lane.event_id is not None:
+            self._event_ids.pop((stream_id, lane.event_id), None)
+        lane.event_id = None
         self._active -= 1
         if lane.creates:
             self._wait(lane, stream_id)
@@ -123,14 +180,11 @@ class Session:
     def drain(self) -> list[Command]:
         """Nothing new from now on: creates that wait are refused, responses that run go on."""
         self._draining = True
-        refused: list[Command] = []
-        for stream_id, lane in self._lanes.items():
-            refused += [Refuse(Draining(), stream_id) for _ in lane.creates]
-            lane.creates.clear()
-            if lane.state is State.WAITING:
-                lane.state = State.IDLE
-        self._waiting.clear()
-        return refused
+        return self._refuse_waiting(Draining())
+
+    def abandon(self) -> list[Command]:
+        """The client was away for too long: creates that wait are refused. Should it come back, it may send new ones."""
+        return self._refuse_waiting(SessionAway())
 
     def lanes(self) -> Counter[State]:
         """How many lanes do what."""
@@ -141,7 +195,20 @@ class Session:
         """Whether nothing runs and nothing waits."""
         return self._active == 0 and not self._waiting
 
-    def _event(self, event: dict[str, Any], stream_id: str | None) -> list[Command]:
+    def _refuse_waiting(self, error: ProxyError) -> list[Command]:
+        refused: list[Command] = []
+        for stream_id, lane in self._lanes.items():
+            for _, event_id in lane.creates:
+                refused.append(Refuse(error, stream_id))
+                if event_id is not None:
+                    self._event_ids.pop((stream_id, event_id), None)
+            lane.creates.clear()
+            if lane.state is State.WAITING:
+                lane.state = State.IDLE
+        self._waiting.clear()
+        return refused
+
+    def _event(self, event: dict[str, Any], stream_id: str | None, first: bool) -> list[Command]:
         match event.get("type"):
             case "response.create":
                 return self._create(event, stream_id)
@@ -156,12 +223,47 @@ class Session:
                 return [Answer(steering_refused(event))]
             case "response.inject":
                 raise Unsupported("The event 'response.inject'", "type")
+            case str(kind) if self.extended and kind in EXTENSIONS:
+                return [self._extension(kind, event, stream_id, first)]
             case str(kind):
-                raise BadFrame(f"Unknown event type '{kind[:100]}'. Known: {', '.join(CLIENT_EVENTS)}.", "type")
+                raise BadFrame(f"Unknown event type '{kind[:100]}'. Known: {self._known()}.", "type")
             case _:
-                raise BadFrame(f"'type' is missing. Known: {', '.join(CLIENT_EVENTS)}.", "type")
+                raise BadFrame(f"'type' is missing. Known: {self._known()}.", "type")
+
+    def _known(self) -> str:
+        return ", ".join(CLIENT_EVENTS + EXTENSIONS if self.extended else CLIENT_EVENTS)
+
+    def _extension(self, kind: str, event: dict[str, Any], stream_id: str | None, first: bool) -> Command:
+        if kind == "streamlane:ping":
+            return Answer({"type": "streamlane:pong", "id": event.get("id")})
+        if kind == "streamlane:session.resume":
+            if self._resumable or not first:
+                raise BadFrame(f"'{kind}' must be the first event of a connection without 'sl_session'.", "type")
+            key, epoch = event.get("sl_session"), event.get("epoch")
+            if not isinstance(key, str) or not isinstance(epoch, str | None):
+                raise BadFrame("'sl_session' must be a string, and 'epoch' one if it is there.", "sl_session")
+            return Resume(key, number(event, "sl_after"), epoch)
+        if not self._resumable:
+            raise BadFrame(f"'{kind}' needs a session. Connect with ?sl_session=KEY.", "type")
+        if kind == "streamlane:session.ack":
+            acked = number(event, "sl_seq")
+            if acked is None:
+                raise BadFrame("'sl_seq' is missing: the number of the last frame that you have.", "sl_seq")
+            return Ack(acked)
+        window, paused = number(event, "window"), event.get("pause")
+        if window is not None and paused is None:
+            return Window(window)
+        if isinstance(paused, bool) and window is None:
+            return Pause(stream_id, paused)
+        raise BadFrame("Give 'window', a number, or 'pause', true or false, for one lane.", "window")
 
     def _create(self, event: dict[str, Any], stream_id: str | None) -> list[Command]:
+        event_id = event.get("event_id") if self._resumable else None
+        if event_id is not None:
+            if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
+                raise BadFrame(f"'event_id' must be a string of at most {MAX_EVENT_ID} characters.", "event_id")
+            if (stream_id, event_id) in self._event_ids:
+                return []  # its one response is on its way, or was sent
         if self._draining:
             raise Draining
         create = parse_create(event)
@@ -173,7 +275,11 @@ class Session:
         starts_now = lane.state is State.IDLE and self._active < self._limits.active and not self._waiting
         if not starts_now and sum(len(lane.creates) for lane in self._lanes.values()) >= self._limits.queued:
             raise TooManyQueued(self._limits.queued)
-        lane.creates.append(create)
+        lane.creates.append((create, event_id))
+        if event_id is not None:
+            self._event_ids[stream_id, event_id] = None
+            if len(self._event_ids) > EVENT_IDS:
+                self._event_ids.popitem(last=False)
         if lane.state is State.IDLE:
             self._wait(lane, stream_id)
         return self._fill()
@@ -190,8 +296,17 @@ class Session:
             lane = self._lanes[stream_id]
             lane.state = State.RUNNING
             self._active += 1
-            started.append(Start(lane.creates.popleft(), stream_id))
+            create, lane.event_id = lane.creates.popleft()
+            started.append(Start(create, stream_id))
         return started
+
+
+def number(event: Mapping[str, Any], name: str) -> int | None:
+    """A member that counts. Raises BadFrame."""
+    value = event.get(name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER):
+        return value
+    raise BadFrame(f"'{name}' must be a whole number from 0 to 2^53 - 1.", name)
 
 
 def steering_refused(event: Mapping[str, Any]) -> dict[str, object]:

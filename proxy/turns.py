@@ -32,8 +32,8 @@ class Turn:
         self.principal = principal
         self.items = items
         self.previous = previous
-        self.count = 1 + (previous.count if previous else 0)
-        self.size = size + (previous.size if previous else 0)
+        self.count: int = 1 + (previous.count if previous else 0)
+        self.size: int = size + (previous.size if previous else 0)
         self.gone = False
 
     def messages(self) -> tuple[Message, ...]:
@@ -89,9 +89,7 @@ class Kept:
 class Turns:
     """Remembers turns, and finds them again. A conversation has at most `max_turns` turns and `max_bytes`."""
 
-    def __init__(
-        self, *, store: Store, ttl: float, max_turns: int, max_bytes: int, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, store: Store, ttl: float, max_turns: int, max_bytes: int, now: Callable[[], float]) -> None:
         self._store = store
         self._ttl = ttl
         self._max_turns = max_turns

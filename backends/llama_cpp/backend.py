@@ -7,21 +7,33 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from backends.base import Batches, Model
-from backends.chat_dialect import Decoder, encode
-from backends.errors import BackendError, EngineUnavailable, ModelNotFound, Overloaded, StreamBroken
+from backends import embeddings_dialect
+from backends.base import Batches, Embeddings, Model
+from backends.chat_decode import Decoder
+from backends.chat_encode import encode
+from backends.errors import (
+    BackendError,
+    EngineUnavailable,
+    ModelNotFound,
+    Overloaded,
+    StreamBroken,
+    UnsupportedFeature,
+)
 from backends.events import Event
 from backends.llama_cpp import catalog, gguf_file
+from backends.llama_cpp.abilities import fitted
 from backends.llama_cpp.cores import usable_threads
 from backends.llama_cpp.engine import Engine, Setup
 from backends.llama_cpp.engines import EngineName, load_engine
 from backends.registry import Parts
-from backends.request import Request, Sampling
+from backends.request import EmbeddingRequest, Request, Sampling
+
+Answer = TypeVar("Answer")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="llama_cpp"):
@@ -96,6 +108,7 @@ class LlamaCpp:
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix=f"llama_cpp-{name}")  # makes threads when needed
         self._loaded: tuple[Engine, Model] | None = None
         self._runs: set[Run] = set()
+        self._calls: set[asyncio.Future[Any]] = set()  # of threads inside the engine for something else
 
     async def start(self) -> None:
         """Load the model, in a thread. Raises EngineUnavailable."""
@@ -109,7 +122,7 @@ class LlamaCpp:
         gguf_file.check(file, header)
         self._sampling = self._sampling.otherwise(header.sampling).otherwise(catalog.sampling(self._wanted))
         context = min(self._context, header.context or self._context)  # no more than the model was trained for
-        setup = Setup(file, self.slots, context, self._threads or usable_threads())
+        setup = Setup(file, self.slots, context, self._threads or usable_threads(), embeds=header.pools_last)
         return self._load_engine(self._engine, setup), Model(model, context)
 
     async def close(self) -> None:
@@ -118,8 +131,8 @@ class LlamaCpp:
         runs = list(self._runs)
         for run in runs:
             run.stop(StreamBroken())
-        if runs:
-            await asyncio.wait([run.thread for run in runs])
+        if inside := [*(run.thread for run in runs), *self._calls]:
+            await asyncio.wait(inside)
         if loaded is not None:
             engine, _ = loaded
             await asyncio.get_running_loop().run_in_executor(self._pool, engine.close)
@@ -136,9 +149,8 @@ class LlamaCpp:
 
         That is at the next token, or the next batch of a prompt. More than `slots` at once are Overloaded.
         """
-        engine, model = self._ready()
-        if request.model != model.id:
-            raise ModelNotFound(request.model)
+        engine = self._engine_for(request.model)
+        request = fitted(request, tools=engine.tools)
         if len(self._runs) >= self.slots:
             raise Overloaded
         sampling = request.sampling.otherwise(self._sampling)
@@ -153,6 +165,32 @@ class LlamaCpp:
                 await asyncio.wait([run.thread])  # unlike `await run.thread`, a cancel here does not lose the thread
             self._runs.discard(run)  # the callback may come a turn later, and that slot is asked for now
 
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Waits for a free slot inside the engine."""
+        engine = self._engine_for(request.model)
+        if request.dimensions is not None:
+            raise UnsupportedFeature("dimensions", "dimensions")
+        answer = await self._call(engine.embed, embeddings_dialect.encode(request))
+        return embeddings_dialect.decode(answer, request)
+
+    async def count_tokens(self, request: Request) -> int:
+        engine = self._engine_for(request.model)
+        return await self._call(engine.count, encode(fitted(request, tools=engine.tools)))
+
+    async def _call(self, ask: Callable[[dict[str, Any]], Answer], body: dict[str, Any]) -> Answer:
+        """What the engine says to `body`, asked in a thread."""
+        call = asyncio.get_running_loop().run_in_executor(None, ask, body)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        await asyncio.wait([call])  # unlike `await call`, a cancel here does not lose the thread
+        return call.result()
+
+    def _engine_for(self, model: str) -> Engine:
+        engine, ours = self._ready()
+        if model != ours.id:
+            raise ModelNotFound(model)
+        return engine
+
     def _ready(self) -> tuple[Engine, Model]:
         if self._loaded is None:
             raise EngineUnavailable(f"The model of the backend '{self.name}' is not loaded. Try again in a moment.")
@@ -164,7 +202,7 @@ class Run:
 
     def __init__(self, engine: Engine, pool: ThreadPoolExecutor, request: Request) -> None:
         self._loop = asyncio.get_running_loop()
-        self._decoder = Decoder(request.model)
+        self._decoder = Decoder(request.model, request.top_logprobs)
         self._chunks: deque[bytes] = deque()
         self._arrived = asyncio.Event()
         self._waking = self._stopped = False

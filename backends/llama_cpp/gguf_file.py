@@ -15,6 +15,7 @@ from backends.request import Sampling
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
+POOLED_LAST = {0, 3}  # llama.h: LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_LAST
 DEFAULT_ALIGNMENT = 32
 MAX_DIMENSIONS = 4
 SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -63,6 +64,12 @@ class Header:
             top_k=None if top_k is None else int(top_k),
             min_p=self._number("general.sampling.min_p"),
         )
+
+    @property
+    def pools_last(self) -> bool:
+        """Whether the model's vector of a text is its last token's, or nothing says that it is another's."""
+        name = f"{self.architecture}.pooling_type"
+        return self.values.get(name) in {None, *POOLED_LAST}
 
     def _number(self, name: str) -> float | None:
         value = self.values.get(name)

@@ -156,8 +156,8 @@ def _translated(there: Place) -> Iterator[None]:
         ) from None
     except errors.RevisionNotFoundError:
         raise PullError(f"'{there.repo}' has no revision '{there.revision}'. Leave it out for the newest.") from None
-    except errors.LocalEntryNotFoundError:  # one of EntryNotFoundError, and of OSError: the hub did not answer
-        raise PullError("The hub does not answer any more. Check the network, then pull again.") from None
+    except errors.LocalEntryNotFoundError:  # an EntryNotFoundError by its class only
+        raise PullError("The hub cannot be reached any more, or is down. Check the network, then pull again.") from None
     except errors.EntryNotFoundError:
         raise PullError(f"'{there.repo}' has no file '{there.file}'. Its page lists what there is.") from None
     except errors.HFValidationError:

@@ -14,13 +14,23 @@ from itertools import takewhile
 from typing import Any
 
 import llama_cpp as lib
+import numpy as np
 from jinja2 import TemplateError
 from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatter
 
-from backends.errors import BackendError, ContextLengthExceeded, EngineUnavailable, InvalidRequest, ServerFailed
+from backends.errors import (
+    BackendError,
+    ContextLengthExceeded,
+    EngineUnavailable,
+    InvalidRequest,
+    ServerFailed,
+    UnsupportedFeature,
+)
 from backends.json import dumps
 from backends.llama_cpp.answer_text import AnswerText
 from backends.llama_cpp.engine import PROMPT_BATCH, Put, Setup, could_not_load
+from backends.llama_cpp.grammar import grammar_of
+from backends.llama_cpp.likelihood import likelihood
 
 # What llama.cpp's own server takes where a request says nothing.
 TEMPERATURE, TOP_K, TOP_P, MIN_P, PENALIZED = 0.8, 40, 0.95, 0.05, 64
@@ -88,6 +98,7 @@ class LlamaCppPython:
     """One loaded model and its one context. `context` is in tokens."""
 
     slots = 1
+    tools = False  # each model family writes its calls in another way, and nothing here reads them
     template: Template
 
     def __init__(self, model: Any, pointer: Any, context: int) -> None:
@@ -98,9 +109,9 @@ class LlamaCppPython:
 
     def generate(self, body: dict[str, Any], put: Put) -> None:
         """See Engine."""
-        prompt = self._tokens(self.template.prompt(body["messages"]))
+        prompt = self._prompt(body)
         if not prompt:
-            raise InvalidRequest(400, "messages")
+            raise InvalidRequest(400, "messages" if "messages" in body else "prompt")
         if len(prompt) >= self._context:
             raise ContextLengthExceeded(len(prompt), self._context)
         # A seed asks for the same answer again, but a prompt half taken from an earlier one is rounded otherwise.
@@ -110,6 +121,7 @@ class LlamaCppPython:
                 return
             self._read(prompt[start : start + PROMPT_BATCH])
         said = AnswerText(body.get("stop", ()))
+        most = body.get("top_logprobs" if "messages" in body else "logprobs")
         room = min(body["max_tokens"], self._context - len(prompt))
         reason = "length"
         with sampler(self._vocab, body) as chain:
@@ -119,7 +131,8 @@ class LlamaCppPython:
                     reason = "stop"
                     break
                 text = said.feed(self._piece(token))
-                if put(dumps({"choices": [{"delta": {"content": text}}]}) if text else ALIVE):
+                likely = None if most is None else {"content": [self._likelihood(token, most)]}
+                if put(dumps({"choices": [{"text": text, "logprobs": likely}]}) if text or likely else ALIVE):
                     return
                 if said.stopped:
                     reason = "stop"
@@ -131,12 +144,30 @@ class LlamaCppPython:
             "completion_tokens": count,
             "prompt_tokens_details": {"cached_tokens": cached},
         }
-        put(dumps({"choices": [{"delta": {"content": said.end()}, "finish_reason": reason}], "usage": usage}))
+        put(dumps({"choices": [{"text": said.end(), "finish_reason": reason}], "usage": usage}))
+
+    def embed(self, body: dict[str, Any]) -> bytes:
+        """See Engine. Its one context has no place for another's text."""
+        raise UnsupportedFeature("embeddings")
+
+    def count(self, body: dict[str, Any]) -> int:
+        """See Engine."""
+        return len(self._prompt(body))
 
     def close(self) -> None:
         """See Engine."""
         lib.llama_free(self._pointer)
         lib.llama_model_free(self._model)
+
+    def _prompt(self, body: dict[str, Any]) -> list[int]:
+        return self._tokens(body["prompt"] if "prompt" in body else self.template.prompt(body["messages"]))
+
+    def _likelihood(self, token: int, most: int) -> dict[str, Any]:
+        """Of `token`, which was just chosen."""
+        logits = np.ctypeslib.as_array(
+            lib.llama_get_logits_ith(self._pointer, -1), (lib.llama_vocab_n_tokens(self._vocab),)
+        )
+        return likelihood(logits, token, most, lambda each: self._piece(each).decode(errors="replace"))
 
     def _tokens(self, text: str) -> list[int]:
         data = text.encode()
@@ -190,6 +221,11 @@ def sampler(vocab: Any, body: dict[str, Any]) -> Iterator[Any]:
 
 
 def parts(vocab: Any, body: dict[str, Any]) -> Iterator[Any]:
+    if "response_format" in body:
+        rules = lib.llama_sampler_init_grammar(vocab, grammar_of(body["response_format"]).encode(), b"root")
+        if not rules:  # a schema that llama.cpp cannot hold to
+            raise InvalidRequest(400, "text.format")
+        yield rules
     frequency, presence = body.get("frequency_penalty", 0.0), body.get("presence_penalty", 0.0)
     if frequency or presence:
         yield lib.llama_sampler_init_penalties(lib.llama_vocab_n_tokens(vocab), PENALIZED, 1.0, frequency, presence)

@@ -12,10 +12,11 @@ from typing import Any
 import xllamacpp
 
 from backends import json
-from backends.errors import InvalidRequest, ServerFailed
+from backends.errors import BackendError, InvalidRequest, ServerFailed
 from backends.llama_cpp.engine import PROMPT_BATCH, Put, Setup, could_not_load
 
 BEGINNING = "beginning"  # the file that holds it, in the engine's folder
+LIKELY = {True: "top_logprobs", False: "logprobs"}  # the field that asks for log probabilities: chat, raw
 SILENT = -1  # llama.cpp logs at levels 0 and above, to stderr
 
 
@@ -31,6 +32,10 @@ def load(setup: Setup) -> "XLlamaCpp":
     params.ui = params.endpoint_slots = False
     params.verbosity = SILENT
     params.warmup = False  # share_beginning runs the model once, and to better use
+    # Costs the answers nothing. Only the last token's vector can be had of a prompt that is read in batches.
+    params.embedding = setup.embeds
+    if setup.embeds:
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
     params.model.path = str(setup.model)
     params.n_parallel = setup.slots
     params.n_ctx = setup.slots * setup.context
@@ -45,7 +50,9 @@ def load(setup: Setup) -> "XLlamaCpp":
         shutil.rmtree(folder, ignore_errors=True)
         raise could_not_load(setup, "xllamacpp") from None
     share_beginning(server, address, key, setup.slots)
-    return XLlamaCpp(server, folder, setup.slots)
+    with closing(EngineSocket(address, key)) as engine:
+        tools = json.loads(engine.ask("GET", "/props"))["chat_template_caps"]["supports_tools"]
+    return XLlamaCpp(server, folder, setup.slots, tools=tools, listener=(address, key))
 
 
 def share_beginning(server: Any, address: str, key: str, slots: int) -> None:
@@ -58,9 +65,9 @@ def share_beginning(server: Any, address: str, key: str, slots: int) -> None:
     with suppress(ValueError, RuntimeError, OSError, HTTPException):  # a model that cannot do this answers all the same
         server.handle_chat_completions(json.dumps(hello), lambda _: False)
         with closing(EngineSocket(address, key)) as engine:
-            engine.post("/slots/0?action=save", {"filename": BEGINNING})
+            engine.ask("POST", "/slots/0?action=save", {"filename": BEGINNING})
             for slot in range(1, slots):
-                engine.post(f"/slots/{slot}?action=restore", {"filename": BEGINNING})
+                engine.ask("POST", f"/slots/{slot}?action=restore", {"filename": BEGINNING})
 
 
 class EngineSocket(HTTPConnection):
@@ -75,27 +82,63 @@ class EngineSocket(HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._address)
 
-    def post(self, path: str, body: dict[str, Any]) -> None:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        """The body of its answer, which may be an error's."""
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
-        self.request("POST", path, json.dumps(body), headers)
-        self.getresponse().read()
+        self.request(method, path, None if body is None else json.dumps(body), headers)
+        return self.getresponse().read()
+
+
+def refused(body: dict[str, Any], why: str) -> BackendError:
+    """Which field was wrong, by llama.cpp's words (std::invalid_argument): a schema, or messages in this order."""
+    if "schema" not in why.lower():
+        return InvalidRequest(400, "messages" if "messages" in body else "prompt")
+    return InvalidRequest(400, "text.format" if "response_format" in body else "tools")
 
 
 class XLlamaCpp:
     """One loaded model."""
 
-    def __init__(self, server: Any, folder: Path, slots: int) -> None:
-        self._server, self._folder, self.slots = server, folder, slots
+    def __init__(self, server: Any, folder: Path, slots: int, *, tools: bool, listener: tuple[str, str]) -> None:
+        self._server, self._folder, self.slots, self.tools = server, folder, slots, tools
+        self._listener = listener
 
     def generate(self, body: dict[str, Any], put: Put) -> None:
         """See Engine."""
         # A seed asks for the same answer again, but a prompt half taken from the slot's cache is rounded otherwise.
-        own = {"return_progress": True, "cache_prompt": "seed" not in body}
+        own: dict[str, Any] = {"return_progress": True, "cache_prompt": "seed" not in body}
+        answer = self._server.handle_chat_completions if "messages" in body else self._server.handle_completions
+        if (likely := LIKELY["messages" in body]) in body:
+            own[likely] = max(1, body[likely])  # to 0 it gives not even the chosen token's
         try:
-            self._server.handle_chat_completions(json.dumps(body | own), put)
-        except ValueError:  # std::invalid_argument: the model's chat template refuses these messages
-            raise InvalidRequest(400, "messages") from None
+            answer(json.dumps(body | own), put)
+        except ValueError as error:
+            raise refused(body, str(error)) from None
         except RuntimeError:
+            raise ServerFailed from None
+
+    def embed(self, body: dict[str, Any]) -> bytes:
+        """See Engine."""
+        try:
+            answer: bytes = self._server.handle_embeddings(json.dumps(body))
+        except ValueError:
+            raise InvalidRequest(400, "input") from None
+        except RuntimeError:
+            raise ServerFailed from None
+        return answer
+
+    def count(self, body: dict[str, Any]) -> int:
+        """See Engine."""
+        try:
+            with closing(EngineSocket(*self._listener)) as engine:
+                if "messages" in body:
+                    answer = json.loads(engine.ask("POST", "/v1/chat/completions/input_tokens", body))
+                    return int(answer["input_tokens"])
+                asked = {"content": body["prompt"], "add_special": True, "parse_special": True}
+                return len(json.loads(engine.ask("POST", "/tokenize", asked))["tokens"])
+        except KeyError:
+            raise InvalidRequest(400, "messages") from None
+        except (ValueError, OSError, HTTPException):
             raise ServerFailed from None
 
     def close(self) -> None:

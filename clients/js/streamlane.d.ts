@@ -1,5 +1,6 @@
 /**
- * Streamlane's client for browsers and Node: many answers at once on one WebSocket, which comes back by itself.
+ * Streamlane's client for browsers and Node: many answers at once on one WebSocket. When the network is pulled, it comes
+ * back by itself and every answer goes on where it was.
  *
  *     import { connect } from "./streamlane.js";
  *     const client = connect({ baseURL: "http://127.0.0.1:8765/v1" });
@@ -59,14 +60,37 @@ export type Options = {
      * Instead of the global one.
      */
     fetch?: typeof fetch;
+    /**
+     * Of a client that is gone, as after a reload: its answers go on, in `answers`.
+     */
+    session?: Session;
+};
+export type Session = {
+    key: string;
+    epoch: string | null;
+    after: number;
+    answers: SavedAnswer[];
+};
+export type SavedAnswer = {
+    key: string;
+    id: string | null;
+    text: string;
+    events: ResponseEvent[];
+    lane: string | null;
+    cancelled: boolean;
+    fields: Create;
 };
 export type Task = {
     answer: Answer;
     fields: Create;
     lane: string | null;
     cancelled: boolean;
+    fetched: boolean;
 };
-/** Why there is no answer. `code` is the gateway's, or "connection_lost", "connection_failed" or "client_closed". */
+/**
+ * Why there is no answer. `code` is the gateway's, or "connection_lost", "connection_failed", "client_closed",
+ * "resume_gap" (it cannot go on: the gateway does not hold it any more) or "session_taken".
+ */
 export declare class StreamlaneError extends Error {
     code: string | null;
     /** The HTTP status that goes with it; null where there is none. */
@@ -91,12 +115,22 @@ export declare class StreamlaneError extends Error {
 /** An answer that is on its way: iterate over its events, once, or wait for `done` or `text()`. */
 export declare class Answer {
     #private;
+    /** Its name in the session, and the create's `event_id`. */
+    key: string;
     /** The response's id; null before `response.created`. @type {string | null} */
     id: string | null;
     /** The response when it has ended; cut or cancelled ones too. @type {Promise<FinalResponse>} */
     done: Promise<FinalResponse>;
-    /** @param {() => void} cancel */
-    constructor(cancel: () => void);
+    /**
+     * @param {() => void} cancel
+     * @param {{key?: string, id?: string | null, text?: string, events?: ResponseEvent[]}} [before] What a session saved.
+     */
+    constructor(cancel: () => void, { key, id, text, events }?: {
+        key?: string;
+        id?: string | null;
+        text?: string;
+        events?: ResponseEvent[];
+    });
     /** Stop it. It still ends with its last event, `response.incomplete`, and keeps the text that was said. */
     cancel(): void;
     /** The whole text, when it has ended. @returns {Promise<string>} */
@@ -107,13 +141,21 @@ export declare class Answer {
      */
     [Symbol.asyncIterator](): AsyncGenerator<ResponseEvent, void, void>;
 }
-/** One connection to a gateway. Dispatches a "state" event at each change, whose `detail` is a StateDetail. */
+/** One session with a gateway. Dispatches a "state" event at each change, whose `detail` is a StateDetail. */
 export declare class Client extends EventTarget {
     #private;
     /** @param {Options} [options] */
-    constructor({ baseURL, apiKey, WebSocket: Socket, fetch: request }?: Options);
+    constructor({ baseURL, apiKey, WebSocket: Socket, fetch: request, session }?: Options);
     /** @returns {State} */
     get state(): State;
+    /** The answers under way, in the order in which they were asked for. @returns {Answer[]} */
+    get answers(): Answer[];
+    /**
+     * What another client needs to go on with these answers: save it in "pagehide", give it to connect(). Events that
+     * your loop has not taken yet are in it.
+     * @returns {Session}
+     */
+    get session(): Session;
     /** Connect now, not at the first create. Rejects when the gateway refuses; waits as long as it cannot be reached. */
     open(): Promise<void>;
     /**

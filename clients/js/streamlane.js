@@ -1,5 +1,6 @@
 /**
- * Streamlane's client for browsers and Node: many answers at once on one WebSocket, which comes back by itself.
+ * Streamlane's client for browsers and Node: many answers at once on one WebSocket. When the network is pulled, it comes
+ * back by itself and every answer goes on where it was.
  *
  *     import { connect } from "./streamlane.js";
  *     const client = connect({ baseURL: "http://127.0.0.1:8765/v1" });
@@ -27,7 +28,8 @@
  *   [member: string]: any}} FinalResponse
  */
 /**
- * "waiting": there is no connection; it is tried again after a pause, or was not needed yet. "closed" is for good.
+ * "waiting": there is no connection; it is tried again after a pause, or was not needed yet. Answers under way go on when
+ * it is back. "closed" is for good.
  * @typedef {"connecting" | "open" | "waiting" | "closed"} State
  */
 /**
@@ -40,10 +42,19 @@
  * @property {string} [apiKey] Changed for a ticket before each connection; it never stands in a URL.
  * @property {new (url: string) => any} [WebSocket] For a Node that has none: the class of the package `ws`.
  * @property {typeof fetch} [fetch] Instead of the global one.
+ * @property {Session} [session] Of a client that is gone, as after a reload: its answers go on, in `answers`.
  */
 /**
- * One create, from when it was asked for to its end.
- * @typedef {{answer: Answer, fields: Create, lane: string | null, cancelled: boolean}} Task
+ * What another client needs to go on: plain, so that JSON can hold it. Who knows `key` and may use the gateway reads along.
+ * @typedef {{key: string, epoch: string | null, after: number, answers: SavedAnswer[]}} Session
+ */
+/**
+ * @typedef {{key: string, id: string | null, text: string, events: ResponseEvent[], lane: string | null,
+ *   cancelled: boolean, fields: Create}} SavedAnswer
+ */
+/**
+ * One create, from when it was asked for to its end. `fetched`: its end is asked for over HTTP.
+ * @typedef {{answer: Answer, fields: Create, lane: string | null, cancelled: boolean, fetched: boolean}} Task
  */
 
 const LANES = 16; // answers at once, which is what a gateway runs on one connection
@@ -51,11 +62,19 @@ const PAUSE = 0.5; // seconds: the first pause is anything up to it, and it doub
 const LONGEST_PAUSE = 30; // seconds
 const PATIENCE = 20_000; // milliseconds for a handshake, or for the answer to a request
 const STABLE = 5_000; // milliseconds open after which a loss counts as the first one
+const WINDOW = 256; // frames that the gateway may send beyond the last that we acknowledged
+const ACK_FRAMES = 64; // so many frames are acknowledged at once,
+const ACK_AFTER = 1_000; // or those of so many milliseconds
+const ALIVE = 8_000; // milliseconds for a sign of life
+const REST = 12_000; // milliseconds from that sign to the next question for one
 /** @type {Record<number, string>} */
 const CLOSED = {
   1009: "The gateway closed the connection: the request is larger than it takes (limits.max_frame_bytes).", // RFC 6455, 7.4.1
   1012: "The gateway restarts. Ask again in a moment.", // IANA's registry of close codes: Service Restart
+  4409: "Another connection goes on with this session, such as a copy of this page.",
 };
+const TOO_BIG = 1009;
+const TAKEN = 4409;
 const TERMINAL = new Set(["response.completed", "response.incomplete", "response.failed", "error"]);
 const TRY_AGAIN = new Set([408, 425, 429]); // the only refusals below 500 that time can heal
 
@@ -63,8 +82,15 @@ const TRY_AGAIN = new Set([408, 425, 429]); // the only refusals below 500 that 
 let give;
 /** @type {(answer: Answer, error: Error) => void} */
 let fail;
+/** @type {(answer: Answer, response: any) => void} */
+let catchUp;
+/** @type {(answer: Answer) => {key: string, id: string | null, text: string, events: ResponseEvent[]}} */
+let saved;
 
-/** Why there is no answer. `code` is the gateway's, or "connection_lost", "connection_failed" or "client_closed". */
+/**
+ * Why there is no answer. `code` is the gateway's, or "connection_lost", "connection_failed", "client_closed",
+ * "resume_gap" (it cannot go on: the gateway does not hold it any more) or "session_taken".
+ */
 export class StreamlaneError extends Error {
   /**
    * @param {string} message
@@ -87,7 +113,8 @@ export class StreamlaneError extends Error {
 /** An answer that is on its way: iterate over its events, once, or wait for `done` or `text()`. */
 export class Answer {
   /** @type {ResponseEvent[]} */
-  #events = [];
+  #events; // that nobody has taken yet
+  #text; // all that came
   #ended = false;
   /** @type {Error | undefined} */
   #error;
@@ -102,13 +129,22 @@ export class Answer {
   static {
     give = (answer, event) => answer.#give(event);
     fail = (answer, error) => answer.#fail(error);
+    catchUp = (answer, response) => answer.#catchUp(response);
+    saved = (answer) => ({ key: answer.key, id: answer.id, text: answer.#text, events: answer.#events });
   }
 
-  /** @param {() => void} cancel */
-  constructor(cancel) {
+  /**
+   * @param {() => void} cancel
+   * @param {{key?: string, id?: string | null, text?: string, events?: ResponseEvent[]}} [before] What a session saved.
+   */
+  constructor(cancel, { key = random(), id = null, text = "", events = [] } = {}) {
     this.#cancel = cancel;
+    this.#events = [...events];
+    this.#text = text;
+    /** Its name in the session, and the create's `event_id`. */
+    this.key = key;
     /** The response's id; null before `response.created`. @type {string | null} */
-    this.id = null;
+    this.id = id;
     /** The response when it has ended; cut or cancelled ones too. @type {Promise<FinalResponse>} */
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -124,9 +160,7 @@ export class Answer {
 
   /** The whole text, when it has ended. @returns {Promise<string>} */
   async text() {
-    const { output } = await this.done;
-    const parts = output.flatMap((item) => (item.type === "message" ? item.content : []));
-    return parts.map((part) => (part.type === "output_text" ? part.text : "")).join("");
+    return textOf(await this.done);
   }
 
   /**
@@ -149,8 +183,10 @@ export class Answer {
 
   /** @param {ResponseEvent} event */
   #give(event) {
-    if (event.type === "error") return this.#fail(refusal(event.error, event.status));
     if (event.type === "response.created") this.id = event.response.id;
+    if (this.#ended) return; // cancelled while there was no connection
+    if (event.type === "error") return this.#fail(refusal(event.error, event.status));
+    if (event.type === "response.output_text.delta") this.#text += event.delta;
     this.#events.push(event);
     if (event.type === "response.failed") return this.#fail(refusal(event.response.error));
     if (TERMINAL.has(event.type)) {
@@ -160,8 +196,26 @@ export class Answer {
     this.#wake();
   }
 
+  /**
+   * The response as the gateway holds it now, instead of events that are lost: what is missing comes as one delta.
+   * @param {any} response
+   */
+  #catchUp(response) {
+    const text = textOf(response);
+    const under = ["in_progress", "queued"].includes(response.status);
+    if (text.startsWith(this.#text)) {
+      const delta = text.slice(this.#text.length);
+      if (delta) this.#give({ type: "response.output_text.delta", output_index: 0, content_index: 0, delta });
+    } else if (response.status !== "failed" && !(under && this.#text.startsWith(text))) {
+      return this.#fail(new StreamlaneError("The gateway holds another answer than the one that came so far.", { code: "resume_gap" }));
+    }
+    const end = ["completed", "failed"].includes(response.status) ? response.status : "incomplete";
+    if (!under) this.#give({ type: `response.${end}`, response });
+  }
+
   /** @param {Error} error */
   #fail(error) {
+    if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
     this.#reject(error);
@@ -169,7 +223,7 @@ export class Answer {
   }
 }
 
-/** One connection to a gateway. Dispatches a "state" event at each change, whose `detail` is a StateDetail. */
+/** One session with a gateway. Dispatches a "state" event at each change, whose `detail` is a StateDetail. */
 export class Client extends EventTarget {
   /** @type {State} */
   #state = "waiting";
@@ -177,9 +231,25 @@ export class Client extends EventTarget {
   #waiting = [];
   /** @type {Map<string, Task>} */
   #running = new Map(); // by lane, in the order in which they were sent
-  #lanes = lanes();
+  #lanes = Array.from({ length: LANES }, (_, index) => `lane_${LANES - index}`); // those that are free
+  #key;
+  /** @type {string | null} */
+  #epoch; // what the gateway calls its log of this session; null before it said that it keeps one
+  #after; // the last frame that came
+  #unacked = 0; // frames
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #ackTimer;
+  #heard = false; // anything, since we asked for a sign of life
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #pulse;
+  #isBack = false; // the session is, and the gateway did not answer a ping yet
+  #draining = false; // the gateway stops: what is asked now waits for the next one
+  /** @type {number | null} */
+  #comeBack = null; // seconds, as the gateway that stops said
+  #moved = false; // an answer went on since the connection opened
   /** @type {WebSocket | undefined} */
   #socket;
+  #drop = () => {}; // the connection, without waiting for the other side
   /** @type {object | undefined} */
   #attempt; // what is under way to connect; who is no longer the newest gives up
   #failures = 0;
@@ -200,7 +270,7 @@ export class Client extends EventTarget {
   #nearby; // a gateway on this machine is reached also where there is no network
 
   /** @param {Options} [options] */
-  constructor({ baseURL, apiKey, WebSocket: Socket, fetch: request } = {}) {
+  constructor({ baseURL, apiKey, WebSocket: Socket, fetch: request, session } = {}) {
     super();
     const here = globalThis.location?.href;
     if (!baseURL && !here) throw new TypeError('connect() needs a baseURL here, such as "http://127.0.0.1:8765/v1".');
@@ -213,11 +283,30 @@ export class Client extends EventTarget {
     this.#WebSocket = Socket ?? globalThis.WebSocket;
     this.#fetch = request ?? globalThis.fetch.bind(globalThis);
     if (!this.#WebSocket) throw new TypeError("There is no WebSocket here. Pass one: connect({ WebSocket }).");
+    this.#key = session?.key ?? random();
+    this.#epoch = session?.epoch ?? null;
+    this.#after = session?.after ?? 0;
+    for (const each of session?.answers ?? []) this.#restore(each);
   }
 
   /** @returns {State} */
   get state() {
     return this.#state;
+  }
+
+  /** The answers under way, in the order in which they were asked for. @returns {Answer[]} */
+  get answers() {
+    return this.#tasks().filter(({ cancelled }) => !cancelled).map(({ answer }) => answer);
+  }
+
+  /**
+   * What another client needs to go on with these answers: save it in "pagehide", give it to connect(). Events that
+   * your loop has not taken yet are in it.
+   * @returns {Session}
+   */
+  get session() {
+    const answers = this.#tasks().map(({ answer, fields, lane, cancelled }) => ({ ...saved(answer), fields, lane, cancelled }));
+    return { key: this.#key, epoch: this.#epoch, after: this.#after, answers };
   }
 
   /** Connect now, not at the first create. Rejects when the gateway refuses; waits as long as it cannot be reached. */
@@ -246,7 +335,7 @@ export class Client extends EventTarget {
   create(create, { signal } = {}) {
     const answer = new Answer(() => this.#cancel(task));
     /** @type {Task} */
-    const task = { answer, fields: { ...create }, lane: null, cancelled: false };
+    const task = { answer, fields: { ...create }, lane: null, cancelled: false, fetched: false };
     if (this.#error) {
       fail(answer, this.#error);
       return answer;
@@ -271,24 +360,41 @@ export class Client extends EventTarget {
 
   /** Leave for good. Answers on their way are stopped, and fail with the code "client_closed". */
   close() {
-    if (!this.#error) this.#end(new StreamlaneError("The client was closed.", { code: "client_closed" }));
+    if (this.#error) return;
+    // A session outlives its connection, and so would they.
+    if (this.#state === "open") for (const task of this.#running.values()) this.#sendCancel(task);
+    this.#end(new StreamlaneError("The client was closed.", { code: "client_closed" }));
+  }
+
+  #tasks() {
+    return [...this.#running.values(), ...this.#waiting];
+  }
+
+  /** @param {SavedAnswer} saved */
+  #restore({ lane, cancelled, fields, ...before }) {
+    /** @type {Task} */
+    const task = { answer: new Answer(() => this.#cancel(task), before), fields, lane, cancelled, fetched: false };
+    if (lane === null) return void this.#waiting.push(task);
+    this.#running.set(lane, task);
+    this.#lanes = this.#lanes.filter((free) => free !== lane);
   }
 
   #start() {
     if (this.#attempt || this.#error) return;
-    const hurry = () => {
+    const look = () => {
       if (this.#state === "waiting") this.#retry();
+      else if (this.#state === "open" && this.#epoch !== null) this.#probe(); // networks change without a word to sockets
     };
     const { signal } = this.#closing;
-    globalThis.addEventListener?.("online", hurry, { signal });
-    globalThis.document?.addEventListener("visibilitychange", hurry, { signal });
+    for (const change of ["online", "offline"]) globalThis.addEventListener?.(change, look, { signal });
+    globalThis.document?.addEventListener("visibilitychange", look, { signal });
     this.#connect();
   }
 
   async #connect() {
     const attempt = (this.#attempt = {});
     this.#become("connecting");
-    let url = `${this.#base.replace(/^http/, "ws")}/responses?sl_ext=1`;
+    let url = `${this.#base.replace(/^http/, "ws")}/responses?sl_ext=1&sl_session=${this.#key}&sl_after=${this.#after}`;
     /** @type {WebSocket} */
     let socket;
     try {
@@ -306,22 +412,33 @@ export class Client extends EventTarget {
       const message = `No connection to ${this.#base}/responses can be made from here (${/** @type {Error} */ (error).name}).`;
       return this.#end(new StreamlaneError(message, { code: "connection_failed", cause: error }));
     }
-    const patience = setTimeout(() => socket.close(), PATIENCE);
     let since = Infinity;
-    socket.onopen = () => {
-      clearTimeout(patience);
-      since = performance.now();
-      this.#become("open");
-      this.#send();
-    };
-    socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onerror = () => {}; // "close" follows, and is told alike everywhere
-    socket.onclose = ({ code, reason }) => {
+    const gone = (/** @type {number} */ code, /** @type {string} */ reason) => {
       clearTimeout(patience);
       if (this.#attempt !== attempt) return;
-      if (performance.now() - since > STABLE) this.#failures = -1; // then this one makes it none
+      this.#attempt = {};
+      if (this.#moved || performance.now() - since > STABLE) this.#failures = -1; // then this one makes it none
       this.#lost(code, reason, since < Infinity);
     };
+    this.#drop = () => {
+      socket.close(); // which takes its time when nobody is there
+      gone(1006, "");
+    };
+    const patience = setTimeout(this.#drop, PATIENCE);
+    socket.onopen = () => {
+      clearTimeout(patience);
+      if (this.#attempt !== attempt) return;
+      since = performance.now();
+      this.#moved = this.#draining = this.#isBack = false;
+      this.#become("open");
+      if (this.#epoch === null) this.#sendAgain();
+      this.#send();
+    };
+    socket.onmessage = ({ data }) => {
+      if (this.#attempt === attempt) this.#receive(data);
+    };
+    socket.onerror = () => {}; // "close" follows, and is told alike everywhere
+    socket.onclose = ({ code, reason }) => gone(code, reason);
   }
 
   /**
@@ -330,22 +447,34 @@ export class Client extends EventTarget {
    * @param {boolean} opened
    */
   #lost(code, reason, opened) {
+    this.#quiet();
     const why = `${code}${reason && `: ${reason}`}`;
+    const lost = code === TAKEN ? "session_taken" : "connection_lost";
+    const retryAfter = this.#comeBack;
+    this.#comeBack = null;
     const error = opened
-      ? new StreamlaneError(CLOSED[code] ?? `The connection was lost (${why}).`, { code: "connection_lost" })
+      ? new StreamlaneError(CLOSED[code] ?? `The connection was lost (${why}).`, { code: lost, retryAfter })
       : new StreamlaneError(`No connection to ${this.#base}/responses (${why}).`, { code: "connection_failed" });
     if (code >= 4000) return this.#end(error);
     const running = [...this.#running.values()];
-    this.#running.clear();
-    this.#lanes = lanes();
+    let failed = this.#epoch === null ? running.filter(({ answer }) => answer.id !== null) : []; // it keeps no sessions
+    if (code === TOO_BIG) failed = failed.concat(largest(running.filter(({ answer }) => answer.id === null)));
+    for (const task of failed) this.#free(task);
     this.#failed(error);
-    for (const { answer } of running) fail(answer, error);
+    for (const { answer } of failed) fail(answer, error);
+  }
+
+  /** No connection, so nothing to acknowledge or to listen for. */
+  #quiet() {
+    clearTimeout(this.#ackTimer);
+    clearTimeout(this.#pulse);
+    this.#ackTimer = undefined;
+    this.#unacked = 0;
   }
 
   /** @param {StreamlaneError} error */
   #failed(error) {
-    const { status } = error;
-    if (status && status >= 400 && status < 500 && !TRY_AGAIN.has(status)) return this.#end(error);
+    if (isFinal(error.status)) return this.#end(error);
     this.#failures += 1;
     const retryIn =
       (error.retryAfter ?? 0) + Math.random() * Math.min(LONGEST_PAUSE, PAUSE * 2 ** Math.min(this.#failures, 10));
@@ -361,8 +490,9 @@ export class Client extends EventTarget {
 
   /** @param {StreamlaneError} error */
   #end(error) {
-    const tasks = [...this.#running.values(), ...this.#waiting];
+    const tasks = this.#tasks();
     this.#error = error;
+    this.#quiet();
     this.#attempt = {};
     this.#running.clear();
     this.#waiting = [];
@@ -384,34 +514,139 @@ export class Client extends EventTarget {
 
   /** Send what waits, as long as there is a connection and a free lane. */
   #send() {
-    while (this.#state === "open" && this.#lanes.length) {
+    while (this.#state === "open" && !this.#draining && this.#lanes.length) {
       const task = this.#waiting.shift();
       if (!task) return;
+      task.lane = this.#lanes[this.#lanes.length - 1];
       try {
-        const lane = this.#lanes[this.#lanes.length - 1];
-        this.#socket?.send(JSON.stringify({ ...task.fields, type: "response.create", stream_id: lane }));
+        this.#sendCreate(task);
         this.#lanes.pop();
-        task.lane = lane;
-        this.#running.set(lane, task);
+        this.#running.set(task.lane, task);
       } catch (error) {
+        task.lane = null;
         fail(task.answer, /** @type {Error} */ (error)); // it cannot be written as JSON
       }
     }
+  }
+
+  /**
+   * After a cut: what may not have arrived. The gateway knows each create by its `event_id`, and runs it once. One that was
+   * refused it forgets, so this waits until all refusals have come again.
+   */
+  #sendAgain() {
+    for (const task of this.#running.values()) {
+      if (task.answer.id === null) this.#sendCreate(task);
+      else if (task.cancelled) this.#sendCancel(task);
+    }
+  }
+
+  /** @param {Task} task */
+  #sendCreate({ fields, lane, answer }) {
+    this.#put({ ...fields, type: "response.create", stream_id: lane, event_id: answer.key });
+  }
+
+  /** @param {object} event */
+  #put(event) {
+    this.#socket?.send(JSON.stringify(event));
   }
 
   /** @param {string} data */
   #receive(data) {
     /** @type {ResponseEvent} */
     const event = JSON.parse(data);
-    const task = this.#running.get(event.stream_id ?? "") ?? (event.type === "error" ? this.#unread() : undefined);
-    if (!task?.lane) return;
-    if (TERMINAL.has(event.type)) {
-      this.#running.delete(task.lane);
-      this.#lanes.push(task.lane);
+    this.#heard = true;
+    const { type, sl_seq: number } = event;
+    const gap = type === "error" && event.error?.code === "sl_resume_gap";
+    if (gap || type === "streamlane:session.created") this.#after = 0; // its numbers begin anew
+    if (number !== undefined) {
+      if (number <= this.#after) return;
+      this.#after = number;
+      this.#unacked += 1;
+      if (this.#unacked === ACK_FRAMES) this.#acknowledge();
+      else this.#ackTimer ??= setTimeout(() => this.#acknowledge(), ACK_AFTER);
     }
+    if (gap) return this.#fetchAll();
+    if (event.stream_id === undefined && type.startsWith("streamlane:")) return this.#ofSession(event);
+    const task = this.#running.get(event.stream_id ?? "") ?? (type === "error" ? this.#unread() : undefined);
+    if (!task || task.fetched) return;
+    // What comes on a lane before its response began is the end of the one before.
+    if (task.answer.id === null && type.startsWith("response.") && type !== "response.created" && !TERMINAL.has(type)) return;
+    this.#moved = true;
+    if (TERMINAL.has(type)) this.#free(task);
     give(task.answer, event);
-    if (event.type === "response.created" && task.cancelled) this.#sendCancel(task);
+    if (type === "response.created" && task.cancelled) this.#sendCancel(task);
     this.#send();
+  }
+
+  /** @param {ResponseEvent} event */
+  #ofSession({ type, epoch, retry_after_ms }) {
+    if (type === "streamlane:session.created" || type === "streamlane:session.resumed") {
+      const lost = this.#epoch !== null && this.#epoch !== epoch;
+      this.#epoch = epoch;
+      this.#put({ type: "streamlane:flow.set", window: WINDOW });
+      this.#probe();
+      if (lost) this.#fetchAll();
+      this.#isBack = true;
+    } else if (type === "streamlane:pong" && this.#isBack) {
+      this.#isBack = false;
+      this.#sendAgain();
+    } else if (type === "streamlane:session.draining") {
+      this.#draining = true;
+      this.#comeBack = retry_after_ms / 1000;
+    }
+  }
+
+  #acknowledge() {
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = undefined;
+    this.#unacked = 0;
+    this.#put({ type: "streamlane:session.ack", sl_seq: this.#after });
+  }
+
+  /** Ask for a sign of life, now and again: a page sees no pings, and a dead network says nothing. */
+  #probe() {
+    clearTimeout(this.#pulse);
+    this.#heard = false;
+    this.#put({ type: "streamlane:ping", id: this.#after });
+    this.#pulse = setTimeout(() => {
+      if (!this.#heard) return this.#drop();
+      this.#pulse = setTimeout(() => this.#probe(), REST);
+    }, ALIVE);
+  }
+
+  /** The gateway lost its log of this session. Ask for what came of each answer. */
+  #fetchAll() {
+    for (const task of this.#running.values()) if (task.answer.id !== null && !task.fetched) void this.#fetchEnd(task);
+  }
+
+  /** @param {Task} task */
+  async #fetchEnd(task) {
+    task.fetched = true;
+    for (let turn = 0, ended = false; !ended && !this.#error; turn += 1) {
+      let pause = 1; // seconds; it still runs
+      try {
+        const response = await this.#request("GET", `/responses/${task.answer.id}`);
+        if (this.#error) return;
+        ended = !["in_progress", "queued"].includes(response.status);
+        if (ended) this.#free(task);
+        catchUp(task.answer, response);
+      } catch (cause) {
+        ended = isFinal(/** @type {StreamlaneError} */ (cause).status);
+        pause = Math.min(LONGEST_PAUSE, 2 ** Math.min(turn, 10));
+        if (!ended) continue;
+        this.#free(task);
+        const message = "The answer cannot go on: the gateway does not hold it any more. Ask again.";
+        fail(task.answer, new StreamlaneError(message, { code: "resume_gap", cause }));
+      } finally {
+        if (!ended) await new Promise((resolve) => setTimeout(resolve, pause * 1000));
+      }
+    }
+    this.#send();
+  }
+
+  /** @param {Task} task */
+  #free({ lane }) {
+    if (lane !== null && this.#running.delete(lane)) this.#lanes.push(lane);
   }
 
   /** Whose create an error means that names no lane: the gateway could not read it, and reads in order. */
@@ -423,20 +658,23 @@ export class Client extends EventTarget {
   #cancel(task) {
     if (task.cancelled) return;
     task.cancelled = true;
-    if (task.lane) {
-      if (task.answer.id !== null) this.#sendCancel(task); // else as soon as there is something to cancel
+    const { lane, answer, fields } = task;
+    if (lane && this.#state === "open") {
+      if (answer.id !== null) this.#sendCancel(task); // else as soon as there is something to cancel
       return;
     }
+    // Nobody can be told now. What was sent is told when there is a connection again.
     this.#waiting = this.#waiting.filter((each) => each !== task);
+    const content = [{ type: "output_text", text: saved(answer).text, annotations: [] }];
+    const output = lane ? [{ type: "message", role: "assistant", status: "incomplete", content }] : [];
     const incomplete_details = { reason: "cancelled" };
-    const { model } = task.fields;
-    const response = { id: null, object: "response", status: "cancelled", model, output: [], usage: null };
-    give(task.answer, { type: "response.incomplete", response: { ...response, error: null, incomplete_details } });
+    const response = { id: answer.id, object: "response", status: "cancelled", model: fields.model, output, usage: null };
+    give(answer, { type: "response.incomplete", response: { ...response, error: null, incomplete_details } });
   }
 
   /** @param {Task} task */
   #sendCancel(task) {
-    this.#socket?.send(JSON.stringify({ type: "response.cancel", stream_id: task.lane }));
+    this.#put({ type: "response.cancel", stream_id: task.lane });
   }
 
   /**
@@ -477,9 +715,26 @@ function refusal({ message, code, param, headers }, status) {
   return new StreamlaneError(message, { code, status, param, retryAfter: retryAfter >= 0 ? retryAfter : null });
 }
 
-/** @returns {string[]} */
-function lanes() {
-  return Array.from({ length: LANES }, (_, index) => `lane_${LANES - index}`);
+/** @param {number | null} status */
+function isFinal(status) {
+  return status !== null && status >= 400 && status < 500 && !TRY_AGAIN.has(status);
+}
+
+/** What a response says. @param {{output: any[]}} response @returns {string} */
+function textOf({ output }) {
+  const parts = output.flatMap((item) => (item.type === "message" ? item.content : []));
+  return parts.map((part) => (part.type === "output_text" ? part.text : "")).join("");
+}
+
+/** The longest create, which the gateway must have meant. @param {Task[]} tasks @returns {Task[]} */
+function largest(tasks) {
+  const size = (/** @type {Task} */ { fields }) => JSON.stringify(fields).length;
+  return tasks.sort((a, b) => size(b) - size(a)).slice(0, 1);
+}
+
+/** 128 bits that nobody guesses, as 32 characters. */
+function random() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**

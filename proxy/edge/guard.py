@@ -59,6 +59,8 @@ class Guard:
                 raise InvalidTicket(self._tickets.seconds)
             return owner
         scheme, _, key = headers.get("Authorization", "").partition(" ")
+        if (sent := headers.get("X-Api-Key")) is not None:  # Anthropic's SDKs
+            scheme, key = "bearer", sent
         if (offered := subprotocol.key(headers)) is not None:
             scheme, key = "bearer", offered
         given = digest(key.strip()) if scheme.lower() == "bearer" else b""

@@ -79,6 +79,7 @@ class Api:
             web.get(SOCKET, self.responses),
             web.post("/v1/ws-tickets", self.ticket),
             web.get("/v1/models", self.models),
+            web.get("/v1/models/{id:.+}", self.model),
         ]
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
@@ -106,6 +107,10 @@ class Api:
     async def models(self, _: web.Request) -> web.Response:
         """Every name that can be asked for, in the configuration's order."""
         return json_response({"object": "list", "data": [self._model(listed) for listed in self._runtime().listed()]})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """One of them, by the name in the list or as BACKEND/ID. Raises UnknownModel or AmbiguousModel."""
+        return json_response(self._model(self._runtime().described(request.match_info["id"])))
 
     def _model(self, listed: Listed) -> dict[str, Any]:
         """OpenAI's members, and ours where they are known: what is not known is not there."""
@@ -146,20 +151,20 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
             if isinstance(error, ForbiddenOrigin | ForbiddenHost):  # a browser hides the reason from its page
                 where = {name: request.headers.get(name, "")[:200] for name in ("Origin", "Host")}
                 log.warning("refused", code=wire(error).code, hint=str(error), **where)
-            return error_response(error, request.path)
+            return error_response(error, request)
         except (Unanswered, BackendError) as error:
-            return error_response(error.error if isinstance(error, Unanswered) else error, request.path)
+            return error_response(error.error if isinstance(error, Unanswered) else error, request)
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
             message = f"{request.method} is not possible here. Possible: {allowed}."
-            return plain_error(405, "method_not_allowed", message, {"Allow": allowed}, request.path)
+            return plain_error(405, "method_not_allowed", message, {"Allow": allowed}, request)
         except web.HTTPNotFound:
-            return plain_error(404, "not_found", f"There is nothing at this path. {there}", path=request.path)
+            return plain_error(404, "not_found", f"There is nothing at this path. {there}", request=request)
         except web.HTTPException as error:
-            return plain_error(error.status, "http_error", f"{error.reason}.", path=request.path)
+            return plain_error(error.status, "http_error", f"{error.reason}.", request=request)
         except Exception as error:
             log.exception("request_failed", path=request.path)
-            return error_response(error, request.path)
+            return error_response(error, request)
 
     return check
 

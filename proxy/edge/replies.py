@@ -1,43 +1,50 @@
 """Answers over HTTP that are whole: JSON, and errors in the shape that the route's SDKs read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from aiohttp import web
 
 from backends.json import dumps
+from proxy.edge.request_facts import REQUEST_ID
 from proxy.errors import error_body, retry_after, wire
+from proxy.wire.messages_events import error_object
 
-Shape = Callable[[dict[str, object]], dict[str, object]]
-"""From the error's members (type, code, message, param) to the whole body."""
+Shape = Callable[[Mapping[str, Any], str | None], dict[str, Any]]
+"""From the error's members (type, code, message, param) and the request's id to the whole body."""
 
 # Routes whose clients read errors in another shape than OpenAI's, by the beginning of their path.
-SHAPES: dict[str, Shape] = {}
+SHAPES: Mapping[str, Shape] = MappingProxyType({"/v1/messages": error_object})
 
 
 def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(body=dumps(value), status=status, headers=headers, content_type="application/json")
 
 
-def error_response(error: Exception, path: str = "") -> web.Response:
-    """An error with its status, for a request of `path`."""
+def error_response(error: Exception, request: web.Request | None = None) -> web.Response:
+    """An error with its status, in answer to `request`."""
     seconds = retry_after(error)
     headers = {} if seconds is None else {"Retry-After": f"{max(1, round(seconds))}"}
     row = wire(error)
+    if row.status == 409:
+        headers["X-Should-Retry"] = "false"  # OpenAI's SDKs repeat a 409, and ours never gets better by that
     if row.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return json_response(shaped(error_body(error), path), row.status, headers)
+    return json_response(shaped(error_body(error), request), row.status, headers)
 
 
 def plain_error(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None, path: str = ""
+    status: int, code: str, message: str, headers: dict[str, str] | None = None, request: web.Request | None = None
 ) -> web.Response:
     """An error of HTTP itself: no such path, wrong method."""
     body: dict[str, object] = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
-    return json_response(shaped(body, path), status, headers)
+    return json_response(shaped(body, request), status, headers)
 
 
-def shaped(body: dict[str, object], path: str) -> dict[str, object]:
+def shaped(body: dict[str, object], request: web.Request | None) -> dict[str, Any]:
+    path, request_id = (request.path, request.get(REQUEST_ID)) if request is not None else ("", None)
     for beginning, shape in SHAPES.items():
         if path.startswith(beginning):
-            return shape(body)
+            return shape(body, request_id)
     return {"error": body}

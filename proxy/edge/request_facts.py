@@ -11,6 +11,7 @@ from aiohttp import web
 from proxy.outcome import Principal
 
 HEADER = "X-Request-Id"
+ANTHROPIC_HEADER = "Request-Id"  # where its SDKs look for it
 FIT = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 PRINCIPAL = web.RequestKey("principal", Principal)
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -20,7 +21,8 @@ def request_id(request: web.Request) -> str:
     """The id to log and to give back. One that looks like a key, or holds the request's own, must not reach the log."""
     given = request.headers.get(HEADER, "")
     _, _, key = request.headers.get("Authorization", "").partition(" ")
-    if FIT.fullmatch(given) and "sk-" not in given and not (key and key in given):
+    keys = (key, request.headers.get("X-Api-Key", ""))
+    if FIT.fullmatch(given) and "sk-" not in given and not any(key and key in given for key in keys):
         return given
     return f"req_{token_hex(16)}"
 
@@ -31,5 +33,6 @@ def give_back(app: web.Application) -> None:
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
         if (known := request.get(REQUEST_ID)) is not None:
             response.headers[HEADER] = known
+            response.headers[ANTHROPIC_HEADER] = known
 
     app.on_response_prepare.append(prepare)

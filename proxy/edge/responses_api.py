@@ -3,37 +3,58 @@
 https://platform.openai.com/docs/api-reference/responses
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
+from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
 from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
 from proxy.edge.sse import Streams
-from proxy.errors import BadParameter, Draining
-from proxy.generation import Generations
-from proxy.reader import collect
+from proxy.errors import BadParameter, Draining, EventsGone, UnknownResponse
+from proxy.generation import Generation, Generations
+from proxy.reader import LogReader, collect
 from proxy.wire.responses_request import parse_create
 from proxy.wire.responses_sse import ResponseEvents
+from proxy.wire.usage import estimated_input
 
 PATH = "/v1/responses"
+CANCEL = 5.0  # seconds that a cancelled response gets to end before its cancel is answered
+MAX_PAGE = 100  # OpenAI's
 
 
 class ResponsesApi:
-    """`ready` says whether new responses may begin."""
+    """`ready` says whether new responses may begin. A response is its principal's: to others it does not exist."""
 
     def __init__(
-        self, *, generations: Generations, streams: Streams, bodies: Bodies, ready: Callable[[], bool]
+        self,
+        *,
+        generations: Generations,
+        dispatcher: Dispatcher,
+        streams: Streams,
+        bodies: Bodies,
+        ready: Callable[[], bool],
     ) -> None:
         self._generations = generations
+        self._dispatcher = dispatcher
         self._streams = streams
         self._bodies = bodies
         self._ready = ready
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post(PATH, self.create)]
+        one = PATH + "/{response_id}"
+        return [
+            web.post(PATH, self.create),
+            web.post(PATH + "/input_tokens", self.input_tokens),
+            web.get(one, self.retrieve, allow_head=False),
+            web.delete(one, self.delete),
+            web.post(one + "/cancel", self.cancel),
+            web.get(one + "/input_items", self.input_items, allow_head=False),
+        ]
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """A response: as JSON when it has ended, or as a stream; in the background, as JSON at once."""
@@ -41,14 +62,57 @@ class ResponsesApi:
             raise Draining
         body = await self._bodies.json_object(request)
         streamed = flag(body, "stream")
-        create = parse_create(body)
-        generation = self._generations.start(request[PRINCIPAL], create, request[REQUEST_ID])
+        create = parse_create(body, http=True)
+        generation = await self._generations.begin(request[PRINCIPAL], create, request[REQUEST_ID])
         if streamed:
             events = ResponseEvents(generation.log)
             return await self._streams.answer(request, [generation], events, owned=not create.background)
         if not create.background:
             await collect([generation])
         return json_response(generation.response)
+
+    async def input_tokens(self, request: web.Request) -> web.Response:
+        """How long a prompt is: counted by the backend where it can, else estimated, and marked so."""
+        create = parse_create(await self._bodies.json_object(request), http=True)
+        asked = await self._generations.conversation(request[PRINCIPAL], create)
+        counted = await self._dispatcher.count_tokens(asked)
+        answer: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": counted}
+        if counted is None:
+            answer |= {"input_tokens": estimated_input(asked), "sl_estimated": True}
+        return json_response(answer)
+
+    async def retrieve(self, request: web.Request) -> web.StreamResponse:
+        """The response as it is now; or its events after `starting_after`, and those to come."""
+        response_id, principal = request.match_info["response_id"], request[PRINCIPAL]
+        stored = await self._generations.get(response_id, principal)
+        if request.query.get("stream") != "true":
+            return json_response(stored.response)
+        try:
+            generation = self._generations.find(response_id, principal)
+        except UnknownResponse:
+            raise EventsGone from None
+        position = number(request.query, "starting_after", -1, 0, generation.log.head - 1) + 1
+        events = ResponseEvents(generation.log)
+        return await self._streams.answer(request, [generation], events, position=position, owned=False)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Stop a response, however it was asked for. One that has ended stays as it is."""
+        response_id, principal = request.match_info["response_id"], request[PRINCIPAL]
+        with suppress(UnknownResponse):  # ended so long ago that only the store knows it
+            self._generations.cancel(response_id, principal)
+            await settled(self._generations.find(response_id, principal))
+        return json_response((await self._generations.get(response_id, principal)).response)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Forget a response; one that runs is cancelled."""
+        response_id = request.match_info["response_id"]
+        await self._generations.delete(response_id, request[PRINCIPAL])
+        return json_response({"id": response_id, "object": "response", "deleted": True})
+
+    async def input_items(self, request: web.Request) -> web.Response:
+        """A page of what was asked."""
+        stored = await self._generations.get(request.match_info["response_id"], request[PRINCIPAL])
+        return json_response(page(stored.items, request.query))
 
 
 def flag(body: Mapping[str, Any], name: str) -> bool:
@@ -57,3 +121,45 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise BadParameter(f"Invalid value for '{name}': expected true or false.", name)
     return bool(value)
+
+
+def number(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """A whole number in a query. Raises BadParameter."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
+        raise BadParameter(f"Invalid value for '{name}': expected a whole number from {least} to {most}.", name)
+    return int(text)
+
+
+def page(items: tuple[Mapping[str, Any], ...], query: Mapping[str, str]) -> dict[str, Any]:
+    """The list that `after`, `limit` and `order` ask for, the newest first by default. Raises BadParameter."""
+    limit = number(query, "limit", 20, 1, MAX_PAGE)
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise BadParameter("Invalid value for 'order': expected asc or desc.", "order")
+    ordered = list(items if order == "asc" else reversed(items))
+    if (after := query.get("after")) is not None:
+        ids = [item.get("id") for item in ordered]
+        if after not in ids:
+            raise BadParameter("Invalid value for 'after': this response has no item of that id.", "after")
+        ordered = ordered[ids.index(after) + 1 :]
+    found = ordered[:limit]
+    return {
+        "object": "list",
+        "data": found,
+        "first_id": found[0].get("id") if found else None,
+        "last_id": found[-1].get("id") if found else None,
+        "has_more": len(ordered) > limit,
+    }
+
+
+async def settled(generation: Generation) -> None:
+    """Wait until a cancelled generation has ended, for a moment."""
+    news = asyncio.Event()
+    with LogReader(generation, news=news, detached=True), suppress(TimeoutError):
+        async with asyncio.timeout(CANCEL):
+            while not generation.ended:
+                news.clear()
+                await news.wait()

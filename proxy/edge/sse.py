@@ -74,14 +74,15 @@ class Streams:
     ) -> web.StreamResponse:
         """Stream until every generation has ended. Raises Unanswered while there is still a status to give.
 
-        Generations that are `owned` end when the client leaves. `position` is where to begin in their logs.
+        Generations that are not `owned` go on when the client leaves, and have a status already: headers leave at once.
+        `position` is where to begin in their logs.
         """
         news = asyncio.Event()
         with ExitStack() as stack:
             for each in generations if owned else ():
                 stack.callback(each.cancel)  # one that has ended stays as it is
             readers = [stack.enter_context(LogReader(each, position, news=news)) for each in generations]
-            batches = await self._first(readers, news)
+            batches = await self._first(readers, news) if owned else [reader.take() for reader in readers]
             sending = Sending(request, self._send)
             with suppress(ConnectionError):  # the client is gone
                 await sending.begin()

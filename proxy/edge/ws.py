@@ -1,12 +1,12 @@
-"""The socket: frames in, frames out. What they mean is the session's business.
+"""The socket: frames in, frames out. What they mean is its client's business.
 
 The fast path is a chain of plain calls from where the upstream was read: generation → wake → take → write. It ends when
 the socket's buffer is above its mark; then a writer task waits for the client, and what piles up leaves merged.
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+import re
+from collections import Counter
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -16,13 +16,12 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from backends.json import dumps
-from proxy.attachment import Delivery
+from proxy.client import Client
+from proxy.clients import Clients
 from proxy.edge import subprotocol
-from proxy.errors import ProxyError, error_event
-from proxy.generation import Generation, Generations
-from proxy.outcome import Notice, Principal
-from proxy.session import Answer, Cancel, Command, Limits, Refuse, Session, Start, State
+from proxy.errors import BadParameter, ProxyError
+from proxy.outcome import Principal
+from proxy.session import Resume, State
 
 log = structlog.get_logger()
 
@@ -31,6 +30,11 @@ UNREAD = 1024 * 1024  # bytes of events that belong to no generation, for a clie
 KERNEL_BUFFER = 64 * 1024  # bytes; left alone, Linux hides up to 4 MB from a reader that has stopped
 EXTENDED_PROTOCOL = "streamlane.v1"  # the subprotocol of clients that know our extensions
 PING = b"\x89\x00"  # RFC 6455 5.5.2: a ping without a payload
+NUMBER = re.compile(r"[0-9]{1,15}")
+REPLACED = 4409  # the close code: another connection has taken over the session
+FAREWELLS = 0.005  # seconds between two sockets that close because the gateway stops: not all shall come back at once
+ALL_FAREWELLS = 3.0  # seconds that they may take together
+COME_BACK = 1000  # milliseconds after which the first of them may
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,60 +46,24 @@ class SocketDeadlines:
     pong: float = 60
 
 
-class Stream:
-    """One generation on its way to one socket."""
-
-    __slots__ = ("_socket", "delivery", "generation")
-
-    def __init__(self, socket: "Socket", generation: Generation, stream_id: str | None) -> None:
-        self._socket = socket
-        self.generation = generation
-        self.delivery = Delivery(generation.log, stream_id)
-
-    @property
-    def behind(self) -> int:
-        return self.delivery.behind
-
-    def wake(self) -> bool:
-        """Send what is new, unless the client is behind: then the writer task will, later."""
-        socket = self._socket
-        if socket.blocked or socket.gone:
-            return False
-        socket.write(self.delivery.take())
-        if self.delivery.ended:
-            socket.ended(self)
-        return True
-
-    def notice(self, notice: Notice) -> None:
-        """For a client that asked for our extensions. Its number is that of the response's last event."""
-        if self._socket.extended:
-            delivery = self.delivery
-            placed = {"response_id": self.generation.id, "sequence_number": max(0, delivery.position - 1)}
-            if delivery.stream_id is not None:
-                placed["stream_id"] = delivery.stream_id
-            self._socket.send({"type": f"streamlane:{notice.kind}", **placed, **notice.data})
-
-
 class Socket:
-    """One client's connection, from the upgrade to its end. A plain connection: when it closes, its responses stop."""
+    """One client's connection, from the upgrade to its end: the outlet of a client. `wanted` is its session, if any."""
 
     def __init__(
         self,
         *,
-        generations: Generations,
+        clients: Clients,
         principal: Principal,
-        limits: Limits,
         deadlines: SocketDeadlines,
         max_frame_bytes: int,
-        on_refused: Callable[[Exception], None],
         protocol: str | None,
         extended: bool,
+        wanted: Resume | None,
     ) -> None:
-        self._generations = generations
+        self._clients = clients
         self._principal = principal
-        self._on_refused = on_refused
-        self.extended = extended
-        self._session = Session(limits)
+        self._extended = extended
+        self._wanted = wanted
         self._deadlines = deadlines
         self._ws = web.WebSocketResponse(
             protocols=(protocol,) if protocol else (),
@@ -105,11 +73,12 @@ class Socket:
             max_msg_size=max_frame_bytes,
             timeout=deadlines.send,
         )
-        self._streams: dict[str | None, Stream] = {}  # by lane: the response that runs there
+        self._client = clients.plain(principal, extended)
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         self._heard = self._loop.time()
-        self.blocked = self._draining = self.gone = False
+        self.blocked = self._draining = self._closing = self._gone = False
+        self._farewell = 0.0  # seconds to wait before the close that follows a drain
         self._unread = 0  # bytes of such events since the client is behind
         self._context = copy_context()
         self._transport: asyncio.WriteTransport
@@ -128,20 +97,39 @@ class Socket:
         self._timer = self._loop.call_later(self._deadlines.ping, self._keep_alive)
         async with self._tasks:
             try:
+                if self._wanted is None:
+                    self._client.outlet = self
+                else:
+                    self._client = self._clients.attach(self._principal, self._wanted, self, self._extended)
                 await self._read()
             finally:
                 self._lost()
         return self._ws
 
-    def drain(self) -> None:
-        """Let what runs end, take nothing new, then say goodbye."""
-        self._draining = True
-        self._obey(self._session.drain())
-        self._say_goodbye()
+    def resume(self, wanted: Resume) -> None:
+        """The connection has said in its first frame which session it is of."""
+        try:
+            self._clients.admit(self._principal, wanted.key)
+        except ProxyError as error:
+            self._client.refuse(error)
+        else:
+            self._client = self._clients.attach(self._principal, wanted, self, self._extended)
+
+    def drain(self, deadline: float, farewell: float) -> None:
+        """Let what runs end within `deadline` seconds, take nothing new, then close, `farewell` seconds later."""
+        if not self._draining:
+            self._draining = True
+            self._farewell = farewell
+            if self._extended:
+                retry = COME_BACK + round(1000 * farewell)
+                event = {"type": "streamlane:session.draining", "deadline_s": deadline, "retry_after_ms": retry}
+                self._client.tell(event)
+            self._client.drain()
+        self.settle()
 
     def lanes(self) -> Counter[State]:
         """How many of its lanes do what."""
-        return self._session.lanes()
+        return self._client.lanes()
 
     def cut(self) -> None:
         """End the connection now."""
@@ -153,9 +141,9 @@ class Socket:
             self._heard = self._loop.time()
             match message.type:
                 case WSMsgType.TEXT:
-                    self._obey(self._session.receive(message.data))
+                    self._client.receive(message.data)
                 case WSMsgType.BINARY:
-                    self._obey(self._session.receive_binary())
+                    self._client.receive_binary()
                 case WSMsgType.PING:
                     with suppress(ConnectionError):  # gone: the next message says so
                         await self._ws.pong(message.data)
@@ -164,50 +152,8 @@ class Socket:
                 case _:  # closed by either side, or broken
                     return
 
-    def _obey(self, commands: Iterable[Command]) -> None:
-        todo = deque(commands)
-        while todo:
-            match todo.popleft():
-                case Start(create, stream_id):
-                    try:
-                        generation = self._generations.start(self._principal, create)
-                    except ProxyError as error:
-                        self._refuse(error, stream_id)
-                        todo.extend(self._session.done(stream_id))
-                    else:
-                        stream = self._streams[stream_id] = Stream(self, generation, stream_id)
-                        generation.follow(stream)
-                case Cancel(response_id, stream_id):
-                    self._cancel(response_id, stream_id)
-                case Refuse(error, stream_id):
-                    self._refuse(error, stream_id)
-                case Answer(event):
-                    self.send(event)
-
-    def _cancel(self, response_id: str | None, stream_id: str | None) -> None:
-        if response_id is not None:
-            try:
-                self._generations.cancel(response_id, self._principal)
-            except ProxyError as error:
-                self._refuse(error, stream_id)
-        elif (stream := self._streams.get(stream_id)) is not None:  # nothing runs: it has just ended
-            stream.generation.cancel()
-
-    def _refuse(self, error: ProxyError, stream_id: str | None) -> None:
-        self._on_refused(error)
-        self.send(error_event(error, stream_id))
-
-    def ended(self, stream: Stream) -> None:
-        """The lane's terminal event was sent."""
-        stream.generation.leave(stream)
-        lane = stream.delivery.stream_id
-        del self._streams[lane]
-        self._obey(self._session.done(lane))
-        self._say_goodbye()
-
-    def send(self, event: object) -> None:
-        """An event of no generation. Nothing bounds how many a client may cause, so one that reads none is cut."""
-        frame = dumps(event)
+    def tell(self, frame: bytes) -> None:
+        """A frame of no response. Nothing bounds how many a client may cause, so one that reads none is cut."""
         self.write([frame])
         self._unread += len(frame) if self.blocked else 0
         if self._unread > UNREAD:
@@ -217,7 +163,7 @@ class Socket:
     def write(self, frames: list[bytes]) -> None:
         """Send frames, and begin to wait when the client is behind."""
         transport = self._transport
-        if self.gone or not frames or transport.is_closing():
+        if self._gone or not frames or transport.is_closing():
             return
         transport.write(b"".join([text_frame(each) for each in frames]) if len(frames) > 1 else text_frame(frames[0]))
         if transport.get_write_buffer_size() > HIGH_WATER and not self.blocked:
@@ -243,9 +189,7 @@ class Socket:
                 unread = left  # slow, but reading
             except ConnectionError:
                 return  # gone: the reader sees it too
-        for stream in tuple(self._streams.values()):
-            stream.wake()
-            stream.generation.caught_up()
+        self._client.drained()
 
     def _keep_alive(self) -> None:
         """Ping, so that proxies keep the connection and a client that vanished is noticed."""
@@ -255,30 +199,38 @@ class Socket:
             log.info("silent_client_cut", principal=self._principal.id)
             self.cut()
             return
-        if not self.blocked and not self._transport.is_closing():
+        if not self.blocked and not self._gone and not self._transport.is_closing():
             self._transport.write(PING)
         self._timer = self._loop.call_later(self._deadlines.ping, self._keep_alive)
 
-    def _say_goodbye(self) -> None:
-        if self._draining and self._session.idle and not self.gone:
-            self._draining = False
-            self._tasks.create_task(self._close())
+    def settle(self) -> None:
+        """A lane has nothing to send any more. If none has, a socket that drains closes."""
+        if self._draining and self._client.idle and not self._closing:
+            self._closing = True
+            restarting = self._close(WSCloseCode.SERVICE_RESTART, b"The gateway is restarting.", self._farewell)
+            self._tasks.create_task(restarting, context=self._context)
 
-    async def _close(self) -> None:
+    def replace(self) -> None:
+        """Another connection has taken over the session: from here on this one sends nothing."""
+        self._gone = True
+        if not self._closing:
+            self._closing = True
+            replaced = self._close(REPLACED, b"A newer connection has taken over this session.")
+            self._tasks.create_task(replaced, context=self._context)
+
+    async def _close(self, code: int, reason: bytes, wait: float = 0) -> None:
+        await asyncio.sleep(wait)
         try:
             async with asyncio.timeout(self._deadlines.send):
-                await self._ws.close(code=WSCloseCode.SERVICE_RESTART, message=b"The gateway is restarting.")
+                await self._ws.close(code=code, message=reason)
         except TimeoutError:
             self.cut()
 
     def _lost(self) -> None:
-        """The client is gone: nobody waits for its responses."""
-        self.gone = True
+        """The client is gone."""
+        self._gone = True
         self._timer.cancel()
-        for stream in self._streams.values():
-            stream.generation.leave(stream)
-            stream.generation.cancel()
-        self._streams.clear()
+        self._client.leave(self)
 
 
 def asked_for_extensions(request: web.Request) -> bool:
@@ -288,6 +240,14 @@ def asked_for_extensions(request: web.Request) -> bool:
         or request.headers.get("X-Streamlane-Ext") == "1"
         or EXTENDED_PROTOCOL in subprotocol.offered(request.headers)
     )
+
+
+def asked_for_session(request: web.Request) -> Resume | None:
+    """The session that a client names in its address. Raises BadParameter."""
+    key, after = request.query.get("sl_session"), request.query.get("sl_after")
+    if after is not None and not NUMBER.fullmatch(after):
+        raise BadParameter("'sl_after' must be a whole number: the last 'sl_seq' that arrived.", "sl_after")
+    return None if key is None else Resume(key, None if after is None else int(after), None)
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -306,31 +266,32 @@ class Sockets:
     def __init__(
         self,
         *,
-        generations: Generations,
-        limits: Limits,
+        clients: Clients,
         deadlines: SocketDeadlines,
         max_frame_bytes: int,
-        on_refused: Callable[[Exception], None],
     ) -> None:
-        self._generations = generations
-        self._limits = limits
+        self._clients = clients
         self._deadlines = deadlines
         self._max_frame_bytes = max_frame_bytes
-        self._on_refused = on_refused
         self._open: set[Socket] = set()
         self._none_open = asyncio.Event()
 
     async def serve(self, request: web.Request, principal: Principal) -> web.StreamResponse:
-        """One socket, from its upgrade to its end. Raises BadParameter when the client offers only secrets."""
+        """One socket, from its upgrade to its end.
+
+        Raises BadParameter when the client offers only secrets as subprotocols, BadSessionKey or TooManySessions.
+        """
+        wanted = asked_for_session(request)
+        if wanted is not None:
+            self._clients.admit(principal, wanted.key)
         socket = Socket(
-            generations=self._generations,
+            clients=self._clients,
             principal=principal,
-            limits=self._limits,
             deadlines=self._deadlines,
             max_frame_bytes=self._max_frame_bytes,
-            on_refused=self._on_refused,
             protocol=subprotocol.selected(request.headers),
             extended=asked_for_extensions(request),
+            wanted=wanted,
         )
         self._open.add(socket)
         try:
@@ -340,10 +301,11 @@ class Sockets:
             if not self._open:
                 self._none_open.set()
 
-    async def drain(self) -> None:
-        """Ask every socket to end, and wait until all have."""
-        for socket in tuple(self._open):
-            socket.drain()
+    async def drain(self, seconds: float) -> None:
+        """Ask every socket to end, and wait until all have. `seconds` is what the clients are told."""
+        pause = min(FAREWELLS, ALL_FAREWELLS / max(1, len(self._open)))
+        for number, socket in enumerate(tuple(self._open)):
+            socket.drain(seconds, number * pause)
         while self._open:
             self._none_open.clear()
             await self._none_open.wait()

@@ -9,10 +9,6 @@ from backends.json import dumps, loads
 OVERHEAD = 512  # bytes that a row takes in memory beside its body, about
 
 
-class StoreFailed(Exception):
-    """The store could not do what it must not leave undone: delete. The reason is in the log."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """One response that has ended. `response` is the object as its terminal event has it, `items` its input, each

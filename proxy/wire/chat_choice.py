@@ -140,11 +140,11 @@ def all_logprobs(response: Json) -> Json | None:
 
 def usage_of(responses: list[Json]) -> Json | None:
     """The tokens of all choices: each was a generation of its own that read the prompt. None when none is known."""
-    counted = [usage for response in responses if (usage := response.get("usage"))]
+    counted: list[Json] = [response["usage"] for response in responses if response.get("usage")]
     if not counted:
         return None
-    read = sum(usage["input_tokens"] for usage in counted)
-    written = sum(usage["output_tokens"] for usage in counted)
+    read = sum(each["input_tokens"] for each in counted)
+    written = sum(each["output_tokens"] for each in counted)
     usage: Json = {
         "prompt_tokens": read,
         "completion_tokens": written,

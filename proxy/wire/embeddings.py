@@ -6,18 +6,18 @@ https://platform.openai.com/docs/api-reference/embeddings. OpenAI's SDKs ask for
 import sys
 from array import array
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from backends.base import Embeddings
 from backends.request import EmbeddingRequest
 from proxy.errors import BadParameter
 from proxy.wire.convert import convert
 from proxy.wire.fields import check_names
+from proxy.wire.usage import BYTES_PER_TOKEN
 
 IGNORED = frozenset({"user"})
-BYTES_PER_TOKEN = 4  # where nobody counted
 
 
 class Body(Struct, frozen=True, kw_only=True):
@@ -56,19 +56,21 @@ def inputs(given: str | list[Any]) -> tuple[str | tuple[int, ...], ...]:
     return tuple(read)
 
 
-def embeddings_object(request: EmbeddingRequest, model: str, made: Embeddings, base64: bool) -> dict[str, Any]:
-    """The whole answer. `model` is the name that was asked for."""
-    tokens = made.input_tokens if made.input_tokens is not None else estimate(request)
+def embeddings_object(
+    request: EmbeddingRequest, vectors: Sequence[tuple[float, ...]], input_tokens: int | None, *, base64: bool
+) -> dict[str, Any]:
+    """The whole answer. `input_tokens` None is estimated, and marked so."""
+    tokens = estimate(request) if input_tokens is None else input_tokens
     usage: dict[str, Any] = {"prompt_tokens": tokens, "total_tokens": tokens}
-    if made.input_tokens is None:
+    if input_tokens is None:
         usage["sl_estimated"] = True
     return {
         "object": "list",
         "data": [
             {"object": "embedding", "index": index, "embedding": packed(vector) if base64 else vector}
-            for index, vector in enumerate(made.vectors)
+            for index, vector in enumerate(vectors)
         ],
-        "model": model,
+        "model": request.model,
         "usage": usage,
     }
 

@@ -2,17 +2,35 @@
 
 Writes into a ResponseLog; knows no socket and no JSON. The order of one response (every type begins with `response.`):
 
-    created → in_progress → (output_item.added → (content_part.added → deltas → done → content_part.done)* →
-    output_item.done)* → completed | incomplete | failed
+    created → in_progress → items → completed | incomplete | failed
 
+    message    output_item.added → (content_part.added → deltas → done → content_part.done)* → output_item.done
+    reasoning  output_item.added → (deltas → done)* → output_item.done
+    tool call  output_item.added → deltas → done → output_item.done
+
+One message or reasoning item is open at a time. Tool calls stay open until the answer ends, because a model may write
+several of them in turns.
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backends.events import Event, Finished, ReasoningDelta, RefusalDelta, TextDelta, Usage
+from backends.events import (
+    Event,
+    Finished,
+    Logprob,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from backends.request import Request
 from proxy.response_log import Mark, Part, ResponseLog
+from proxy.wire.responses_call import OpenCall, clean
+from proxy.wire.usage import estimated_input, usage_of
 
 # Kind of text → its item, its part, the word in its event types, and the member that holds the whole text.
 KINDS: dict[type[Event], tuple[str, str, str]] = {
@@ -21,20 +39,42 @@ KINDS: dict[type[Event], tuple[str, str, str]] = {
     ReasoningDelta: ("reasoning", "reasoning_text", "text"),
 }
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+LOGPROB_BYTES = 512  # that one log probability takes in memory, about
 
 
 class Composer:
-    """Composes one response. `response` holds the members that do not change: id, model, what the client asked."""
+    """Composes one response. `response` holds the members that do not change: id, model, what the client asked.
 
-    def __init__(self, log: ResponseLog, response: dict[str, Any], new_id: Callable[[str], str]) -> None:
+    `request` is what its tokens are estimated from when the backend does not count. Calls of `custom_tools` are shown
+    as text, not as arguments. Of more than `max_tool_calls` calls the later ones are left out; None sets no bound.
+    """
+
+    def __init__(
+        self,
+        log: ResponseLog,
+        response: dict[str, Any],
+        new_id: Callable[[str], str],
+        *,
+        request: Request | None = None,
+        custom_tools: frozenset[str] = frozenset(),
+        max_tool_calls: int | None = None,
+    ) -> None:
         self._log = log
         self._response = response
         self._new_id = new_id
-        self._output: list[dict[str, Any]] = []
+        self._request = request
+        self._custom_tools = custom_tools
+        self._max_tool_calls = max_tool_calls
+        self._output: list[dict[str, Any]] = []  # items by output_index, open ones among them
+        self._calls: dict[int, OpenCall] = {}  # by the backend's index
         self._kind: type[Event] | None = None  # of the open part
         self._part = 0
-        self._part_start = 0
-        self._item: dict[str, Any] | None = None
+        self._place: dict[str, Any] = {}
+        self._part_start = 0  # in the log: its byte, and its event
+        self._part_head = 0
+        self._logprobs: list[dict[str, Any]] = []
+        self._item: dict[str, Any] | None = None  # the open message or reasoning
+        self._reasoning_tokens = 0
         self.usage: Usage | None = None
 
     def start(self) -> None:
@@ -43,31 +83,54 @@ class Composer:
             self._log.mark(Mark(f"response.{name}", {"response": self._snapshot("in_progress")}))
 
     def feed(self, batch: Sequence[Event]) -> None:
-        """Write one batch. Raises LogFull."""
+        """Write one batch. Raises LogFull. What comes after the end is left out."""
+        if self._log.ended:
+            return
         for event in batch:
-            if isinstance(event, Finished):
-                self.usage = event.usage
-                self._finish(event)
-            elif isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
-                if type(event) is not self._kind:
-                    self._open(type(event))
+            if isinstance(event, TextDelta) and event.logprobs is None:  # nearly every event there is
+                if self._kind is not TextDelta:
+                    self._open(TextDelta)
                 self._log.add(self._part, event.text)
+            else:
+                self._rare(event)
+                if self._log.ended:
+                    return
 
     def stop(self, reason: str, status: str = "incomplete") -> None:
         """End before the backend did: cancelled, or at a bound of ours. What was said so far stays."""
-        self._close_item("incomplete")
         self._end("response.incomplete", status, incomplete_details={"reason": reason})
 
     def fail(self, code: str, message: str) -> None:
-        """End with an error."""
-        self._close_item("incomplete")
+        """End with an error. What was said so far stays."""
         self._end("response.failed", "failed", error={"code": code, "message": message})
 
+    def say_nothing(self) -> None:
+        """End without having asked a model: `generate` is false."""
+        self.usage = Usage(0, 0)
+        self._end("response.completed", "completed")
+
+    def _rare(self, event: Event) -> None:
+        match event:
+            case ReasoningDelta() | RefusalDelta():
+                if type(event) is not self._kind:
+                    self._open(type(event))
+                self._log.add(self._part, event.text)
+            case TextDelta():
+                self._likely(event.text, event.logprobs or ())
+            case ToolCallStart():
+                self._call(event)
+            case ToolCallDelta():
+                if (call := self._calls.get(event.index)) is not None:
+                    self._close_item("completed")  # the log keeps the text of a part in one piece
+                    call.feed(event.arguments)
+            case Finished():
+                self._finish(event)
+
     def _finish(self, event: Finished) -> None:
+        self.usage = event.usage
         reason = INCOMPLETE.get(event.reason)
-        if self._item is None and not self._output and reason is None:
+        if not self._output and reason is None:
             self._open(TextDelta)  # an empty answer is an answer: clients expect a message
-        self._close_item("completed" if reason is None else "incomplete")
         if reason is None:
             self._end("response.completed", "completed")
         else:
@@ -82,12 +145,14 @@ class Composer:
             self._open_item(item_type)
         item = self._item
         assert item is not None
-        place = {"item_id": item["id"], "output_index": len(self._output), "content_index": len(item["content"])}
+        place = {"item_id": item["id"], "output_index": self._index(item), "content_index": len(item["content"])}
         if item_type == "message":  # raw reasoning has no part events of its own
-            self._log.mark(Mark("response.content_part.added", {**place, "part": part_of(part_type, word, "")}))
+            self._log.mark(Mark("response.content_part.added", {**place, "part": part_of(part_type, word, "", [])}))
         # OpenAI's text deltas carry their log probabilities; the list is there, and empty, when none were asked for.
-        self._part = self._log.open(Part(f"response.{part_type}.delta", {**place, **logprobs(part_type)}))
-        self._part_start = self._log.size
+        self._part = self._log.open(Part(f"response.{part_type}.delta", {**place, **logprobs(part_type, [])}))
+        self._place = place
+        self._part_start, self._part_head = self._log.size, self._log.head
+        self._logprobs = []
         self._kind = kind
 
     def _open_item(self, item_type: str) -> None:
@@ -97,21 +162,46 @@ class Composer:
             item = {"id": self._new_id("rs"), "type": "reasoning", "summary": [], "content": []}
         item["status"] = "in_progress"
         self._item = item
-        added = {"output_index": len(self._output), "item": {**item, "content": []}}
+        self._output.append(item)
+        added = {"output_index": self._index(item), "item": {**item, "content": []}}
         self._log.mark(Mark("response.output_item.added", added))
+
+    def _likely(self, text: str, given: Sequence[Logprob]) -> None:
+        """Text with its log probabilities: an event of its own, because each is another."""
+        if self._kind is not TextDelta:
+            self._open(TextDelta)
+        shown = [logprob_of(each) for each in given]
+        said = clean(text)
+        mark = Mark("response.output_text.delta", {**self._place, "delta": said, "logprobs": shown})
+        self._log.mark(mark, said, LOGPROB_BYTES * sum(1 + len(each.top) for each in given))
+        self._logprobs += shown
+
+    def _call(self, event: ToolCallStart) -> None:
+        """A tool call begins. One index is one call; a call too many is as if it never was."""
+        full = self._max_tool_calls is not None and len(self._calls) >= self._max_tool_calls
+        if full or event.index in self._calls:
+            return
+        self._close_item("completed")
+        custom = event.name in self._custom_tools
+        item_id = self._new_id("ctc" if custom else "fc")
+        name, call_id = clean(event.name), clean(event.id)
+        call = OpenCall(self._log, len(self._output), item_id, call_id, name, custom=custom)
+        self._calls[event.index] = call
+        self._output.append(call.item)
 
     def _close_part(self) -> None:
         if self._kind is None or self._item is None:
             return
         _, part_type, word = KINDS[self._kind]
         text = self._log.text(self._part_start)
-        content = self._item["content"]
-        place = {"item_id": self._item["id"], "output_index": len(self._output), "content_index": len(content)}
-        part = part_of(part_type, word, text)
-        self._log.mark(Mark(f"response.{part_type}.done", {**place, word: text, **logprobs(part_type)}))
+        if self._kind is ReasoningDelta:
+            self._reasoning_tokens += self._log.head - self._part_head
+        part = part_of(part_type, word, text, self._logprobs)
+        done = {**self._place, word: text, **logprobs(part_type, self._logprobs)}
+        self._log.mark(Mark(f"response.{part_type}.done", done))
         if self._item["type"] == "message":
-            self._log.mark(Mark("response.content_part.done", {**place, "part": part}))
-        content.append(part)
+            self._log.mark(Mark("response.content_part.done", {**self._place, "part": part}))
+        self._item["content"].append(part)
         self._kind = None
 
     def _close_item(self, status: str) -> None:
@@ -119,13 +209,33 @@ class Composer:
         if self._item is None:
             return
         self._item["status"] = status
-        self._log.mark(Mark("response.output_item.done", {"output_index": len(self._output), "item": self._item}))
-        self._output.append(self._item)
+        done = {"output_index": self._index(self._item), "item": self._item}
+        self._log.mark(Mark("response.output_item.done", done))
         self._item = None
 
+    def _index(self, item: dict[str, Any]) -> int:
+        """The open item is the newest, because a call closes it."""
+        assert self._output[-1] is item
+        return len(self._output) - 1
+
     def _end(self, event_type: str, status: str, **facts: object) -> None:
-        response = {**self._snapshot(status), **facts, "output": list(self._output), "usage": usage_of(self.usage)}
+        """Close what is open and say the terminal event, unless it was said."""
+        if self._log.ended:
+            return
+        closed = "completed" if status == "completed" else "incomplete"
+        for call in self._calls.values():
+            call.close(closed)
+        self._close_item(closed)
+        if self.usage is None and self._output:
+            self.usage = self._estimate()
+        self._request = None
+        response = {**self._snapshot(status), **facts, "output": self._output, "usage": usage_of(self.usage)}
         self._log.mark(Mark(event_type, {"response": response}, terminal=True))
+
+    def _estimate(self) -> Usage:
+        """What was counted: a delta is about a token. Without a word from the backend nothing is known."""
+        read = 0 if self._request is None else estimated_input(self._request)
+        return Usage(read, self._log.deltas, reasoning_tokens=self._reasoning_tokens, estimated=True)
 
     def _snapshot(self, status: str) -> dict[str, Any]:
         return {
@@ -138,27 +248,28 @@ class Composer:
         }
 
 
-def part_of(part_type: str, word: str, text: str) -> dict[str, Any]:
+def part_of(part_type: str, word: str, text: str, likely: list[dict[str, Any]]) -> dict[str, Any]:
     """A content part as it stands in events and items."""
     part: dict[str, Any] = {"type": part_type, word: text}
     if part_type == "output_text":
-        part |= {"annotations": [], "logprobs": []}
+        part |= {"annotations": [], "logprobs": likely}
     return part
 
 
-def logprobs(part_type: str) -> dict[str, Any]:
+def logprobs(part_type: str, likely: list[dict[str, Any]]) -> dict[str, Any]:
     """The member that only text events have."""
-    return {"logprobs": []} if part_type == "output_text" else {}
+    return {"logprobs": likely} if part_type == "output_text" else {}
 
 
-def usage_of(usage: Usage | None) -> dict[str, Any] | None:
-    """Usage as the Responses API counts it; None when the backend did not say."""
-    if usage is None:
-        return None
+def logprob_of(given: Logprob) -> dict[str, Any]:
+    """One token's log probability, and those of the likeliest ones in its place."""
     return {
-        "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
-        "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-        "total_tokens": usage.input_tokens + usage.output_tokens,
+        **token_of(given.token, given.logprob),
+        "top_logprobs": [token_of(token, logprob) for token, logprob in given.top],
     }
+
+
+def token_of(token: str, logprob: float) -> dict[str, Any]:
+    """A token, its log probability and its bytes, which OpenAI's types require."""
+    said = clean(token)
+    return {"token": said, "logprob": logprob, "bytes": list(said.encode())}

@@ -17,6 +17,8 @@ from proxy.wire.responses_parts import checked, parts_of
 ToolName = Annotated[str, Meta(min_length=1, max_length=128)]
 CallId = Annotated[str, Meta(min_length=1, max_length=512)]
 Item = dict[str, Any]
+CALLS = ("function_call", "custom_tool_call")
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 class MessageItem(Struct, frozen=True, kw_only=True):
@@ -118,9 +120,11 @@ def checked_reasoning(item: ReasoningItem) -> Item:
 def messages_of(items: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
     """The conversation that checked input items and output items of ours make, in their order.
 
-    What a model said and called in one go is one message, as are the results of its calls. Reasoning that is followed
-    by nothing of the model's is left out: it would be a turn without a word.
+    What a model said and called in one go is one message, as are the results of its calls. Left out are reasoning that
+    nothing of the model's follows, because it would be a turn without a word, and calls that were cut and never run.
     """
+    items = tuple(items)
+    answered = {item["call_id"] for item in items if item["type"] in OUTPUTS}
     messages: list[Message] = []
     model: list[Part] = []  # of the assistant's message that is not complete yet
     results: list[Part] = []
@@ -135,7 +139,7 @@ def messages_of(items: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
 
     for item in items:
         kind = item["type"]
-        if kind in ("function_call_output", "custom_tool_call_output"):
+        if kind in OUTPUTS:
             if model:
                 flush()
             said = tuple(part for part in parts_of(item["output"]) if not isinstance(part, Refusal))
@@ -145,7 +149,7 @@ def messages_of(items: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
             # OpenAI: developer messages are what system messages were called before; servers know the older word.
             role: Role = "user" if item["role"] == "user" else "system"
             messages.append(Message(role, parts_of(item["content"])))
-        else:
+        elif item.get("status") != "incomplete" or kind not in CALLS or item["call_id"] in answered:
             if results:
                 flush()
             model.extend(model_parts(item))

@@ -1,10 +1,11 @@
-"""Bodies over HTTP: what is too large, too deep, cut short or encoded oddly is one clear error, before and after inflation."""
+"""Bodies over HTTP: what is too large, too deep, cut short or encoded oddly is one clear error, inflated or not."""
 
 import asyncio
 import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -35,7 +36,8 @@ def deflated(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "encode"), [("identity", bytes), ("gzip", gzip.compress), ("GZip", gzip.compress), ("deflate", deflated)]
+    ("encoding", "encode"),
+    [("identity", bytes), ("gzip", gzip.compress), ("GZip", gzip.compress), ("deflate", deflated)],
 )
 async def test_a_body_may_be_compressed(running: Gateway, encoding: str, encode: Any) -> None:
     assert await post(running, encode(GOOD), Content_Encoding=encoding) == (200, None)
@@ -80,10 +82,8 @@ async def test_a_body_in_chunks_is_bounded_while_it_comes(running: Gateway) -> N
         while True:
             yield b" " * 1024
 
-    try:
+    with suppress(aiohttp.ClientOSError):  # cut while it went on sending: refused all the same
         assert await post(running, endless()) == (413, "request_too_large")
-    except aiohttp.ClientOSError:  # cut while it went on sending: refused all the same
-        pass
 
 
 async def test_chunks_that_are_none_are_refused(running: Gateway) -> None:

@@ -17,6 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from backends.errors import StreamBroken
 from backends.events import TextDelta
 from backends.fake import FakeBackend
+from backends.request import text_of
 from tests.gateway import DONE, ROOT, answers, client, gateway
 from tests.models import models_dir
 
@@ -133,7 +134,7 @@ async def test_a_question_is_typed_and_its_answer_comes_as_it_is_made(tmp_path: 
             text = await shown.shows("2 tokens")
         await shown.press("C-d")
         await shown.shows("left with 0")
-    said = [(message.role, message.text) for message in backend.requests[1].messages]
+    said = [(message.role, text_of(message.parts)) for message in backend.requests[1].messages]
     assert said == [("system", "Be brief."), ("user", "hi there"), ("assistant", "Hello world"), ("user", "and now?")]
 
 
@@ -152,7 +153,7 @@ async def test_ctrl_c_stops_the_answer_and_keeps_it_and_the_next_one_leaves(tmp_
         async with asyncio.timeout(PATIENCE):
             while len(backend.requests) < 2:
                 await asyncio.sleep(0.02)
-        assert [message.text for message in backend.requests[1].messages] == ["hi", "Hello", "more"]
+        assert [text_of(message.parts) for message in backend.requests[1].messages] == ["hi", "Hello", "more"]
         await shown.press("C-c")
         await until_free(backend)
         text = await shown.shows("stopped")
@@ -249,7 +250,7 @@ async def test_a_pipe_gets_the_text_and_nothing_else() -> None:
         assert await run(started.base_url, piped="from a pipe\n") == Ended(0, "Hello wörld\n", "")
         ended = await run(started.base_url, "-s", "Be brief.", "-m", "fake", "about this:", piped="some text\n")
         assert ended == Ended(0, "Hello wörld\n", "")
-    asked = [[message.text for message in request.messages] for request in backend.requests]
+    asked = [[text_of(message.parts) for message in request.messages] for request in backend.requests]
     assert asked == [["hi there"], ["from a pipe"], ["Be brief.", "about this:\n\nsome text"]]
 
 

@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from backends.errors import ContextLengthExceeded, Overloaded, StreamBroken
 from backends.events import TextDelta
 from backends.fake import FakeBackend
+from backends.request import said
 from tests.gateway import DONE, answers, client, gateway, text_of
 from tests.upstream import LAST, SSE_HEAD, Upstream, chat_chunk, chunk, plain
 
@@ -35,7 +36,7 @@ async def test_a_failure_before_content_falls_back_to_the_next_target() -> None:
     assert text_of(events) == "Hello wörld"
     assert events[-1]["response"]["model"] == "fast"
     [request] = second.requests
-    assert request.messages[0].text == "Be kind."
+    assert request.messages[0] == said("system", "Be kind.")
     assert request.sampling.temperature == 0.3
 
 

@@ -191,13 +191,16 @@ async def test_a_cancel_while_a_prompt_is_read_takes_one_batch(backend: LlamaCpp
 
 
 async def test_the_loop_stays_free_while_streams_generate(backend: LlamaCpp) -> None:
-    async with lag_measured() as lags:
-        letters = "abcd"[: backend.slots]
-        await asyncio.gather(*(answer(backend, ask(f"Tell me a story about the letter {n}.", 60)) for n in letters))
-    assert len(lags) > 100
     # A step of the model takes 30 to 100 ms, and an engine that held the GIL would delay nearly every wake-up by one.
-    # The median, because on a busy machine others delay some of them too; idle, 99 of 100 came within 20 ms.
-    assert lags[len(lags) // 2] < 0.020
+    # Otherwise 99 of 100 come within 5 ms, and the best of three rounds counts: other programs delay some of them too.
+    slow: list[float] = []
+    while min(slow, default=1.0) >= 0.020 and len(slow) < 3:
+        async with lag_measured() as lags:
+            letters = "abcd"[: backend.slots]
+            await asyncio.gather(*(answer(backend, ask(f"Tell me a story about the letter {n}.", 60)) for n in letters))
+        assert len(lags) > 100
+        slow.append(lags[len(lags) * 99 // 100])
+    assert min(slow) < 0.020
 
 
 async def test_a_prompt_too_long_is_refused_with_both_numbers(backend: LlamaCpp) -> None:

@@ -244,9 +244,10 @@ async def test_unknown_events_come_through_and_rubbish_does_not() -> None:
 async def test_big_frames_come_through() -> None:
     async def talk(socket: ServerConnection) -> None:
         lane = json.loads(await socket.recv())["stream_id"]
-        event = {"type": "response.output_text.delta", "delta": "x" * 3_000_000, "stream_id": lane}
-        await socket.send(json.dumps(event))
-        await socket.send(json.dumps({"type": "response.completed", "response": {"id": "r"}, "stream_id": lane}))
+        begun = {"type": "response.created", "response": {"id": "r"}}
+        delta = {"type": "response.output_text.delta", "delta": "x" * 3_000_000}
+        for event in (begun, delta, {"type": "response.completed", "response": {"id": "r"}}):
+            await socket.send(json.dumps({**event, "stream_id": lane}))
         await socket.wait_closed()
 
     async with peer(talk) as url, AsyncClient(url) as client:

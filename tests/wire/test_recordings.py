@@ -3,7 +3,8 @@
 import pytest
 
 from backends.base import Batches
-from backends.chat_dialect import Decoder, classify
+from backends.chat_decode import Decoder
+from backends.chat_errors import classify
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -14,8 +15,8 @@ from backends.errors import (
     NotReady,
     Overloaded,
     ProtocolViolation,
-    ServerFailed,
     StreamBroken,
+    UnsupportedFeature,
 )
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.http import Transport
@@ -36,7 +37,7 @@ WHOLE = {f"{LLAMA}/chat_plain": Usage(37, 8, cached_tokens=36), f"{VLLM}/chat_pl
 ERRORS: dict[str, BackendError] = {
     f"{LLAMA}/error_bad_body": InvalidRequest(400),
     f"{LLAMA}/error_context_length": ContextLengthExceeded(3031, 2048),
-    f"{LLAMA}/embeddings_unsupported": ServerFailed(501),
+    f"{LLAMA}/embeddings_unsupported": UnsupportedFeature("embeddings"),
     f"{VLLM}/error_bad_body": InvalidRequest(400, "messages"),
     f"{VLLM}/error_context_length": ContextLengthExceeded(2049, 2048),
     f"{VLLM}/error_unknown_model": ModelNotFound("m"),

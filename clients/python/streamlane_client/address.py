@@ -17,7 +17,7 @@ class Address:
 
     @property
     def socket_url(self) -> str:
-        """Where the socket is. `sl_ext=1` asks for the gateway's own events (`streamlane:route`) too."""
+        """Where the socket is. `sl_ext=1` asks for the gateway's own events (`streamlane:…`) too."""
         return f"ws{self.base_url.removeprefix('http')}/responses?sl_ext=1"
 
     @property

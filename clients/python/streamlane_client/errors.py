@@ -4,7 +4,7 @@ StreamlaneError
 ├── Refused          the gateway said no before the response began
 ├── Failed           the response began, then failed
 ├── ConnectionLost   there is no connection, or it broke
-└── Cancelled        cancelled before it was sent, so there is no response
+└── Cancelled        cancelled before it was sent, or while there was no connection, so there is no last event
 """
 
 import json
@@ -20,7 +20,7 @@ class Headers(Protocol):
 
 class StreamlaneError(Exception):
     """The root. `code` is the gateway's word, or one of ours: `connection_failed`, `connection_lost`,
-    `client_closed`, `cancelled`.
+    `client_closed`, `resume_gap`, `session_taken`, `cancelled`.
 
     `status` is an HTTP status, `param` the field that was wrong, `retry_after` seconds until another try makes sense;
     each is None where it is not known.
@@ -48,14 +48,16 @@ class Failed(StreamlaneError):
 
 
 class ConnectionLost(StreamlaneError):
-    """There is no connection (`connection_failed`), or it broke (`connection_lost`), or `close` was called.
+    """There is no connection (`connection_failed`), or `close` was called, or the answer cannot go on.
 
-    Nothing is sent again by itself: the gateway may have begun to answer, and answers cost.
+    An answer goes on by itself on the next connection. It cannot when the gateway does not hold it any more
+    (`resume_gap`), keeps no sessions or stayed away for too long (`connection_lost`), or gave the session to another
+    connection (`session_taken`).
     """
 
 
 class Cancelled(StreamlaneError):
-    """Cancelled before it was sent, so there is no response."""
+    """Cancelled before it was sent, or while there was no connection, so there is no last event."""
 
 
 def refused(event: Mapping[str, Any]) -> Refused:

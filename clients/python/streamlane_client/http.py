@@ -1,4 +1,4 @@
-"""The one thing that is asked over HTTP: which models there are."""
+"""What is asked over HTTP: which models there are, and what has become of an answer."""
 
 import http.client
 import json
@@ -22,10 +22,21 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 def models(address: Address) -> list[Model]:
     """The entries of /v1/models. Waits for the network. Raises StreamlaneError."""
+    listed: list[Model] = _get(address, "/models", "data", list)
+    return listed
+
+
+def response(address: Address, response_id: str) -> dict[str, Any]:
+    """A response as the gateway holds it now. Waits for the network. Raises StreamlaneError."""
+    held: dict[str, Any] = _get(address, f"/responses/{response_id}", None, dict)
+    return held
+
+
+def _get(address: Address, path: str, member: str | None, kind: type) -> Any:
     handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
     if address.is_loopback:
         handlers.append(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(f"{address.base_url}/models", headers=address.headers)  # noqa: S310  # http(s): checked
+    request = urllib.request.Request(address.base_url + path, headers=address.headers)  # noqa: S310  # http(s): checked
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT) as answer:
             status, headers, content = answer.status, answer.headers, answer.read()
@@ -38,7 +49,10 @@ def models(address: Address) -> list[Model]:
         message = f"No gateway answers at {address.base_url} ({reason})."
         raise ConnectionLost(message, code="connection_failed") from None
     try:
-        listed: list[Model] = json.loads(content)["data"]
+        found = json.loads(content)
+        found = found[member] if member else found
     except (ValueError, KeyError, TypeError):
-        raise refused_http(address.base_url, status, headers, None) from None
-    return listed
+        found = None
+    if not isinstance(found, kind):
+        raise refused_http(address.base_url, status, headers, None)
+    return found

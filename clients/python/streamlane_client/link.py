@@ -1,18 +1,21 @@
-"""Keeps one socket to the gateway: connects, relays, and connects again when it was lost. For one event loop."""
+"""Keeps one session with the gateway: connects, relays, and goes on with the next socket. For one event loop."""
 
 import asyncio
+import json
 import random
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from streamlane_client import http
 from streamlane_client.address import Address
 from streamlane_client.errors import ConnectionLost, Refused, StreamlaneError, refused_http
-from streamlane_client.lanes import Lanes, Record
+from streamlane_client.lanes import Lanes, Record, gone
+from streamlane_client.session import ACK_AFTER, ACK_FRAMES, News, Session
 
 State: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
 """`waiting`: there is no socket, and it is tried again soon. `closed`: not opened yet, refused for good, or closed."""
@@ -20,15 +23,20 @@ OnState: TypeAlias = Callable[[State, StreamlaneError | None], None]
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds
 TRANSIENT = (408, 429, 500, 502, 503, 504)  # HTTP statuses of a refused upgrade that may be gone in a moment
+STABLE = 5.0  # seconds open after which a loss counts as the first one
+GOODBYE = 2.0  # seconds for what is left to say when we close
 TOO_BIG = 1009  # RFC 6455 7.4.1
 RESTART = 1012  # IANA's registry of close codes: Service Restart
+FINAL = 4000  # close codes from here on are refusals; RFC 6455 7.4.2
+TAKEN = 4409  # the gateway's: a newer connection has the session
 
 
 class Link:
     """The answers of one client, and the socket they travel on.
 
-    An answer that finds no socket has one tried at once; when that fails, so does the answer. Beside that, a lost
-    socket is tried again after growing pauses (full jitter: clients of a gateway that restarts do not come together).
+    An answer that finds no socket has one tried at once; when that fails, so does the answer, unless others are under
+    way. Those wait as long as the gateway keeps their session, and go on with the next socket. A lost socket is tried
+    again after growing pauses (full jitter: clients of a gateway that restarts do not come together).
     """
 
     def __init__(self, address: Address, on_state: OnState | None) -> None:
@@ -36,6 +44,9 @@ class Link:
         self._address = address
         self._on_state = on_state
         self._lanes = Lanes()
+        self._session = Session()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._fetching: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
         self._opening: list[asyncio.Future[None]] = []
@@ -44,14 +55,14 @@ class Link:
     def begin(self, record: Record) -> None:
         """Send an answer's create as soon as that is possible."""
         self._lanes.add(record)
-        if self.state == "open":
-            self._send(self._lanes.fill())
-        else:
+        if self.state != "open":
             self._wake()
+        else:
+            self._send(self._lanes.fill())
 
     def cancel(self, record: Record) -> None:
         """Stop an answer."""
-        self._send(self._lanes.cancel(record))
+        self._send(self._lanes.cancel(record, connected=self.state == "open"))
 
     async def open(self) -> None:
         """Return when the socket is open. Raises StreamlaneError."""
@@ -65,6 +76,11 @@ class Link:
         """Close the socket. Answers that have not ended raise ConnectionLost."""
         if self._keeper is not None:
             keeper = self._keeper
+            if self.state == "open":  # a session outlives its socket, and so would what runs
+                self._send(self._lanes.cancel_all())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GOODBYE):
+                        await self._outgoing.join()
             keeper.cancel()
             await asyncio.wait([keeper])
             self._end(closed())  # a task that is cancelled before it began does nothing of what it says
@@ -79,26 +95,37 @@ class Link:
             self._outgoing.put_nowait(frame)
 
     async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
         failures = 0
         end: StreamlaneError = closed()
+        lost = 0.0
         try:
             while True:
                 self._change("connecting")
-                heard = False
                 try:
                     connection = await self._connect()
                 except StreamlaneError as error:
                     end = error
+                    failures += 1
                     if isinstance(error, Refused) and error.status not in TRANSIENT:
                         return  # the same would come again; the next answer tries once more
-                    self._refuse(error)
+                    if self._lanes.running and loop.time() - lost > self._session.lifetime:
+                        self._lanes.end(error)
+                    if not self._lanes.running:
+                        self._refuse(error)
+                    self._settle(error)
                 else:
+                    opened = loop.time()
                     try:
-                        heard, end = await self._relay(connection)
+                        moved, code, end = await self._relay(connection)
                     finally:
                         await connection.close()
-                    self._lanes.lost(end)
-                failures = 0 if heard else failures + 1
+                    lost = loop.time()
+                    if code is not None and code >= FINAL:
+                        self._session = Session()
+                        return
+                    self._lanes.lost(end, resumable=self._session.epoch is not None, too_big=code == TOO_BIG)
+                    failures = 0 if moved or lost - opened > STABLE else failures + 1
                 self._change("waiting", end)
                 await self._pause((end.retry_after or 0) + jitter(failures))
                 end = closed()
@@ -107,24 +134,27 @@ class Link:
 
     def _end(self, error: StreamlaneError) -> None:
         self._keeper = None
-        self._lanes.lost(error)
+        for task in self._fetching:
+            task.cancel()
+        self._lanes.end(error)
         self._refuse(error)
         if self.state != "closed":
             self._change("closed", error)
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long, or until an answer wants to be sent."""
-        if not self._lanes.waiting and not self._opening:
-            self._hurry.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._hurry.wait()
+        if self._opening or (self._lanes.waiting and not self._lanes.running):
+            return
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     async def _connect(self) -> ClientConnection:
         address = self._address
         try:
             return await _Connect(
-                address.socket_url,
+                f"{address.socket_url}&{self._session.query}",
                 additional_headers=address.headers,
                 proxy=None if address.is_loopback else True,
                 compression=None,  # the gateway offers none
@@ -146,28 +176,96 @@ class Link:
             reason = str(error)
         raise ConnectionLost(f"No gateway answers at {address.base_url} ({reason}).", code="connection_failed")
 
-    async def _relay(self, connection: ClientConnection) -> tuple[bool, ConnectionLost]:
-        """Until the socket closes. Gives whether anything came on it, and why it closed."""
-        self._outgoing = asyncio.Queue()  # what an earlier socket has not sent concerned that one only
+    async def _relay(self, connection: ClientConnection) -> tuple[bool, int | None, ConnectionLost]:
+        """Until the socket closes. Gives whether an answer moved on, the code it closed with, and why."""
+        self._outgoing = asyncio.Queue()  # what was not sent before is in `again`, or of no use now
+        self._lanes.held = False
         self._change("open")
         self._settle(None)
+        if self._session.epoch is None:
+            self._send(self._lanes.again())
         self._send(self._lanes.fill())
         writer = asyncio.create_task(self._write(connection))
-        heard = False
+        moved = False
         try:
             while True:
-                frame = await connection.recv()
-                heard = True
-                self._send(self._lanes.receive(frame))
+                moved |= self._receive(await connection.recv())
         except ConnectionClosed as error:
-            return heard, ConnectionLost(_why(error), code="connection_lost")
+            come_back, self._session.come_back = self._session.come_back, None
+            code = error.rcvd.code if error.rcvd else None
+            word = "session_taken" if code == TAKEN else "connection_lost"
+            return moved, code, ConnectionLost(_why(code), code=word, retry_after=come_back)
         finally:
             writer.cancel()
+            if self._ack_timer is not None:
+                self._ack_timer.cancel()
+                self._ack_timer = None
+            self._session.unacked = 0
+
+    def _receive(self, frame: str | bytes) -> bool:
+        """One frame of the gateway's. Whether it was an answer's."""
+        try:
+            event: Any = json.loads(frame)
+        except ValueError:
+            return False
+        if not isinstance(event, dict):
+            return False
+        session = self._session
+        news = session.receive(event)
+        if session.unacked >= ACK_FRAMES:
+            self._ack()
+        elif session.unacked and self._ack_timer is None:
+            self._ack_timer = asyncio.get_running_loop().call_later(ACK_AFTER, self._ack)
+        if news is News.EVENT:
+            frames = self._lanes.receive(event)
+            self._send(frames)
+            return "stream_id" in event
+        if news is News.FOUND or news is News.LOST:
+            self._send(session.hello())
+        if news is News.LOST:
+            for record in self._lanes.to_fetch():
+                task = asyncio.get_running_loop().create_task(self._fetch(record))
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
+        if news is News.SETTLED:  # a create that was refused is not known any more, so refusals must have come before
+            self._send(self._lanes.again())
+        if news is News.DRAINING:
+            self._lanes.held = True
+        return False
+
+    def _ack(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        self._send([self._session.ack()])
+
+    async def _fetch(self, record: Record) -> None:
+        """Ask what has become of an answer of which events are lost, until it has ended."""
+        assert record.id is not None
+        failures = 0
+        while not record.ended:
+            try:
+                held = await asyncio.to_thread(http.response, self._address, record.id)
+            except StreamlaneError as error:
+                if isinstance(error, Refused) and error.status not in TRANSIENT:
+                    message = "The answer cannot go on: the gateway does not hold it any more. Ask again."
+                    record.end(gone(message))
+                    break
+                failures += 1
+                await asyncio.sleep(FIRST_DELAY + jitter(failures))
+            else:
+                if record.catch_up(held):
+                    break
+                await asyncio.sleep(1)  # it still runs
+        frames = self._lanes.fetched(record)
+        if self.state == "open":
+            self._send(frames)
 
     async def _write(self, connection: ClientConnection) -> None:
         with suppress(ConnectionClosed):  # the reader sees it too, and says why
             while True:
                 await connection.send(await self._outgoing.get(), text=True)
+                self._outgoing.task_done()
 
     def _refuse(self, error: StreamlaneError) -> None:
         self._lanes.refuse(error)
@@ -205,11 +303,12 @@ def jitter(failures: int) -> float:
     return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 10)))  # noqa: S311  # no secret
 
 
-def _why(error: ConnectionClosed) -> str:
-    code = error.rcvd.code if error.rcvd else None
+def _why(code: int | None) -> str:
     if code == TOO_BIG:
         return "The gateway closed the connection: the request is larger than it takes (limits.max_frame_bytes)."
     if code == RESTART:
         return "The gateway restarts. Ask again in a moment."
+    if code == TAKEN:
+        return "Another connection goes on with this session."
     how = "without a word" if code is None else f"with code {code}"
     return f"The connection to the gateway was lost ({how}). Ask again."

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.chat_dialect import Decoder, classify, encode
+from backends.chat_decode import Decoder
+from backends.chat_encode import encode
+from backends.chat_errors import classify
 from backends.errors import (
     AuthenticationFailed,
     BackendError,

@@ -39,6 +39,8 @@ def says(text: str) -> bytes:
 class ScriptedEngine:
     """Runs `script(put)` in the thread of each request. `inside` is how many are in it now."""
 
+    tools = False
+
     def __init__(self, script: Callable[[Put], None], slots: int) -> None:
         self.script, self.slots, self.inside, self.closed = script, slots, 0, False
         self.bodies: list[dict[str, Any]] = []

@@ -38,7 +38,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.ranges: list[str | None] = []
         self.hashed = True
-        self.silent_after: int | None = None  # requests after which none is answered
+        self.down_after: int | None = None  # requests after which each is answered with an error
 
     @property
     def url(self) -> str:
@@ -63,9 +63,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         hub = self.server
         hub.asked.append(f"{self.command} {self.path}")
-        if hub.silent_after is not None and len(hub.asked) > hub.silent_after:
-            self.close_connection = True
-            return None
+        if hub.down_after is not None and len(hub.asked) > hub.down_after:
+            return self.refuse(501, "")
         repo, _, rest = self.path[1:].partition("/resolve/")
         revision, _, file = rest.partition("/")
         commit = COMMITS.get(revision) or (revision if revision in COMMITS.values() else None)
@@ -215,9 +214,9 @@ def test_a_hub_that_is_not_there_says_so(models: Path, monkeypatch: pytest.Monke
         catalog.pull(models, FILE, ignore)
 
 
-def test_a_hub_that_goes_away_between_two_questions_is_a_matter_of_the_network(small_hub: Hub, models: Path) -> None:
-    small_hub.silent_after = 1
-    with pytest.raises(PullError, match="Check the network, then pull again"):
+def test_a_hub_that_goes_down_between_two_questions_does_not_lack_the_file(small_hub: Hub, models: Path) -> None:
+    small_hub.down_after = 1
+    with pytest.raises(PullError, match=r"or is down\. Check the network, then pull again"):
         catalog.pull(models, FILE, ignore)
     assert list(models.iterdir()) == []
 

@@ -1,0 +1,34 @@
+"""Embeddings over HTTP. https://platform.openai.com/docs/api-reference/embeddings"""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from proxy.dispatcher import Dispatcher
+from proxy.edge.bodies import Bodies
+from proxy.edge.replies import json_response
+from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
+from proxy.errors import Draining
+from proxy.outcome import Call
+from proxy.wire.embeddings import embeddings_object, parse_embeddings
+
+
+class EmbeddingsApi:
+    """`ready` says whether new calls may begin."""
+
+    def __init__(self, *, dispatcher: Dispatcher, bodies: Bodies, ready: Callable[[], bool]) -> None:
+        self._dispatcher = dispatcher
+        self._bodies = bodies
+        self._ready = ready
+
+    def routes(self) -> list[web.RouteDef]:
+        """Its path."""
+        return [web.post("/v1/embeddings", self.create)]
+
+    async def create(self, request: web.Request) -> web.Response:
+        """One vector per input."""
+        if not self._ready():
+            raise Draining
+        asked, base64 = parse_embeddings(await self._bodies.json_object(request))
+        made = await self._dispatcher.embed(Call(request[PRINCIPAL], request[REQUEST_ID]), asked)
+        return json_response(embeddings_object(asked, made.vectors, made.input_tokens, base64=base64))

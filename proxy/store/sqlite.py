@@ -1,0 +1,223 @@
+"""Responses in memory and, written behind, in a SQLite file: they outlive the process.
+
+    remember → memory, and the group that waits ── one writer: BEGIN, the whole group, COMMIT ──▸ file
+    get      ← memory, what waits, the file
+
+A crash loses the group that was not committed yet, and no more. Nothing here holds up an answer: what cannot be
+written is lost from the file alone, said in the log and counted. Only who deletes waits for the file.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiosqlite
+import structlog
+
+from proxy.errors import StoreFailed
+from proxy.store.memory import MemoryStore
+from proxy.store.port import Row
+from proxy.store.sqlite_file import BUSY, prepare, queries
+
+log = structlog.get_logger()
+SWEEP = 3600.0  # seconds between two deletions of what is past its time
+FLUSH = 10.0  # seconds that the last group gets when the gateway stops
+
+
+class SqliteStore:
+    """`memory` answers first. At most `queue_bytes` wait to be written. `now` is in Unix seconds."""
+
+    def __init__(
+        self,
+        *,
+        memory: MemoryStore,
+        reader: aiosqlite.Connection,
+        writer: aiosqlite.Connection,
+        queue_bytes: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._memory = memory
+        self._reader = reader
+        self._writer = writer
+        self._queue_bytes = queue_bytes
+        self._now = now
+        self._waiting: dict[str, Row] = {}
+        self._writing: dict[str, Row] = {}  # the group that is on its way
+        self._deletes: list[tuple[str, tuple[str, ...], asyncio.Future[int]]] = []  # query, parameters, who waits
+        self._deleted = 0  # how often was deleted
+        self._work = asyncio.Event()
+        self._closing = False
+        self._full = False
+        self.unwritten = 0
+        self.lost = 0
+
+    def remember(self, row: Row) -> None:
+        """Keep it in memory, and have it written."""
+        self._memory.remember(row)
+        if self.unwritten + row.size > self._queue_bytes:
+            self.lost += 1
+            if not self._full:
+                self._full = True
+                log.error("responses_not_written", reason="the disk is too slow: the queue is full")
+            return
+        self._drop(self._unwritten(row.id))
+        self._waiting[row.id] = row
+        self.unwritten += row.size
+        self._work.set()
+
+    async def get(self, response_id: str, principal: str) -> Row | None:
+        """From memory, from what waits, or from the file."""
+        row = self._memory.find(response_id, principal)
+        row = row or next(iter(self._unwritten(response_id)), None)
+        if row is None and response_id.isascii():
+            deleted = self._deleted
+            row = await self._read(response_id, principal)
+            if row is not None and deleted == self._deleted:
+                self._memory.remember(row)
+        return row if row is not None and row.principal == principal and row.expires > self._now() else None
+
+    async def delete(self, response_id: str, principal: str) -> bool:
+        """Whether it was there. Waits for the file."""
+        if not response_id.isascii():  # none of ours; SQLite takes no half of a surrogate pair
+            return False
+        known = await self._memory.delete(response_id, principal)
+        known |= self._drop([row for row in self._unwritten(response_id) if row.principal == principal]) > 0
+        return await self._gone("delete_response", response_id, principal) > 0 or known
+
+    async def delete_all(self, principal: str) -> int:
+        """How many there were, in memory and in the file. Waits for the file."""
+        await self._memory.delete_all(principal)
+        waited = self._drop([row for row in self._unwritten() if row.principal == principal])
+        return await self._gone("delete_responses_of_principal", principal) + waited
+
+    @property
+    def size(self) -> int:
+        """Bytes held in memory, beside those that wait to be written."""
+        return self._memory.size
+
+    async def run(self) -> None:
+        """The writer: groups grow while one is written. Until `close`, and everything is."""
+        sweep_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(sweep_at):
+                    await self._work.wait()
+            self._work.clear()
+            expired = loop.time() >= sweep_at
+            if expired:
+                sweep_at = loop.time() + SWEEP
+            await self._write(expired)
+            if self._closing and not self._waiting and not self._deletes:
+                return
+
+    def close(self) -> None:
+        """Let `run` write what waits, then end."""
+        self._closing = True
+        self._work.set()
+
+    async def _write(self, expired: bool) -> None:
+        """One group, in one transaction. Deletes first: what waits came after them."""
+        self._writing, self._waiting = self._waiting, {}
+        deletes, self._deletes = self._deletes, []
+        rows = list(self._writing.values())
+        sql = queries()
+        counts = []
+        failed: str | None = None
+        try:
+            await self._writer.execute("BEGIN IMMEDIATE")
+            for query, parameters, _ in deletes:
+                counts.append((await self._writer.execute(sql[query], parameters)).rowcount)
+            if expired:
+                await self._writer.execute(sql["delete_expired"], (self._now(),))
+            await self._writer.executemany(sql["put_response"], map(columns, rows))
+            await self._writer.execute("COMMIT")
+            self._full = False
+        except sqlite3.Error as error:
+            failed = str(error)
+            with suppress(sqlite3.Error):
+                await self._writer.execute("ROLLBACK")
+            self.lost += len(rows)
+            log.error("responses_not_written", reason=failed, responses=len(rows), deletes=len(deletes))
+        finally:
+            self._writing = {}
+            self.unwritten -= sum(row.size for row in rows)
+        for index, (_, _, waiter) in enumerate(deletes):
+            if not waiter.done():
+                if failed is None:
+                    waiter.set_result(counts[index])
+                else:
+                    waiter.set_exception(StoreFailed())
+
+    async def _read(self, response_id: str, principal: str) -> Row | None:
+        try:
+            found = await self._reader.execute_fetchall(
+                queries()["get_response"], (response_id, principal, self._now())
+            )
+        except sqlite3.Error as error:
+            log.error("response_not_read", reason=str(error))
+            return None
+        return next((Row(*each) for each in found), None)
+
+    async def _gone(self, query: str, *parameters: str) -> int:
+        self._deleted += 1
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._deletes.append((query, parameters, waiter))
+        self._work.set()
+        return await waiter
+
+    def _unwritten(self, response_id: str | None = None) -> list[Row]:
+        """What waits or is on its way: all of it, or the one of that id."""
+        if response_id is None:
+            return [*self._waiting.values(), *self._writing.values()]
+        row = self._waiting.get(response_id) or self._writing.get(response_id)
+        return [row] if row else []
+
+    def _drop(self, rows: list[Row]) -> int:
+        """Deleted: not to be read again, and not to be written. How many will not be; the others are deleted then."""
+        dropped = 0
+        for row in rows:
+            self._writing.pop(row.id, None)
+            if self._waiting.pop(row.id, None):
+                self.unwritten -= row.size
+                dropped += 1
+        return dropped
+
+
+def columns(row: Row) -> tuple[str, str, str | None, float, bytes]:
+    """A row as put_response takes it."""
+    return row.id, row.principal, row.previous_id, row.expires, row.body
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, memory: MemoryStore, queue_bytes: int, now: Callable[[], float]
+) -> AsyncIterator[SqliteStore]:
+    """A store with its file open (`path` is absolute); leaving writes what waits. Raises StoreUnusable."""
+    mode = await asyncio.to_thread(prepare, path)
+    if mode != "wal":
+        log.info(
+            "responses_without_wal",
+            journal_mode=mode,
+            sqlite=sqlite3.sqlite_version,
+            reason="this SQLite can corrupt a file in WAL mode; 3.51.3 and newer cannot",
+        )
+    async with (
+        aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None) as reader,
+        aiosqlite.connect(path, timeout=BUSY, isolation_level=None) as writer,
+    ):
+        await writer.execute("PRAGMA synchronous = FULL")
+        await writer.execute("PRAGMA secure_delete = ON")  # what was deleted is overwritten
+        store = SqliteStore(memory=memory, reader=reader, writer=writer, queue_bytes=queue_bytes, now=now)
+        writing = asyncio.create_task(store.run(), name="responses writer")
+        try:
+            yield store
+        finally:
+            store.close()
+            try:
+                async with asyncio.timeout(FLUSH):
+                    await writing
+            except TimeoutError:
+                log.error("responses_not_written", reason="the disk is too slow to stop in time")
