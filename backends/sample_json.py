@@ -16,12 +16,12 @@ def sample(schema: Mapping[str, Any] | None) -> Any:
 def value(schema: Any, root: Mapping[str, Any], levels: int) -> Any:
     if not isinstance(schema, Mapping) or not levels:
         return {} if schema is True else None
-    if "const" in schema:
-        return schema["const"]
-    choices = next((schema[name] for name in ("enum", "anyOf", "oneOf", "allOf") if schema.get(name)), None)
-    if isinstance(choices, list):
-        return choices[0] if "enum" in schema else value(choices[0], root, levels - 1)
-    if isinstance(reference := schema.get("$ref"), str):
+    given = [schema["const"]] if "const" in schema else schema.get("enum")
+    if given:
+        return given[0]
+    if choices := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
+        return value(choices[0], root, levels - 1)
+    if reference := schema.get("$ref"):
         return value(referred(reference, root), root, levels - 1)
     kind = schema.get("type", "object")
     match kind[0] if isinstance(kind, list) and kind else kind:
@@ -30,13 +30,10 @@ def value(schema: Any, root: Mapping[str, Any], levels: int) -> Any:
             return {name: value(properties.get(name, {}), root, levels - 1) for name in schema.get("required") or ()}
         case "array":
             return [value(schema.get("items", {}), root, levels - 1)] * least(schema, "minItems", 0)
-        case "string":
-            return (WORD * MOST_ITEMS)[: least(schema, "minLength", len(WORD))]
-        case "integer" | "number":
-            return schema.get("minimum", 0)
-        case "boolean":
-            return True
-    return None
+        case plain:
+            text = (WORD * MOST_ITEMS)[: least(schema, "minLength", len(WORD))]
+            number = schema.get("minimum", 0)
+            return {"string": text, "integer": number, "number": number, "boolean": True}.get(plain)
 
 
 def least(schema: Mapping[str, Any], name: str, otherwise: int) -> int:

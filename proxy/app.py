@@ -10,6 +10,7 @@ from secrets import token_hex
 from socket import socket
 from types import MappingProxyType
 
+import msgspec
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -20,6 +21,7 @@ from backends.errors import EngineUnavailable
 from backends.http import Transport
 from backends.request import Sampling
 from proxy import logs, metrics_table
+from proxy.clients import Bounds, Clients
 from proxy.config import Alias as AliasOptions
 from proxy.config import Config, Ops, Server
 from proxy.data_dir import ensure_data_dir
@@ -137,16 +139,27 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             log_ttl=config.responses.log_ttl,
             log_bytes=config.responses.log_bytes,
         )
-        sockets = Sockets(
+        clients = Clients(
             generations=generations,
             limits=Limits(active=limits.active_responses, lanes=limits.lanes, queued=limits.queued_creates),
+            bounds=Bounds(**msgspec.structs.asdict(config.session)),
+            ahead=limits.log_ahead_bytes,
+            connection_bytes=config.responses.connection_bytes,
+            max_frame_bytes=limits.max_frame_bytes,
+            spawn=tasks.create_task,
+            call_later=asyncio.get_running_loop().call_later,
+            new_epoch=lambda: token_hex(4),
+            on_refused=metrics.refused,
+        )
+        stack.callback(clients.close)
+        sockets = Sockets(
+            clients=clients,
             deadlines=SocketDeadlines(
                 send=config.deadlines.send, ping=config.deadlines.ping, pong=config.deadlines.pong
             ),
             max_frame_bytes=limits.max_frame_bytes,
-            on_refused=metrics.refused,
         )
-        read_gauges(metrics, sockets, dispatcher, discovery)
+        read_gauges(metrics, sockets, clients, dispatcher, discovery)
         read_held(metrics, generations, store)
         started = time.monotonic()
         health = Health(
@@ -221,7 +234,9 @@ async def response_store(config: Config) -> AsyncIterator[Store]:
         raise StartError(str(error)) from None
 
 
-def read_gauges(metrics: Metrics, sockets: Sockets, dispatcher: Dispatcher, discovery: Discovery) -> None:
+def read_gauges(
+    metrics: Metrics, sockets: Sockets, clients: Clients, dispatcher: Dispatcher, discovery: Discovery
+) -> None:
     """Where a scrape reads what is true now. A backend that was never asked has no line before it yet."""
 
     def lanes() -> dict[tuple[str, ...], float]:
@@ -234,6 +249,9 @@ def read_gauges(metrics: Metrics, sockets: Sockets, dispatcher: Dispatcher, disc
 
     metrics.read(metrics_table.SOCKETS, lambda: {(): len(sockets)})
     metrics.read(metrics_table.LANES, lanes)
+    metrics.read(metrics_table.SESSIONS, lambda: {(state,): count for state, count in clients.sessions.items()})
+    metrics.read(metrics_table.SESSION_BYTES, lambda: {(): clients.held})
+    metrics.read(metrics_table.RESUMES, lambda: {(result,): count for result, count in clients.resumes.items()})
     metrics.read(metrics_table.QUEUE, queues)
     metrics.read(
         metrics_table.BACKEND_UP, lambda: {(each.name,): float(each.state == "up") for each in discovery.states()}
@@ -266,13 +284,13 @@ async def drain(health: Health, sockets: Sockets, generations: Generations, seco
     log.info("draining", responses=generations.running, seconds=seconds, hint="a second Ctrl+C stops at once")
     try:
         async with asyncio.timeout(seconds):
-            await sockets.drain()
+            await sockets.drain(seconds)
             await generations.drain()  # those over HTTP and in the background
     except TimeoutError:
         generations.cancel_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(CANCELLED):
-                await sockets.drain()
+                await sockets.drain(seconds)
                 await generations.drain()
     finally:
         generations.cancel_all()

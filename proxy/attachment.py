@@ -1,8 +1,8 @@
 """What one client has been sent, and how to take it back when it did not arrive. Pure.
 
-Each frame of a session gets a number as it leaves, `sl_seq`, one higher than the one before, whatever lane it is of. For
-each number the undo log knows where its frame began. A client that comes back says the last number that it got; what was
-sent after that is undone, and leaves again under the same numbers. One number does for all lanes.
+Each frame of a session gets a number as it leaves, `sl_seq`, one higher than the one before, whatever its lane. The undo
+log knows where the frame of each number began. A client that comes back says the last number that it got; what was sent
+after that is undone, and leaves again, numbered from there. One number does for all lanes.
 """
 
 from array import array

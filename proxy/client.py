@@ -26,7 +26,7 @@ class Outlet(Protocol):
 
     @property
     def blocked(self) -> bool:
-        """Whether its client is so far behind that frames of responses must wait. `Client.drained` says that it ended."""
+        """Whether its client is so far behind that responses must wait. `Client.drained` is called when it is not."""
 
     def write(self, frames: list[bytes]) -> None:
         """Send frames of a response."""

@@ -1,8 +1,8 @@
 """Every client of the socket: plain ones live as long as their connection, those with a session are remembered.
 
-A session belongs to the key that made it: under another key the same name is another session. One connection at a time;
-a newer one takes the older one's place. What is remembered is bounded, by number, by bytes and by time; of those that are
-away, the ones that left first go first.
+A session belongs to the API key that made it: under another key the same name is another session. It has one connection
+at a time; a newer one takes the older one's place. What is remembered is bounded, by number, by bytes and by time; of
+those that are away, the ones that left first go first.
 """
 
 import re
@@ -59,8 +59,8 @@ class Remembered:
 
 
 class Clients:
-    """Makes clients, and finds again those with a session. `call_later(seconds, what)` and `new_epoch` are the clock and
-    the dice. `shown` is told to a new session.
+    """Makes clients, and finds again those with a session. A generation waits for an attached client that is more than
+    `ahead` bytes behind. `call_later(seconds, what)` and `new_epoch` are the clock and the dice.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Clients:
         return Client(principal=principal, session=session, kept=Kept(self._connection_bytes), **self._members)
 
     def admit(self, principal: Principal, key: str) -> None:
-        """Whether there can be such a session; one that is away may have to go. Raises BadSessionKey, TooManySessions."""
+        """Before `attach`: one that is away may have to go. Raises BadSessionKey or TooManySessions."""
         if not KEY.fullmatch(key):
             raise BadSessionKey
         if (principal.id, key) in self._sessions:

@@ -119,9 +119,9 @@ class Session(Table, frozen=True):
     detach_ttl: Annotated[
         Seconds, Meta(description="Seconds that answers go on without their client; then they are cancelled.")
     ] = 60
-    resume_ttl: Annotated[
-        Seconds, Meta(description="Seconds in which a client can come back for what it missed.")
-    ] = 600
+    resume_ttl: Annotated[Seconds, Meta(description="Seconds in which a client can come back for what it missed.")] = (
+        600
+    )
     max_session_bytes: Annotated[
         Bytes, Meta(description="What one session may take; answers of a client that is away are cancelled at it.")
     ] = 8388608
@@ -129,7 +129,8 @@ class Session(Table, frozen=True):
     max_sessions: Annotated[Count, Meta(description="Sessions in all, with a connection and without.")] = 10000
     max_sessions_per_key: Annotated[Count, Meta(description="Sessions of one API key.")] = 1000
     undo: Annotated[
-        int, Meta(ge=64, le=1048576, description="Frames of one session that can be sent again, if none is acknowledged.")
+        int,
+        Meta(ge=64, le=1048576, description="Frames of one session that can be sent again, if none is acknowledged."),
     ] = 32768
 
 

@@ -197,7 +197,7 @@ class TooManySessions(ProxyError):
 
 
 class ResumeGap(ProxyError):
-    """What was sent after `sl_after` is not held any more, so something is missing. The session goes on with what is."""
+    """What was sent after `sl_after` is not held any more: something is missing. The session goes on with the rest."""
 
     def __init__(self) -> None:
         super().__init__(

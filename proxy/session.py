@@ -128,8 +128,8 @@ class Lane:
 class Session:
     """Feed it frames with `receive` and ends of responses with `done`; do what the commands say, in order.
 
-    `extended`: the client asked for our extensions. `resumable`: frames have numbers, and creates are remembered by their
-    `event_id`, so that a client that lost its connection may send them again.
+    `extended`: the client asked for our extensions. `resumable`: frames have numbers, and creates are remembered by
+    their `event_id`, so that a client that lost its connection may send them again.
     """
 
     def __init__(self, limits: Limits, *, extended: bool = False, resumable: bool = False) -> None:
@@ -183,7 +183,7 @@ class Session:
         return self._refuse_waiting(Draining())
 
     def abandon(self) -> list[Command]:
-        """The client was away for too long: creates that wait are refused. Should it come back, it may send new ones."""
+        """The client was away for too long: creates that wait are refused. If it comes back, it may send new ones."""
         return self._refuse_waiting(SessionAway())
 
     def lanes(self) -> Counter[State]:

@@ -37,7 +37,9 @@ async def gateway(text: str = "", backends: Sequence[Backend] = ()) -> AsyncIter
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "streamlane.toml"
         file.write_text(text)
-        environ = {"STREAMLANE_DATA_DIR": f"{folder}/data", "STREAMLANE_OPS_PORT": "0", "HOME": folder}
+        environ = {"STREAMLANE_OPS_PORT": "0", "HOME": folder}
+        if "data_dir" not in text:
+            environ["STREAMLANE_DATA_DIR"] = f"{folder}/data"
         if "server.port" not in text:
             environ["STREAMLANE_SERVER_PORT"] = "0"
         async with running(load(file, environ, Path(folder)).config, backends) as started:

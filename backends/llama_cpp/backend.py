@@ -60,7 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = None
     temperature: Annotated[
         Annotated[float, Meta(ge=0, le=2)] | None,
-        Meta(description="For requests that name none. Unset: what the model's makers advise.", examples=[0.7]),
+        Meta(description="For requests that name none. Unset: what suits the model.", examples=[0.7]),
     ] = None
     top_p: Annotated[
         Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="As `temperature`.", examples=[0.95])

@@ -8,6 +8,7 @@ import * as dialogs from "./dialogs.js";
 import { byId, h, icon } from "./dom.js";
 import { saveFile, pickFile } from "./files.js";
 import { Gateway } from "./gateway.js";
+import { handover } from "./handover.js";
 import { keyring } from "./keyring.js";
 import { listen } from "./keys.js";
 import { openMenu } from "./menu.js";
@@ -17,7 +18,7 @@ import { ofDevice } from "./storage.js";
 import { themeButton } from "./theme_button.js";
 import { ThreadView } from "./thread_view.js";
 import { Toast } from "./toast.js";
-import { adopted, Conversation } from "./tree.js";
+import { adopted, Conversation, merge } from "./tree.js";
 import { welcome } from "./welcome.js";
 import { connectionWords, queueWords, wordsFor } from "./words.js";
 
@@ -89,9 +90,19 @@ export class App {
       focusPrompt: () => this.composer.text.focus(),
     });
     addEventListener("hashchange", () => void this.#openFromAddress());
-    addEventListener("pagehide", () => this.answers.running.forEach(({ conversation }) => void this.#save(conversation)));
+    addEventListener("pagehide", () => {
+      handover.leave(this.gateway.client, this.answers.open());
+      this.answers.running.forEach(({ conversation }) => void this.#save(conversation));
+    });
+    document.addEventListener("visibilitychange", () => {
+      // A hidden page may be thrown away without another word.
+      if (document.hidden) handover.leave(this.gateway.client, this.answers.open());
+      else handover.forget();
+    });
     this.composer.useDraft("new");
-    const connected = this.gateway.start();
+    const left = handover.take();
+    const connected = this.gateway.start(left?.session);
+    if (left) await this.#goOn(left);
     await this.#openFromAddress();
     await this.#list();
     await connected;
@@ -264,6 +275,15 @@ export class App {
     keyring.forget();
     /** @type {HTMLDialogElement} */ (byId("settings")).close();
     void this.gateway.start();
+  }
+
+  /** With what the page before this one was writing. @param {import("./handover.js").Left} left */
+  async #goOn({ left, open }) {
+    for (const { data, node, key, elapsed } of open) {
+      const answer = this.gateway.client.answers.find((/** @type {any} */ each) => each.key === key);
+      const conversation = new Conversation(merge(await this.chats.peek(data.id), data));
+      if (answer) void this.answers.resume(conversation, conversation.node(node), answer, elapsed + Date.now() - left);
+    }
   }
 
   // What is shown.

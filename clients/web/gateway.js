@@ -32,10 +32,10 @@ export class Gateway {
     });
   }
 
-  /** Connect, or connect again with another key. */
-  async start() {
+  /** Connect, or connect again with another key. @param {any} [session] of the page before this one, to go on with */
+  async start(session) {
     this.client?.close();
-    const client = this.connect({ baseURL: this.baseURL, apiKey: this.keyring.key });
+    const client = this.connect({ baseURL: this.baseURL, apiKey: this.keyring.key, session });
     this.client = client;
     client.addEventListener("state", (/** @type {any} */ event) => {
       if (client !== this.client) return;
@@ -43,6 +43,7 @@ export class Gateway {
       const returned = state === "open" && this.connection === "waiting";
       this.connection = state;
       this.retryIn = retryIn;
+      if (error?.code === "session_taken") return void this.start(); // by a copy of this tab; so this one begins its own
       if (state === "closed") {
         this.status = error?.status === 401 ? "key" : "unreachable";
         if (this.status === "unreachable") this.#again();

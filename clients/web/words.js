@@ -7,6 +7,8 @@
 const WORDS = {
   connection_lost: ["The connection was lost.", "Your prompt is safe. Try again when the connection is back.", true, false],
   connection_failed: ["There is no connection to the gateway.", "Your prompt is safe. Try again when it is back.", true, false],
+  session_taken: ["Another tab goes on with this.", "Look there, or try again here.", true, false],
+  resume_gap: ["The connection was away for too long.", "Your prompt is safe. Try again.", true, false],
   client_closed: ["The connection was closed.", "Your prompt is safe. Try again.", true, false],
   model_not_found: ["This model is not here any more.", "Choose another model.", false, true],
   model_ambiguous: ["Several backends serve a model of this name.", "Choose the one that you mean.", false, true],
@@ -45,7 +47,7 @@ export function endingOf(status) {
     case "stopped": return "You stopped this answer.";
     case "cut": return "The answer reached its longest allowed length.";
     case "filtered": return "The model's provider cut this answer off.";
-    case "interrupted": return "This page was closed while the answer came.";
+    case "interrupted": return "The answer broke off while this page, or its connection, was away.";
     default: return "";
   }
 }

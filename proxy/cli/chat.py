@@ -106,7 +106,8 @@ def once(client: "Client", model: str, fields: Mapping[str, Any], question: str)
 
     console = Console(highlight=False)
     terminal = sys.stdout.isatty()
-    turn = ask(client, model, fields, [message("user", question)], Terminal(console) if terminal else Plain())
+    view = Terminal(console, lambda: client.state == "open") if terminal else Plain()
+    turn = ask(client, model, fields, [message("user", question)], view)
     if turn.error is not None:
         click.echo(trouble(turn.error, client), err=True)
         return 1
@@ -152,7 +153,8 @@ class Talk:
         from proxy.cli.chat_view import Terminal
 
         asked = [*self._messages, message("user", clean(line))]
-        turn = ask(self._client, self._model, self._fields, asked, Terminal(self._console))
+        view = Terminal(self._console, lambda: self._client.state == "open")
+        turn = ask(self._client, self._model, self._fields, asked, view)
         if turn.text:  # also when it was stopped, or broke: it was read
             self._messages = [*asked, message("assistant", turn.text)]
         if turn.error is not None:

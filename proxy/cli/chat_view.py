@@ -2,10 +2,11 @@
 
 import re
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import Markdown
 from rich.segment import Segment
@@ -60,11 +61,14 @@ class Plain:
 class Terminal:
     """Markdown on a terminal: finished blocks are printed for good, only the open one is drawn again.
 
-    So work and scrolling do not grow with the answer, and what has scrolled up stays as it is.
+    So work and scrolling do not grow with the answer, and what has scrolled up stays as it is. `connected` is asked at
+    each redraw, on a thread of its own.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, connected: Callable[[], bool]) -> None:
         self._console = console
+        self._connected = connected
+        self._away = Spinner("dots", Text("Reconnecting…", style="dim"))
         self._blocks = Blocks()
         self._waiting: Spinner | None = None  # until the answer begins
         self._tail = ""  # of the open block
@@ -98,12 +102,12 @@ class Terminal:
 
     def _renderable(self) -> RenderableType:
         """What is live now. Asked for at each redraw, from a thread of Live's."""
-        if self._waiting is not None:
-            return self._waiting
         if self._drawn[0] != self._tail:
             tail = self._tail
-            self._drawn = (tail, Block(tail, most=max(1, self._console.height - 2)))
-        return self._drawn[1]
+            self._drawn = (tail, Block(tail, most=max(1, self._console.height - 3)))
+        if not self._connected():
+            return Group(self._drawn[1], self._away) if self._tail else self._away
+        return self._waiting or self._drawn[1]
 
 
 class Block:

@@ -15,10 +15,10 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from socket import SO_SNDBUF, SOL_SOCKET
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import structlog
 from aiohttp import web
@@ -87,7 +87,7 @@ class Streams:
             with suppress(ConnectionError):  # the client is gone
                 await sending.begin()
                 await self._relay(sending, readers, batches, encoder)
-                await sending.response.write_eof()
+                await sending.finish()
         return sending.response
 
     async def _first(self, readers: Sequence[LogReader], news: asyncio.Event) -> list[list[Entry]]:
@@ -111,28 +111,65 @@ class Streams:
         self, sending: "Sending", readers: Sequence[LogReader], batches: list[list[Entry]], encoder: Encoder
     ) -> None:
         news = readers[0].news
-        data = HEARTBEAT if not any(batches) else b""
-        while True:
-            try:
-                data += b"".join([encoder.frames(index, batch) for index, batch in enumerate(batches) if batch])
-                if ended := all(reader.ended for reader in readers):
-                    data += encoder.end()
-            except Exception as error:
-                log.exception("encoding_failed")
-                await sending.write(data + encoder.failed(error))
-                return
-            if data:
-                await sending.write(data)
-            if ended:
-                return
-            try:
-                async with asyncio.timeout(self._heartbeat):
-                    await news.wait()
-                data = b""
-            except TimeoutError:
-                data = HEARTBEAT
-            news.clear()
-            batches = [reader.take() for reader in readers]
+        with Silence(self._heartbeat, news.set) as silence:
+            while True:
+                try:
+                    data = b"".join([encoder.frames(index, batch) for index, batch in enumerate(batches) if batch])
+                    if ended := over(readers):
+                        data += encoder.end()
+                except Exception as error:
+                    log.exception("encoding_failed")
+                    await sending.write(encoder.failed(error))
+                    return
+                if data or silence.lasts:
+                    silence.broken()
+                    await sending.write(data or HEARTBEAT)
+                if ended:
+                    return
+                await news.wait()
+                news.clear()
+                batches = [reader.take() for reader in readers]
+
+
+class Silence:
+    """Calls `wake` each time that nothing was sent for `seconds`; `lasts` is True from its beginning until then.
+
+    One timer asks now and then, so that what is sent costs nothing.
+    """
+
+    def __init__(self, seconds: float, wake: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(seconds, self._check)
+        self.lasts = True
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def broken(self) -> None:
+        """Something is sent now."""
+        self._since = self._loop.time()
+        self.lasts = False
+
+    def _check(self) -> None:
+        left = self._since + self._seconds - self._loop.time()
+        if left <= 0:
+            self.lasts = True
+            self._wake()
+            left = self._seconds
+        self._timer = self._loop.call_later(left, self._check)
+
+
+def over(readers: Sequence[LogReader]) -> bool:
+    """Whether a stream has said all: every generation has ended, or one failed, which is the last word for them all."""
+    return all(reader.ended for reader in readers) or any(
+        reader.ended and reader.generation.error is not None for reader in readers
+    )
 
 
 class Sending:
@@ -157,6 +194,14 @@ class Sending:
         assert isinstance(writer, StreamWriter)
         self._writer = writer
 
+    async def finish(self) -> None:
+        """Send the end of the body."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self.response.write_eof()
+        except TimeoutError:
+            self._cut()
+
     async def write(self, data: bytes) -> None:
         """Send `data`, and wait while the client is behind. One that reads nothing in time is cut."""
         await self._writer.write(data, drain=False)
@@ -166,6 +211,9 @@ class Sending:
                     await self._writer.drain()
             except TimeoutError:
                 if self._transport.get_write_buffer_size() >= unread:
-                    log.info("slow_reader_cut", seconds=self._seconds)
-                    self._transport.abort()
-                    raise ConnectionResetError from None
+                    self._cut()
+
+    def _cut(self) -> NoReturn:
+        log.info("slow_reader_cut", seconds=self._seconds)
+        self._transport.abort()
+        raise ConnectionResetError

@@ -16,7 +16,6 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from proxy.client import Client
 from proxy.clients import Clients
 from proxy.edge import subprotocol
 from proxy.errors import BadParameter, ProxyError

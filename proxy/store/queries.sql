@@ -3,12 +3,12 @@
 -- name: create_responses
 -- Version 1: one row a response; body is its object and its input as JSON, times are in Unix seconds.
 CREATE TABLE responses (
-  id TEXT PRIMARY KEY,
+  id TEXT PRIMARY KEY NOT NULL,
   principal TEXT NOT NULL,
   previous_id TEXT,
   expires REAL NOT NULL,
   body BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+);
 
 -- name: create_responses_of_principal
 -- Version 1: to delete all of one principal.

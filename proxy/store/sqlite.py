@@ -3,15 +3,19 @@
     remember → memory, and the group that waits ── one writer: BEGIN, the whole group, COMMIT ──▸ file
     get      ← memory, what waits, the file
 
+The writer has a thread of its own, and a group is one call to it: a loop that is busy holds no lock on the file.
+
 A crash loses the group that was not committed yet, and no more. Nothing here holds up an answer: what cannot be
 written is lost from the file alone, said in the log and counted. Only who deletes waits for the file.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import aiosqlite
 import structlog
@@ -19,11 +23,14 @@ import structlog
 from proxy.errors import StoreFailed
 from proxy.store.memory import MemoryStore
 from proxy.store.port import Row
-from proxy.store.sqlite_file import BUSY, prepare, queries
+from proxy.store.sqlite_file import BUSY, Delete, prepare, queries, write, writing
 
 log = structlog.get_logger()
 SWEEP = 3600.0  # seconds between two deletions of what is past its time
 FLUSH = 10.0  # seconds that the last group gets when the gateway stops
+
+Writer: TypeAlias = Callable[[Sequence[Delete], Sequence[Row], float | None], Awaitable[list[int]]]
+"""Writes one group: deletes, new rows, and the time by which to expire others. How many each delete found."""
 
 
 class SqliteStore:
@@ -34,7 +41,7 @@ class SqliteStore:
         *,
         memory: MemoryStore,
         reader: aiosqlite.Connection,
-        writer: aiosqlite.Connection,
+        writer: Writer,
         queue_bytes: int,
         now: Callable[[], float],
     ) -> None:
@@ -45,7 +52,7 @@ class SqliteStore:
         self._now = now
         self._waiting: dict[str, Row] = {}
         self._writing: dict[str, Row] = {}  # the group that is on its way
-        self._deletes: list[tuple[str, tuple[str, ...], asyncio.Future[int]]] = []  # query, parameters, who waits
+        self._deletes: list[tuple[Delete, asyncio.Future[int]]] = []  # and who waits for it
         self._deleted = 0  # how often was deleted
         self._work = asyncio.Event()
         self._closing = False
@@ -123,33 +130,22 @@ class SqliteStore:
         self._writing, self._waiting = self._waiting, {}
         deletes, self._deletes = self._deletes, []
         rows = list(self._writing.values())
-        sql = queries()
-        counts = []
-        failed: str | None = None
         try:
-            await self._writer.execute("BEGIN IMMEDIATE")
-            for query, parameters, _ in deletes:
-                counts.append((await self._writer.execute(sql[query], parameters)).rowcount)
-            if expired:
-                await self._writer.execute(sql["delete_expired"], (self._now(),))
-            await self._writer.executemany(sql["put_response"], map(columns, rows))
-            await self._writer.execute("COMMIT")
-            self._full = False
-        except sqlite3.Error as error:
-            failed = str(error)
-            with suppress(sqlite3.Error):
-                await self._writer.execute("ROLLBACK")
+            found = await self._writer([each for each, _ in deletes], rows, self._now() if expired else None)
+        except (sqlite3.Error, OverflowError, ValueError) as error:  # the latter: what SQLite cannot hold
             self.lost += len(rows)
-            log.error("responses_not_written", reason=failed, responses=len(rows), deletes=len(deletes))
+            log.error("responses_not_written", reason=str(error), responses=len(rows), deletes=len(deletes))
+            for _, waiter in deletes:
+                if not waiter.done():
+                    waiter.set_exception(StoreFailed())
+        else:
+            self._full = False
+            for (_, waiter), count in zip(deletes, found, strict=True):
+                if not waiter.done():  # who waited has left
+                    waiter.set_result(count)
         finally:
             self._writing = {}
             self.unwritten -= sum(row.size for row in rows)
-        for index, (_, _, waiter) in enumerate(deletes):
-            if not waiter.done():
-                if failed is None:
-                    waiter.set_result(counts[index])
-                else:
-                    waiter.set_exception(StoreFailed())
 
     async def _read(self, response_id: str, principal: str) -> Row | None:
         try:
@@ -164,7 +160,7 @@ class SqliteStore:
     async def _gone(self, query: str, *parameters: str) -> int:
         self._deleted += 1
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._deletes.append((query, parameters, waiter))
+        self._deletes.append(((query, parameters), waiter))
         self._work.set()
         return await waiter
 
@@ -186,11 +182,6 @@ class SqliteStore:
         return dropped
 
 
-def columns(row: Row) -> tuple[str, str, str | None, float, bytes]:
-    """A row as put_response takes it."""
-    return row.id, row.principal, row.previous_id, row.expires, row.body
-
-
 @asynccontextmanager
 async def opened(
     path: Path, memory: MemoryStore, queue_bytes: int, now: Callable[[], float]
@@ -204,20 +195,22 @@ async def opened(
             sqlite=sqlite3.sqlite_version,
             reason="this SQLite can corrupt a file in WAL mode; 3.51.3 and newer cannot",
         )
-    async with (
-        aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None) as reader,
-        aiosqlite.connect(path, timeout=BUSY, isolation_level=None) as writer,
-    ):
-        await writer.execute("PRAGMA synchronous = FULL")
-        await writer.execute("PRAGMA secure_delete = ON")  # what was deleted is overwritten
-        store = SqliteStore(memory=memory, reader=reader, writer=writer, queue_bytes=queue_bytes, now=now)
-        writing = asyncio.create_task(store.run(), name="responses writer")
-        try:
-            yield store
-        finally:
-            store.close()
+    with closing(writing(path)) as database, ThreadPoolExecutor(1, "responses writer") as thread:
+
+        def writer(deletes: Sequence[Delete], rows: Sequence[Row], expired: float | None) -> Awaitable[list[int]]:
+            return asyncio.get_running_loop().run_in_executor(thread, write, database, deletes, rows, expired)
+
+        async with aiosqlite.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None
+        ) as reader:
+            store = SqliteStore(memory=memory, reader=reader, writer=writer, queue_bytes=queue_bytes, now=now)
+            task = asyncio.create_task(store.run(), name="responses writer")
             try:
-                async with asyncio.timeout(FLUSH):
-                    await writing
-            except TimeoutError:
-                log.error("responses_not_written", reason="the disk is too slow to stop in time")
+                yield store
+            finally:
+                store.close()
+                try:
+                    async with asyncio.timeout(FLUSH):
+                        await task
+                except TimeoutError:
+                    log.error("responses_not_written", reason="the disk is too slow to stop in time")

@@ -3,12 +3,19 @@
 import os
 import re
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import astuple
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
+
+from proxy.store.port import Row
+
+Delete: TypeAlias = tuple[str, tuple[str, ...]]
+"""The name of a query, and its parameters."""
 
 MIGRATIONS = (("create_responses", "create_responses_of_principal", "create_responses_by_expiry"),)
 """The queries that lead from each version of the schema to the next. Only ever added to."""
@@ -50,6 +57,35 @@ def prepare(path: Path) -> str:
         raise StoreUnusable(
             f"cannot open {path}: {error.strerror}. Give this user the right, or set [responses] persist = false."
         ) from None
+
+
+def writing(path: Path) -> sqlite3.Connection:
+    """A connection to write by, for one thread at a time."""
+    database = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA secure_delete = ON")  # what was deleted is overwritten
+    return database
+
+
+def write(
+    database: sqlite3.Connection, deletes: Sequence[Delete], rows: Sequence[Row], expired: float | None
+) -> list[int]:
+    """One group in one transaction: deletes, what has expired at that time, then new rows. Blocks. How many each
+    delete found. Raises sqlite3.Error, and then nothing of the group was done.
+    """
+    sql = queries()
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        found = [database.execute(sql[query], parameters).rowcount for query, parameters in deletes]
+        if expired is not None:
+            database.execute(sql["delete_expired"], (expired,))
+        database.executemany(sql["put_response"], map(astuple, rows))
+        database.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+        raise
+    return found
 
 
 def migrate(database: sqlite3.Connection, path: Path) -> None:

@@ -19,7 +19,7 @@ from proxy.wire.fields import check_names, refuse, stop_strings
 
 IGNORED = frozenset(
     {
-        "logit_bias", "metadata", "moderation", "prediction", "prompt_cache_key", "prompt_cache_options",
+        "logit_bias", "metadata", "prediction", "prompt_cache_key", "prompt_cache_options",
         "prompt_cache_retention", "safety_identifier", "service_tier", "store", "user", "verbosity",
     }
 )  # fmt: skip
@@ -27,6 +27,7 @@ REFUSED = {
     "audio": "Speaking the answer",
     "function_call": "The older way of calling functions (use 'tools' and 'tool_choice')",
     "functions": "The older way of calling functions (use 'tools')",
+    "moderation": "Moderation",
     "web_search_options": "Searching the web",
 }
 MOST_CHOICES = 8  # answers of one request; each is a generation of its own

@@ -34,6 +34,7 @@ class FreeText:
         return '"' + TAIL.sub("", self._held, count=1)  # a quote that the model forgot to escape
 
     def _read_head(self, piece: str) -> str:
+        before = len(self._held)
         self._held += piece
         for index, char in enumerate(piece, 1):
             if char == HEAD[self._at]:
@@ -42,7 +43,7 @@ class FreeText:
                     self._held = ""
                     self._step = self._read_string
                     return self._read_string(piece[index:])
-            elif char not in " \t\r\n" or self._at not in GAPS or len(self._held) > MOST_SPACE:
+            elif char not in " \t\r\n" or self._at not in GAPS or before + index > MOST_SPACE:
                 raw, self._held = self._held, ""
                 self._step = self._pass
                 return raw

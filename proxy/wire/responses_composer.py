@@ -223,9 +223,9 @@ class Composer:
         if self._log.ended:
             return
         closed = "completed" if status == "completed" else "incomplete"
+        self._close_item(closed)  # first: a call may have text left, and the log keeps that of a part in one piece
         for call in self._calls.values():
             call.close(closed)
-        self._close_item(closed)
         if self.usage is None and self._output:
             self.usage = self._estimate()
         self._request = None

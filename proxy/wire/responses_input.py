@@ -74,7 +74,8 @@ def checked_items(given: str | list[Any], new_id: Callable[[str], str]) -> tuple
 
 def checked_item(item: Any, path: str, new_id: Callable[[str], str]) -> Item:
     """One item."""
-    kind = kind_of(item, path, default="message" if isinstance(item, dict) and "role" in item else "item_reference")
+    reference = isinstance(item, dict) and set(item) - {"type"} == {"id"}
+    kind = kind_of(item, path, default="item_reference" if reference else "message")
     match kind:
         case "message":
             prefix, members = "msg", checked_message(convert(item, MessageItem, path), path)

@@ -20,21 +20,21 @@ IGNORED = frozenset(
         "prompt_cache_retention", "safety_identifier", "service_tier", "stream_options", "truncation", "user",
     }
 )  # fmt: skip
-UNSUPPORTED: Mapping[str, str] = {
+REFUSED: Mapping[str, str] = {
     "conversation": "A stored conversation",
     "moderation": "Moderation",
     "prompt": "A stored prompt",
 }
-KNOWN = SUPPORTED | IGNORED | frozenset(UNSUPPORTED)
+KNOWN = SUPPORTED | IGNORED | frozenset(REFUSED)
 
 LOGPROBS = "message.output_text.logprobs"
-INCLUDES: Mapping[str, bool] = {  # whether it has an effect; the others name output that only hosted tools have
-    LOGPROBS: True,
-    "code_interpreter_call.outputs": False,
-    "computer_call_output.output.image_url": False,
-    "file_search_call.results": False,
-    "message.input_image.image_url": False,  # inline pictures are always shown
-    "reasoning.encrypted_content": False,  # reasoning is shown in plain text, so there is nothing to decrypt
-    "web_search_call.action.sources": False,
-    "web_search_call.results": False,
-}
+INCLUDES = frozenset(
+    {
+        LOGPROBS,
+        # The others have no effect: output that only hosted tools have, pictures that are shown anyway, and reasoning
+        # that is shown in plain text.
+        "code_interpreter_call.outputs", "computer_call_output.output.image_url", "file_search_call.results",
+        "message.input_image.image_url", "reasoning.encrypted_content", "web_search_call.action.sources",
+        "web_search_call.results",
+    }
+)  # fmt: skip

@@ -17,7 +17,7 @@ from proxy.wire.convert import convert
 from proxy.wire.fields import check_names, refuse, stop_strings
 from proxy.wire.responses_format import parse_reasoning, parse_text
 from proxy.wire.responses_input import checked_items, messages_of
-from proxy.wire.responses_params import INCLUDES, KNOWN, LOGPROBS, UNSUPPORTED
+from proxy.wire.responses_params import INCLUDES, KNOWN, LOGPROBS, REFUSED
 from proxy.wire.responses_tools import parse_tools
 
 MAX_STOP = 16
@@ -69,7 +69,7 @@ def parse_create(body: Mapping[str, Any], *, http: bool = False, new_id: Callabl
     Raises BadParameter or Unsupported. Over `http` a response may run in the background; on a socket it may not.
     """
     fields = convert(check_names(body, KNOWN), Body, "")
-    refuse(body, UNSUPPORTED)
+    refuse(body, REFUSED)
     store = fields.store is not False
     refuse_background(fields.background, store, http)
     needs_input = fields.previous_response_id is None and fields.generate is not False

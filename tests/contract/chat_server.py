@@ -3,25 +3,21 @@
 It speaks as OpenAI does, or in the words of vLLM or LocalAI, with their paths besides.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias
 
 from aiohttp import web
 
 from backends.errors import BackendError, ContextLengthExceeded, ModelNotFound
-from backends.events import Finished, TextDelta
+from backends.events import Event, Finished
 from backends.fake import FakeBackend
 from backends.json import dumps, loads
-from backends.request import Request, said
+from backends.request import EmbeddingRequest, Request
+from tests.contract.chat_words import chat_choice, counts, encoded, raw_request_of, request_of, text_choice, texts
 
 Dialect: TypeAlias = Literal["openai", "vllm", "localai"]
 METRICS = "vllm:num_requests_running {}\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0.5\n"
-
-
-def request_of(body: dict[str, Any]) -> Request:
-    messages = tuple(said(message["role"], message["content"]) for message in body["messages"])
-    return Request(body["model"], messages, body["max_tokens"], tuple(body.get("stop", ())))
 
 
 def refusal(error: BackendError, dialect: Dialect) -> web.Response:
@@ -54,10 +50,6 @@ def openai_error(code: str, message: str) -> dict[str, Any]:
     return {"message": message, "type": "invalid_request_error", "param": None, "code": code}
 
 
-def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-    return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
-
-
 @asynccontextmanager
 async def chat_server(model: FakeBackend, dialect: Dialect = "openai") -> AsyncIterator[str]:
     """Serve `model`; yields the base URL."""
@@ -73,36 +65,66 @@ async def chat_server(model: FakeBackend, dialect: Dialect = "openai") -> AsyncI
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(text=METRICS.format(model.open))
 
+    async def chat(request: web.Request) -> web.StreamResponse:
+        return await stream(request, request_of(loads(await request.read())), chat_choice, "chat.completion.chunk")
+
     async def completions(request: web.Request) -> web.StreamResponse:
+        return await stream(request, raw_request_of(loads(await request.read())), text_choice, "text_completion")
+
+    async def stream(
+        request: web.Request, asked: Request, choice: Callable[[Event], dict[str, Any]], kind: str
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
 
         async def send(message: dict[str, Any]) -> None:
-            await response.write(b"data: " + dumps({"id": "chatcmpl-1", "model": "fake"} | message) + b"\n\n")
+            common = {"id": "cmpl-1", "object": kind, "created": 1, "model": "fake"}
+            await response.write(b"data: " + dumps(common | message) + b"\n\n")
 
         try:
-            async with model.stream(request_of(loads(await request.read()))) as batches:
+            async with model.stream(asked) as batches:
                 batch = await anext(batches)
                 await response.prepare(request)
-                await send(chunk({"role": "assistant", "content": ""}))
+                if kind == "chat.completion.chunk":
+                    await send({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
                 while True:
                     for event in batch:
-                        match event:
-                            case TextDelta(text):
-                                await send(chunk({"content": text}))
-                            case Finished(reason, usage):
-                                await send(chunk({}, reason))
-                                counts = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
-                                await send({"object": "chat.completion.chunk", "choices": [], "usage": counts})
-                                await response.write(b"data: [DONE]\n\n")
-                                return response
+                        await send({"choices": [choice(event)]})
+                        if isinstance(event, Finished):
+                            await send({"choices": [], "usage": counts(event.usage)})
+                            await response.write(b"data: [DONE]\n\n")
+                            return response
                     batch = await anext(batches)
         except BackendError as error:
             return refusal(error, dialect)
 
+    async def embeddings(request: web.Request) -> web.Response:
+        body = loads(await request.read())
+        asked = EmbeddingRequest(body["model"], texts(body["input"]), body.get("dimensions"))
+        try:
+            answer = await model.embed(asked)
+        except BackendError as error:
+            return refusal(error, dialect)
+        data = [
+            {"object": "embedding", "index": index, "embedding": encoded(vector, body.get("encoding_format"))}
+            for index, vector in enumerate(answer.vectors)
+        ]
+        usage = {"prompt_tokens": answer.input_tokens, "total_tokens": answer.input_tokens}
+        return web.json_response({"object": "list", "model": asked.model, "data": data, "usage": usage})
+
+    async def tokenize(request: web.Request) -> web.Response:
+        body = {"max_tokens": 1} | loads(await request.read())
+        asked = raw_request_of(body) if "prompt" in body else request_of(body)
+        try:
+            tokens = await model.count_tokens(asked)
+        except BackendError as error:
+            return refusal(error, dialect)
+        return web.json_response({"count": tokens, "max_model_len": 512, "tokens": [0] * tokens})
+
     app = web.Application()
-    app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", completions)])
+    app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", chat)])
+    app.add_routes([web.post("/v1/completions", completions), web.post("/v1/embeddings", embeddings)])
     if dialect == "vllm":
-        app.add_routes([web.get("/health", ready), web.get("/metrics", metrics)])
+        app.add_routes([web.get("/health", ready), web.get("/metrics", metrics), web.post("/tokenize", tokenize)])
     elif dialect == "localai":
         app.add_routes([web.get("/readyz", ready), web.get("/v1/models/capabilities", models)])
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

@@ -69,6 +69,17 @@ KINDS = [
 ]
 
 
+LACKS = {
+    "xllamacpp": frozenset({"tools", "images"}),  # the demo model's template has no place for tools
+    "llama-cpp-python": frozenset({"tools", "images", "embeddings"}),
+}
+
+
+def lacks(options: Options) -> frozenset[str]:
+    """What this kind cannot do, and must refuse."""
+    return LACKS.get(options.get("engine", ""), frozenset())
+
+
 @asynccontextmanager
 async def built(options: Options) -> AsyncIterator[Backend]:
     """A started backend from its entry in a configuration."""

@@ -94,3 +94,12 @@ async def test_chunks_that_are_none_are_refused(running: Gateway) -> None:
     status = await reader.readline()
     writer.close()
     assert b" 400 " in status
+
+
+@pytest.mark.parametrize("head", [{"X-Long": "x" * 9000}, {f"X-{number}": "x" for number in range(200)}])
+async def test_headers_are_bounded(running: Gateway, head: dict[str, str]) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{running.base_url}/models", headers=head) as got:
+            assert got.status == 400
+        async with session.get(f"{running.base_url}/models") as got:
+            assert got.status == 200

@@ -5,13 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from backends.errors import Overloaded
 from backends.events import TextDelta
 from backends.fake import FakeBackend
 from backends.request import Request, text_of
-from tests.gateway import ANSWER, DONE, Client, answers, client, gateway, process
+from tests.gateway import ANSWER, DONE, Client, answers, client, connected, gateway, process
+from tests.integration.test_metrics import Scrape, scraped
 
 KEYS = ["sk-sl-aaaaaaaaaaaaaaaa", "sk-sl-bbbbbbbbbbbbbbbb"]
 
@@ -80,6 +82,25 @@ async def test_another_connection_finds_what_is_stored_and_only_that() -> None:
                 assert await refused(other, name) == "previous_response_not_found"
             assert await refused(other, unstored, stream_id="lane") == "previous_response_not_found"
             await ask(other, "the connection goes on", stream_id="lane")
+
+
+async def test_a_socket_goes_on_where_http_was_and_back() -> None:
+    backend = answers()
+    async with gateway(backends=[backend]) as started, client(started) as socket, aiohttp.ClientSession() as http:
+
+        async def post(**fields: object) -> Any:
+            async with http.post(f"{started.base_url}/responses", json={"model": "fake", **fields}) as answer:
+                return await answer.json()
+
+        first = await post(input="one")
+        second = await ask(socket, "two", previous_response_id=first["id"])
+        third = await post(input="three", previous_response_id=second)
+        assert third["previous_response_id"] == second
+        assert [text for role, text in asked(backend.requests[-1]) if role == "user"] == ["one", "two", "three"]
+        unstored = await ask(socket, "four", store=False, previous_response_id=third["id"])
+        assert (await post(input="five", previous_response_id=unstored))["error"]["code"] == (
+            "previous_response_not_found"
+        )
 
 
 async def test_a_closed_connection_takes_its_unstored_turns_along() -> None:
@@ -169,21 +190,24 @@ async def test_a_conversation_longer_than_configured_is_refused() -> None:
 
 
 async def test_what_persists_outlives_the_process(tmp_path: Path) -> None:
-    text = f'data_dir = {json.dumps(str(tmp_path))}\nresponses.persist = true\n[[backends]]\nname = "fake"\nkind = "fake"'
+    text = (
+        f'data_dir = {json.dumps(str(tmp_path))}\nresponses.persist = true\n[[backends]]\nname = "fake"\nkind = "fake"'
+    )
     ids = []
     for _ in range(2):
         async with process(text, STREAMLANE_DATA_DIR=str(tmp_path)) as started:
-            from tests.gateway import connected
-
             async with connected(started.base_url) as socket:
                 ids.append(await ask(socket, "go on", **({"previous_response_id": ids[-1]} if ids else {})))
     assert (tmp_path / "streamlane.db").stat().st_mode & 0o777 == 0o600
 
 
 async def test_what_is_held_is_measured() -> None:
-    from tests.integration.test_metrics import values
-
     async with gateway(backends=[answers()]) as started, client(started) as socket:
         await ask(socket, "x" * 10_000)
-        held = await values(started, "streamlane_held_bytes")
-    assert held["stored"] > 10_000
+        scrape = Scrape(await scraped(started))
+    for what in ("stored", "logs"):
+        held = scrape("held_bytes", what=what)
+        assert held is not None
+        assert 10_000 < held < 100_000
+    assert scrape("held_bytes", what="unwritten") == 0
+    assert scrape("responses_not_written_total") == 0

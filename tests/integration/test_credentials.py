@@ -149,7 +149,7 @@ async def test_a_page_of_an_allowed_origin_may_ask_and_read() -> None:
         assert (status, body) == (204, None)
         assert headers["Access-Control-Allow-Origin"] == PAGE
         assert headers["Access-Control-Allow-Headers"] == "authorization,x-stainless-os"
-        assert "POST" in headers["Access-Control-Allow-Methods"]
+        assert headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
         for path, sent, status in (
             ("/models", {"Origin": PAGE, **BEARER}, 200),
             ("/models", {"Origin": PAGE}, 401),
@@ -158,6 +158,7 @@ async def test_a_page_of_an_allowed_origin_may_ask_and_read() -> None:
             got, _, headers = await ask(started.base_url + path, **sent)
             assert (got, headers["Access-Control-Allow-Origin"]) == (status, PAGE)
             assert "Origin" in headers.getall("Vary")
+            assert headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id"
             assert "Access-Control-Allow-Credentials" not in headers
 
 

@@ -2,11 +2,8 @@
 
 import asyncio
 import json
-import os
 import subprocess
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,8 @@ from backends.events import TextDelta
 from backends.fake import FakeBackend
 from tests.conftest import NODE
 from tests.gateway import DONE, answers, gateway
+from tests.integration.cuts import Wire
+from tests.integration.node_client import script
 from tests.models import models_dir
 
 pytestmark = pytest.mark.needs("node")
@@ -24,95 +23,11 @@ JS = Path(__file__).parents[2] / "clients" / "js"
 KEY = "sk-sl-aaaaaaaaaaaaaaaa"
 
 
-class Script:
-    """A running scenario of node/client.mjs."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    async def says(self) -> Any:
-        """The next thing that it prints."""
-        assert self._process.stdout is not None
-        if line := await self._process.stdout.readline():
-            return json.loads(line)
-        raise AssertionError((await self._rest()).decode())
-
-    async def go_on(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-        await self._process.stdin.drain()
-
-    async def end(self) -> None:
-        """It has nothing more to say, and ends by itself: nothing keeps Node alive after close()."""
-        rest = await self._rest()
-        assert (self._process.returncode, rest) == (0, b"")
-
-    async def _rest(self) -> bytes:
-        out, err = await self._process.communicate()
-        return out + err
-
-
-@asynccontextmanager
-async def script(scenario: str, base_url: str, *arguments: str, **environ: str) -> AsyncIterator[Script]:
-    command = ["node", str(NODE / "client.mjs"), scenario, base_url, *arguments]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, **environ}, limit=2**20
-    )
-    try:
-        running = Script(process)
-        yield running
-        await running.end()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-
-
 def gated(name: str = "fake", *models: str, **options: Any) -> tuple[FakeBackend, asyncio.Event]:
     """A backend that says "Hel", waits for the event, and says "lo"."""
     gate = asyncio.Event()
     said = [[TextDelta("Hel")], gate, [TextDelta("lo")], DONE]
     return FakeBackend(name, script=said, models=models or (name,), **options), gate
-
-
-class Relay:
-    """A wire to the gateway that can be cut."""
-
-    def __init__(self, base_url: str) -> None:
-        self._host, port = base_url.split("/")[2].split(":")
-        self._port = int(port)
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.base_url = ""
-
-    async def __aenter__(self) -> "Relay":
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        self.cut()
-        await self._server.wait_closed()
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self._host, self._port)
-        ends = {writer, back}
-        self._writers |= ends
-        await asyncio.gather(pump(reader, back), pump(there, writer))
-        self._writers -= ends
-
-
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    writer.transport.abort()
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["ws", "native"])
@@ -232,7 +147,7 @@ async def test_without_a_good_key_the_client_closes_and_says_why(key: list[str])
 async def test_a_lost_connection_fails_what_ran_and_comes_back() -> None:
     backend, _ = gated()
     idle = FakeBackend("idle", models=["idle"], text="Still here.")
-    async with gateway(backends=[backend, idle]) as started, Relay(started.base_url) as relay:
+    async with gateway(backends=[backend, idle]) as started, Wire(started.base_url) as relay:
         async with script("lost", relay.base_url) as node:
             assert await node.says() == "streaming"
             relay.cut()

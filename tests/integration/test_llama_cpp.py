@@ -105,15 +105,13 @@ async def test_it_knows_the_capital_of_france(backend: LlamaCpp) -> None:
     assert heard.end.usage.output_tokens < 40
 
 
-async def test_a_request_that_says_nothing_of_sampling_is_answered_as_the_models_card_advises(
-    backend: LlamaCpp,
-) -> None:
+async def test_a_request_that_says_nothing_of_sampling_is_answered_as_suits_the_model(backend: LlamaCpp) -> None:
     question = said("user", "Write a poem.")
 
     async def poem(**sampling: float) -> str:
         return (await answer(backend, Request("smollm2", (question,), 20, sampling=Sampling(seed=7, **sampling)))).text
 
-    assert await poem() == await poem(temperature=0.2, top_p=0.9)
+    assert await poem() == await poem(temperature=0)
     assert await poem() != await poem(temperature=2.0, top_p=1.0)
 
 

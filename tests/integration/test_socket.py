@@ -89,7 +89,7 @@ async def test_what_the_client_asks_reaches_the_backend() -> None:
         )
         await socket.until()
     [request] = backend.requests
-    said = [(message.role, message.text) for message in request.messages]
+    said = [(message.role, *(part.text for part in message.parts)) for message in request.messages]
     assert said == [("system", "Be brief."), ("system", "D"), ("user", "a"), ("assistant", "b"), ("user", "c")]
     assert (request.max_output_tokens, request.stop, request.sampling.seed) == (7, ("x",), 3)
     assert (request.sampling.temperature, request.sampling.top_p) == (0.25, 0.5)

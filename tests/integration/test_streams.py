@@ -221,3 +221,38 @@ async def test_usage_of_a_short_answer_is_the_backends() -> None:
         said = events(await got.text())
     assert said[-1]["type"] == "response.incomplete"
     assert said[-1]["response"]["usage"]["input_tokens"] == 5
+
+
+async def test_a_fault_of_ours_ends_the_stream_with_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("sk-secret")
+
+    monkeypatch.setattr("proxy.wire.responses_frames.Frames.delta", broken)
+    backend = FakeBackend("fake", script=[[TextDelta("Hi")], asyncio.Event()])
+    async with gateway(backends=[backend]) as running, posted(running) as got:
+        said = events(await got.text())
+        await backend.left.wait()  # nobody reads it any more
+    assert [event["type"] for event in said] == ["error"]
+    assert said[0]["code"] == "internal_error"
+    assert "sk-secret" not in str(said)
+
+
+async def test_many_clients_that_leave_leave_nothing_behind() -> None:
+    rounds = 60
+    backend = FakeBackend("fake", script=[[TextDelta("Hi")], asyncio.Event()])
+    async with gateway(backends=[backend]) as running:
+
+        async def one(number: int) -> None:
+            async with posted(running, background=number % 3 == 0) as got:
+                await got.content.readany()  # and leave: those in the background go on without their client
+
+        tasks = len(asyncio.all_tasks())
+        await asyncio.gather(*(one(number) for number in range(rounds)))
+        async with asyncio.timeout(10):
+            while running.generations.running > rounds // 3:
+                await asyncio.sleep(0.01)
+            assert running.generations.running == backend.open == rounds // 3
+            running.generations.cancel_all()
+            while running.generations.running or len(asyncio.all_tasks()) > tasks:
+                await asyncio.sleep(0.01)
+        assert backend.open == 0

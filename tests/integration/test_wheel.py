@@ -78,7 +78,7 @@ def test_the_wheel_carries_packages_page_and_clients(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"backends", "proxy", "quota", "streamlane_client"}
     page = {path.relative_to(ROOT / "clients/web").as_posix() for path in files(ROOT / "clients/web")}
     assert {f"proxy/clients/web/{name}" for name in page} <= names
-    assert {"proxy/clients/js/streamlane.js", "streamlane_client/py.typed"} <= names
+    assert {"proxy/clients/js/streamlane.js", "streamlane_client/py.typed", "proxy/store/queries.sql"} <= names
 
 
 def test_the_sdist_has_what_the_tests_need_and_nothing_that_is_ignored(sdist: Path) -> None:

@@ -34,6 +34,13 @@ async function until(events, type) {
   }
 }
 
+/** What an answer's deltas say. */
+async function said(answer) {
+  let text = "";
+  for await (const event of answer) if (event.type === "response.output_text.delta") text += event.delta;
+  return text;
+}
+
 const scenarios = {
   async stream() {
     const answer = ask({ metadata: { a: "b" } });
@@ -148,6 +155,13 @@ const scenarios = {
     say(await refused(answer.done));
     say(await ask({ model: "idle" }).text()); // asked while there is no connection
     say({ states: states.map(({ state }) => state), retries: states.flatMap(({ retryIn }) => retryIn ?? []) });
+  },
+
+  async resume() {
+    const answers = Array.from({ length: 4 }, () => ask());
+    const texts = await Promise.all(answers.map(said));
+    const finals = await Promise.all(answers.map((answer) => answer.text()));
+    say({ texts, finals });
   },
 
   async too_big() {

@@ -24,7 +24,7 @@ found.items = (await responses.inputItems.list(whole.id)).data.map((item) => ite
 found.cancelled = (await responses.cancel(whole.id)).status;
 found.continued = (await responses.create({ model, input: "more", previous_response_id: whole.id })).output_text;
 const city = zodTextFormat(z.object({ city: z.string() }), "city");
-found.parsed = (await responses.parse({ model: "json", input: "Which?", text: { format: city } })).output_parsed;
+found.parsed = (await responses.parse({ model, input: "Which?", text: { format: city } })).output_parsed;
 
 const slow = await responses.create({ model: "slow", input: "hi", background: true });
 found.background = slow.status;

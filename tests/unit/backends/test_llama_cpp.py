@@ -120,7 +120,7 @@ async def test_tokens_are_drawn_as_the_request_says_then_the_configuration_then_
 
 async def test_a_known_model_is_asked_as_its_card_advises(tmp_path: Path) -> None:
     known = {"model": "smollm2"}
-    assert await sampled(tmp_path, Sampling(), **known) == {"temperature": 0.2, "top_p": 0.9}
+    assert await sampled(tmp_path, Sampling(), **known) == {"temperature": 0}
     assert await sampled(tmp_path, Sampling(temperature=1.0), **known) == {"temperature": 1.0, "top_p": 0.9}
     assert await sampled(tmp_path, Sampling(), {"temp": 0.6}, **known) == {"temperature": 0.6, "top_p": 0.9}
 

@@ -8,16 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.events import Content, Finished, ReasoningDelta, RefusalDelta, TextDelta, Usage
+from backends.events import (
+    Event,
+    Finished,
+    Logprob,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
 from backends.json import loads
 from proxy.response_log import ResponseLog
 from proxy.wire.responses_composer import Composer
 from proxy.wire.responses_frames import Frames
 
-CONTENT = st.builds(
-    lambda kind, text: kind(text),
-    st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta]),
-    st.text(min_size=1, max_size=5),
+TEXT = st.text(min_size=1, max_size=5)
+INDEX = st.integers(0, 3)
+EVENTS = st.one_of(
+    st.builds(TextDelta, TEXT),
+    st.builds(lambda text: TextDelta(text, (Logprob(text, -1.0),)), TEXT),
+    st.builds(ReasoningDelta, TEXT),
+    st.builds(RefusalDelta, TEXT),
+    st.builds(ToolCallStart, INDEX, st.just("c"), st.sampled_from(["look", "write"])),
+    st.builds(ToolCallDelta, INDEX, TEXT | st.sampled_from(['{"input":"', '"}', "\\u"])),
 )
 ENDS: dict[str, Callable[[Composer], object]] = {
     "completed": lambda composer: composer.feed([Finished("stop", Usage(1, 2))]),
@@ -25,18 +40,29 @@ ENDS: dict[str, Callable[[Composer], object]] = {
     "cancelled": lambda composer: composer.stop("cancelled", status="cancelled"),
     "failed": lambda composer: composer.fail("backend_failed", "It failed."),
 }
+WHOLE = ("text", "refusal", "arguments", "input")  # the member of a part, or of a call, that holds what deltas said
 
 
 @pytest.mark.parametrize("end", ENDS)
-@given(batches=st.lists(st.lists(CONTENT, max_size=4), max_size=6))
-def test_events_are_well_formed_whatever_is_said_and_however_it_ends(end: str, batches: list[list[Content]]) -> None:
+@given(batches=st.lists(st.lists(EVENTS, max_size=4), max_size=6), after=st.sampled_from(sorted(ENDS)))
+def test_events_are_well_formed_whatever_is_said_and_however_it_ends(
+    end: str, batches: list[list[Event]], after: str
+) -> None:
     numbers = count()
     log = ResponseLog(1 << 20)
-    composer = Composer(log, {"id": "resp_1", "model": "m"}, lambda prefix: f"{prefix}_{next(numbers)}")
+    composer = Composer(
+        log,
+        {"id": "resp_1", "model": "m"},
+        lambda prefix: f"{prefix}_{next(numbers)}",
+        custom_tools=frozenset({"write"}),
+        max_tool_calls=3,
+    )
     composer.start()
     for batch in batches:
         composer.feed(batch)
     ENDS[end](composer)
+    ENDS[after](composer)
+    composer.feed([event for batch in batches for event in batch])
     frames = Frames(log, "lane")
     events = [loads(frames.frame(entry)) for entry in log.read(0)]
 
@@ -50,18 +76,28 @@ def test_events_are_well_formed_whatever_is_said_and_however_it_ends(end: str, b
     for kind in ("output_item", "content_part"):
         counts = Counter(event["type"] for event in events)
         assert counts[f"response.{kind}.added"] == counts[f"response.{kind}.done"]
-    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
-    assert response["output"] == done
-    assert [event["output_index"] for event in events if event["type"] == "response.output_item.added"] == list(
-        range(len(done))
-    )
+    done = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
+    assert response["output"] == [done[index] for index in range(len(done))]
+    added = [event for event in events if event["type"] == "response.output_item.added"]
+    assert [event["output_index"] for event in added] == list(range(len(done)))
+    assert sum(item["type"].endswith("_call") for item in response["output"]) <= 3
 
-    whole = "".join(
-        part.get("text", part.get("refusal")) for item in done for part in item["content"] if item["type"] == "message"
+    for item in response["output"]:
+        for index, part in enumerate(item.get("content", [item])):
+            [text] = [part[member] for member in WHOLE if member in part]
+            deltas = "".join(
+                event["delta"]
+                for event in events
+                if event.get("item_id") == item["id"] and event.get("content_index", 0) == index and "delta" in event
+            )
+            assert deltas == text
+    heard = "".join(
+        event["delta"]
+        for event in events
+        if event["type"].split(".")[1] in ("output_text", "refusal") and "delta" in event
     )
-    assert whole == "".join(each.text for batch in batches for each in batch if not isinstance(each, ReasoningDelta))
-    deltas = "".join(event["delta"] for event in events if event["type"].endswith(".delta"))
-    assert deltas == "".join(each.text for batch in batches for each in batch)
-    assert all(part for item in done for part in item["content"])
+    assert heard == "".join(e.text for batch in batches for e in batch if isinstance(e, TextDelta | RefusalDelta))
     if end == "completed" and not any(batches):
-        assert [item["type"] for item in done] == ["message"], "an empty answer is still a message"
+        assert [item["type"] for item in response["output"]] == ["message"], "an empty answer is still a message"
+    if batches and response["output"]:
+        assert response["usage"] is not None

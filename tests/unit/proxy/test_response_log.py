@@ -67,3 +67,27 @@ def test_a_long_answer_costs_little_more_than_its_text() -> None:
         log.add(part, " token")
     parts = (log._text, log._ends, log._of)
     assert sum(each.__sizeof__() for each in parts) < 4 * 8000 * len(" token")
+
+
+def test_a_mark_that_is_text_too_counts_as_text_and_its_weight_against_the_bound() -> None:
+    log = ResponseLog(100)
+    part = log.open(Part("delta", {}))
+    log.add(part, "ab")
+    likely = Mark("delta", {"delta": "ä"})
+    log.mark(likely, "ä", 60)
+    log.add(part, "c")
+    assert log.read(0) == [(0, part, "ab"), (1, 0, likely), (2, part, "c")]
+    assert (log.text(0), log.deltas, log.behind(1)) == ("abäc", 3, 3)
+    with pytest.raises(LogFull):
+        log.mark(likely, "ä", 60)
+    with pytest.raises(LogFull):
+        log.add(part, "x" * 60)
+    assert log.text(0) == "abäc"
+
+
+def test_more_parts_than_fit_into_sixteen_bits() -> None:
+    log = ResponseLog(100)
+    for _ in range(2**16):
+        part = log.open(Part("delta", {}))
+    log.add(part, "last")
+    assert log.read(0) == [(0, 2**16, "last")]

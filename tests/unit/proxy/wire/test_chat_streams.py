@@ -39,19 +39,32 @@ SAID = st.one_of(
 )
 FINISHED = st.builds(Finished, st.sampled_from(["stop", "length", "content_filter"]), st.just(Usage(7, 3, 2, 1)))
 ANSWERS = st.tuples(st.lists(SAID, max_size=12), FINISHED).map(lambda both: [*both[0], both[1]])
-CUTS = st.lists(st.integers(0, 60), max_size=6)
+CUTS = st.frozensets(st.integers(0, 12))
 
 
-def log_of(events: list[Event], custom_tools: frozenset[str] = frozenset()) -> ResponseLog:
-    """The log of a response in which the model says `events`."""
+def spoken(
+    events: list[Event], cuts: frozenset[int] = frozenset(), custom_tools: frozenset[str] = frozenset()
+) -> tuple[ResponseLog, list[list[Entry]]]:
+    """The log of a response in which the model says `events`, and what a reader gets that comes after those of `cuts`
+    and at the end.
+    """
     numbers = count()
     log = ResponseLog(1 << 20)
     members = {"id": "resp_1", "model": "m", "created_at": 5}
     composer = Composer(log, members, lambda prefix: f"{prefix}_{next(numbers)}", custom_tools=custom_tools)
     composer.start()
-    for event in events:
+    pieces, position = [], 0
+    for number, event in enumerate(events):
         composer.feed([event])
-    return log
+        if number in cuts or number == len(events) - 1:
+            pieces.append(log.read(position))
+            position = log.head
+    return log, pieces
+
+
+def log_of(events: list[Event]) -> ResponseLog:
+    """The log alone."""
+    return spoken(events)[0]
 
 
 def response_of(log: ResponseLog) -> Json:
@@ -62,22 +75,9 @@ def response_of(log: ResponseLog) -> Json:
     return response
 
 
-def pieces(log: ResponseLog, cuts: list[int]) -> list[list[Entry]]:
-    """What a reader gets that comes at `cuts`: what lies between two of them is merged where it can be."""
-    found, start = [], 0
-    for cut in [*sorted(cut for cut in cuts if cut < log.head), log.head]:
-        whole, found_here = log.read(start), []
-        for entry in whole:  # a reader at the head sees no further than `cut`
-            if entry[0] < cut:
-                found_here.append(entry)
-        start = found_here[-1][0] + 1 if found_here else start
-        found.append(found_here)
-    return found
-
-
 def sent(raw: bytes) -> list[Any]:
     """The data of server-sent messages."""
-    lines = [line for line in raw.decode().splitlines() if line.startswith("data: ")]
+    lines = [line for line in raw.decode().split("\n") if line.startswith("data: ")]
     return [line if line == "data: [DONE]" else loads(line.removeprefix("data: ")) for line in lines]
 
 
@@ -102,10 +102,10 @@ def chat_message(chunks: list[Json]) -> Json:
 
 
 @given(events=ANSWERS, cuts=CUTS)
-def test_chunks_make_the_whole_chat_completion(events: list[Event], cuts: list[int]) -> None:
-    log = log_of(events, frozenset({"note"}))
+def test_chunks_make_the_whole_chat_completion(events: list[Event], cuts: frozenset[int]) -> None:
+    log, pieces = spoken(events, cuts, frozenset({"note"}))
     stream = ChatStream(response_of(log), [log], include_usage=True)
-    chunks = sent(b"".join([stream.frames(0, piece) for piece in pieces(log, cuts)]) + stream.end())
+    chunks = sent(b"".join([stream.frames(0, piece) for piece in pieces]) + stream.end())
     whole = chat_completion([response_of(log)])
     [choice] = whole["choices"]
 
@@ -131,10 +131,10 @@ def test_chunks_make_the_whole_chat_completion(events: list[Event], cuts: list[i
 
 
 @given(events=ANSWERS, cuts=CUTS)
-def test_chunks_make_the_whole_completion(events: list[Event], cuts: list[int]) -> None:
-    log = log_of(events)
+def test_chunks_make_the_whole_completion(events: list[Event], cuts: frozenset[int]) -> None:
+    log, pieces = spoken(events, cuts)
     stream = CompletionStream(response_of(log), [log], include_usage=False)
-    chunks = sent(b"".join([stream.frames(0, piece) for piece in pieces(log, cuts)]) + stream.end())
+    chunks = sent(b"".join([stream.frames(0, piece) for piece in pieces]) + stream.end())
     [choice] = completion([response_of(log)])["choices"]
     assert chunks.pop() == "data: [DONE]"
     said = [chunk["choices"][0] for chunk in chunks]
@@ -145,10 +145,10 @@ def test_chunks_make_the_whole_completion(events: list[Event], cuts: list[int]) 
 
 
 @given(events=ANSWERS, cuts=CUTS)
-def test_events_make_the_whole_message_block_by_block(events: list[Event], cuts: list[int]) -> None:
-    log = log_of(events)
+def test_events_make_the_whole_message_block_by_block(events: list[Event], cuts: frozenset[int]) -> None:
+    log, pieces = spoken(events, cuts)
     stream = MessageStream(response_of(log), log, "req_1")
-    said = sent(b"".join([stream.frames(0, piece) for piece in pieces(log, cuts)]) + stream.end())
+    said = sent(b"".join([stream.frames(0, piece) for piece in pieces]) + stream.end())
     whole = message(response_of(log))
 
     assert (said[0]["type"], said[-2]["type"], said[-1]["type"]) == ("message_start", "message_delta", "message_stop")

@@ -64,3 +64,12 @@ def test_broken_escapes_read_the_same_in_any_pieces_and_can_be_sent(text: str, c
 def test_what_models_write(arguments: str, text: str) -> None:
     assert read(arguments, set()) == text
     assert read(arguments, set(range(len(arguments)))) == text
+
+
+def test_a_long_beginning_in_one_piece() -> None:
+    text = " words and\nlines" * 500
+    assert read(json.dumps({"input": text}), set()) == text
+
+
+def test_a_model_that_writes_nothing_but_space_is_taken_at_its_word() -> None:
+    assert read(" " * 5000, {10, 2000}) == " " * 5000

@@ -106,7 +106,9 @@ def test_a_tool_call_after_text() -> None:
     assert short(found) == [
         *BEGIN, *MESSAGE,
         "output_text.delta 0 0 I look.", "output_text.done 0 0 I look.", "content_part.done 0 0",
-        "output_item.done 0 msg1", "output_item.added 1 fc2", 'function_call_arguments.delta 1 {"a":1}', 'function_call_arguments.done 1 {"a":1}', "output_item.done 1 fc2",
+        "output_item.done 0 msg1",
+        "output_item.added 1 fc2", 'function_call_arguments.delta 1 {"a":1}', 'function_call_arguments.done 1 {"a":1}',
+        "output_item.done 1 fc2",
         "completed",
     ]  # fmt: skip
     assert found[-1]["response"]["output"][1] == {

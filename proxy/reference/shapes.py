@@ -1,0 +1,193 @@
+"""The objects of the Responses API as they leave the gateway: a type for each, with exactly its members. Pure.
+
+Nothing is built from these types: the composer writes the objects, tests hold what it wrote against them, and the
+reference is made of them.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
+
+class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An object with these members and no others."""
+
+
+class InputTokensDetails(Shape, frozen=True, kw_only=True):
+    """Of the input tokens."""
+
+    cached_tokens: Count
+    cache_write_tokens: Count
+
+
+class OutputTokensDetails(Shape, frozen=True, kw_only=True):
+    """Of the output tokens."""
+
+    reasoning_tokens: Count
+
+
+class Usage(Shape, frozen=True, kw_only=True):
+    """The tokens of a response."""
+
+    input_tokens: Count
+    input_tokens_details: InputTokensDetails
+    output_tokens: Count
+    output_tokens_details: OutputTokensDetails
+    total_tokens: Count
+    sl_estimated: Annotated[
+        Literal[True] | UnsetType, Meta(description="The backend did not count, so the gateway did.")
+    ] = UNSET
+
+
+class TokenLogprob(Shape, frozen=True, kw_only=True):
+    """A token that could have stood here."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class Logprob(TokenLogprob, frozen=True, kw_only=True):
+    """A token of the answer, and the likeliest ones in its place."""
+
+    top_logprobs: list[TokenLogprob]
+
+
+class OutputText(Shape, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
+    """Text of the answer."""
+
+    text: str
+    annotations: list[Any]
+    logprobs: list[Logprob]
+
+
+class RefusalPart(Shape, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
+    """What the model said instead of an answer."""
+
+    refusal: str
+
+
+class ReasoningText(Shape, frozen=True, kw_only=True, tag_field="type", tag="reasoning_text"):
+    """What the model thought."""
+
+    text: str
+
+
+class SummaryText(Shape, frozen=True, kw_only=True, tag_field="type", tag="summary_text"):
+    """A summary of what it thought, as the client sent it."""
+
+    text: str
+
+
+ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
+
+
+class OutputMessage(Shape, frozen=True, kw_only=True, tag_field="type", tag="message"):
+    """What the model says."""
+
+    id: str
+    role: Literal["assistant"]
+    content: list[OutputText | RefusalPart]
+    status: ItemStatus
+
+
+class ReasoningItem(Shape, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
+    """What the model thinks."""
+
+    id: str
+    summary: list[SummaryText]
+    content: list[ReasoningText] | UnsetType = UNSET
+    encrypted_content: Annotated[
+        str | UnsetType, Meta(description="Another service's, given back as it was sent.")
+    ] = UNSET
+    status: ItemStatus
+
+
+class FunctionCall(Shape, frozen=True, kw_only=True, tag_field="type", tag="function_call"):
+    """The model calls a function of the client's."""
+
+    id: str
+    call_id: str
+    name: str
+    arguments: Annotated[str, Meta(description="JSON, as the model wrote it.")]
+    status: ItemStatus
+
+
+class CustomToolCall(Shape, frozen=True, kw_only=True, tag_field="type", tag="custom_tool_call"):
+    """The model calls a tool that takes free text."""
+
+    id: str
+    call_id: str
+    name: str
+    input: str
+    status: ItemStatus
+
+
+OutputItem: TypeAlias = OutputMessage | ReasoningItem | FunctionCall | CustomToolCall
+
+
+class ResponseFailure(Shape, frozen=True, kw_only=True):
+    """Why a response failed."""
+
+    code: str
+    message: str
+
+
+class IncompleteDetails(Shape, frozen=True, kw_only=True):
+    """Why a response is not whole."""
+
+    reason: str
+
+
+class ReasoningConfig(Shape, frozen=True, kw_only=True):
+    """As asked for."""
+
+    effort: str | None
+    summary: str | None
+
+
+class Response(Shape, frozen=True, kw_only=True):
+    """One response: what was asked, what came of it."""
+
+    id: str
+    object: Literal["response"]
+    created_at: Annotated[int, Meta(description="Unix seconds.")]
+    model: str
+    status: Literal["in_progress", "completed", "incomplete", "cancelled", "failed"]
+    output: list[OutputItem]
+    usage: Usage | None
+    error: ResponseFailure | None
+    incomplete_details: IncompleteDetails | None
+    instructions: str | None
+    max_output_tokens: int | None
+    max_tool_calls: int | None
+    temperature: float | None
+    top_p: float | None
+    top_logprobs: Count
+    tools: list[dict[str, Any]]
+    tool_choice: str | dict[str, Any]
+    parallel_tool_calls: bool
+    text: dict[str, Any]
+    reasoning: ReasoningConfig
+    truncation: Literal["disabled"]
+    previous_response_id: str | None
+    metadata: dict[str, str]
+    background: bool
+    store: bool
+
+
+class Error(Shape, frozen=True, kw_only=True):
+    """What happened, what was expected, what to do."""
+
+    type: str
+    code: Annotated[str, Meta(description="One of the error codes.")]
+    message: str
+    param: Annotated[str | None, Meta(description="The field that was wrong.")]
+
+
+class ErrorBody(Shape, frozen=True, kw_only=True):
+    """Every refusal over HTTP, in OpenAI's shape."""
+
+    error: Error

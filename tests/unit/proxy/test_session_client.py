@@ -1,0 +1,394 @@
+"""A session, one rule at a time: what a client finds when it comes back, and what it may ask for."""
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.errors import BadSessionKey, TooManySessions
+from tests.gateway import text_of
+from tests.unit.proxy.session_world import KEY, OTHER, World, create, send
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in events]
+
+
+def numbers(events: list[dict[str, Any]]) -> list[int]:
+    return [event["sl_seq"] for event in events]
+
+
+def test_every_frame_has_the_next_number_as_its_last_member() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client, stream_id="a")
+    create(client, model="none", stream_id="b")
+    world.answers.all[0].say("Hel")
+    world.answers.all[0].say("lo")
+    world.answers.all[0].finish()
+    events = line.next()
+    assert numbers(events) == list(range(1, len(events) + 1))
+    assert all(list(event)[-1] == "sl_seq" for event in events)
+    assert all(event["type"].startswith("response.") or event["type"] == "error" for event in events)  # no extension
+
+
+def test_what_did_not_arrive_comes_again_merged_and_nothing_else() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client, stream_id="a")
+    [answer] = world.answers.all
+    for word in ("one ", "two ", "three "):
+        answer.say(word)
+    got = line.next(5)  # up to and with "one "
+    assert text_of(got) == "one "
+    client.leave(line)
+    answer.say("four")
+    answer.finish()
+    line, _ = world.attach(after=got[-1]["sl_seq"])
+    rest = line.next()
+    assert kinds(rest)[0] == "output_text.delta"
+    assert text_of(got + rest) == "one two three four"
+    assert kinds(got + rest).count("completed") == 1
+    assert numbers(got + rest) == list(range(1, len(got + rest) + 1))
+
+
+def test_zero_replays_everything_and_no_number_only_what_is_unfinished() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client, stream_id="a")
+    world.answers.all[0].say("done")
+    world.answers.all[0].finish()
+    create(client, stream_id="b")
+    world.answers.all[1].say("half")
+    before = line.next()
+    client.leave(line)
+    line, client = world.attach(after=0)
+    again = line.next()
+    assert text_of(again) == "donehalf"
+    assert kinds(again).count("completed") == 1
+    client.leave(line)
+    world.answers.all[1].finish()
+    line, client = world.attach()
+    last = line.next()
+    assert {event["stream_id"] for event in last} == {"b"}
+    assert kinds(last)[0] == "created"
+    assert text_of(last) == "half"
+    assert min(numbers(last)) > max(numbers(before + again))
+
+
+def test_a_lane_goes_on_without_its_client_and_in_order() -> None:
+    world = World()
+    line, client = world.attach()
+    for number in range(2):
+        create(client, stream_id="a", metadata={"n": str(number)})
+    client.leave(line)
+    world.answers.all[0].say("first")
+    world.answers.all[0].finish()
+    world.answers.all[1].say("second")  # began when the first had ended, though nobody had read it
+    line, client = world.attach(after=0)
+    events = line.next()
+    assert [event["delta"] for event in events if "delta" in event] == ["first", "second"]
+    world.answers.all[1].finish()
+    assert kinds(line.next())[-1] == "completed"
+    assert client.idle
+
+
+def test_a_finished_response_comes_again_before_the_lanes_next_one() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client)
+    world.answers.all[0].say("first")
+    world.answers.all[0].finish()
+    create(client)
+    world.answers.all[1].say("second")
+    client.leave(line)
+    line, _ = world.attach(after=3)
+    line.blocked = False
+    world.answers.all[1].say(" more")
+    events = line.next()
+    assert [event["delta"] for event in events if "delta" in event] == ["first", "second", " more"]
+
+
+def test_errors_come_again_too_with_their_lane() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client, model="none", stream_id="a")
+    [lost] = line.written
+    client.leave(line)
+    line, client = world.attach(after=0)
+    assert line.next() == [lost]
+    client.leave(line)
+    line, _ = world.attach(after=1)
+    assert line.next() == []
+
+
+def test_a_create_that_is_sent_again_is_executed_once() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client, stream_id="a", event_id="e1")
+    client.leave(line)
+    line, client = world.attach(after=0)
+    create(client, stream_id="a", event_id="e1")
+    create(client, stream_id="b", event_id="e1")  # another lane, another create
+    world.answers.all[0].finish()
+    create(client, stream_id="a", event_id="e1")  # also after its end
+    assert len(world.answers.all) == 2
+    assert kinds(line.next()).count("created") == 2
+
+
+def test_a_create_that_was_refused_may_be_sent_again() -> None:
+    world = World()
+    _, client = world.attach()
+    create(client, model="none", event_id="e1")
+    create(client, event_id="e1")
+    assert len(world.answers.all) == 1
+
+
+def test_gaps_are_said_and_what_is_held_follows() -> None:
+    world = World(undo=64)
+    line, client = world.attach()
+    create(client)
+    for _ in range(200):
+        world.answers.all[0].say("x")
+    client.leave(line)
+    line, client = world.attach(after=3)
+    gap, *rest = line.next()
+    assert (gap["status"], gap["error"]["code"], gap["error"]["param"]) == (409, "sl_resume_gap", "sl_after")
+    assert 0 < len(text_of(rest)) < 200
+    assert world.clients.resumes == {"new": 1, "gap": 1}
+
+
+def test_what_was_acknowledged_is_not_held_and_cannot_come_again() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client)
+    world.answers.all[0].say("x" * 10_000)
+    world.answers.all[0].finish()
+    held = world.clients.held
+    send(client, type="streamlane:session.ack", sl_seq=1)
+    assert kinds(line.next())[-1] == "error"  # who did not ask for extensions has none
+    client.leave(line)
+    line, client = world.attach(after=len(line.written), extended=True)
+    send(client, type="streamlane:session.ack", sl_seq=line.next()[-1]["sl_seq"])
+    assert world.clients.held < held / 10
+    client.leave(line)
+    line, _ = world.attach(after=1)
+    assert line.next()[0]["error"]["code"] == "sl_resume_gap"
+
+
+def test_a_session_that_is_not_known_any_more_is_a_gap_and_a_new_epoch() -> None:
+    world = World(resume_ttl=600)
+    line, client = world.attach(extended=True)
+    [created] = line.next()
+    assert created["type"] == "streamlane:session.created"
+    assert created["limits"] == {"active": 3, "lanes": 4, "window": 0, "max_frame": 1 << 20}
+    client.leave(line)
+    world.clock.wait(601)
+    assert not world.clients.sessions["away"]
+    line, client = world.attach(after=7, extended=True)
+    gap, new = line.next()
+    assert gap["error"]["code"] == "sl_resume_gap"
+    assert new["type"] == "streamlane:session.created"
+    assert new["epoch"] != created["epoch"]
+    client.leave(line)
+    line, client = world.attach(after=7, extended=True)  # nothing of that arrived
+    assert kinds(line.next()) == ["streamlane:session.resumed", "error"]
+    client.leave(line)
+    line, _ = world.attach(after=7, epoch=created["epoch"])
+    assert line.next()[0]["error"]["code"] == "sl_resume_gap"
+
+
+def test_the_resumed_event_says_where_each_response_is() -> None:
+    world = World()
+    line, client = world.attach(extended=True)
+    create(client, stream_id="a")
+    world.answers.all[0].say("Hel")
+    got = line.next()
+    world.answers.all[0].say("lo")
+    world.answers.all[0].say("!")
+    client.leave(line)
+    line, _ = world.attach(after=got[-1]["sl_seq"], extended=True)
+    resumed = line.next()[0]
+    assert resumed["type"] == "streamlane:session.resumed"
+    assert (resumed["after"], resumed["rewound"]) == (got[-1]["sl_seq"], 2)
+    [live] = resumed["live"]
+    assert live == {"response_id": "resp_1", "stream_id": "a", "sequence_number": got[-1]["sequence_number"]}
+
+
+def test_too_long_away_cancels_what_runs_and_refuses_what_waits() -> None:
+    world = World(detach_ttl=60)
+    line, client = world.attach()
+    create(client)
+    create(client, event_id="waits")
+    client.leave(line)
+    world.clock.wait(59)
+    assert len(world.answers.running) == 1
+    world.clock.wait(2)
+    assert world.answers.all[0].cancelled
+    assert len(world.answers.all) == 1
+    line, client = world.attach(after=0)
+    events = line.next()
+    assert [event["error"]["code"] for event in events if event["type"] == "error"] == ["session_away"]
+    assert events[-1]["response"]["status"] == "cancelled"
+    create(client, event_id="waits")
+    assert len(world.answers.all) == 2
+
+
+def test_who_comes_back_in_time_is_not_cancelled() -> None:
+    world = World(detach_ttl=60)
+    line, client = world.attach()
+    create(client)
+    client.leave(line)
+    world.clock.wait(59)
+    world.attach(after=0)
+    world.clock.wait(1000)
+    assert len(world.answers.running) == 1
+
+
+def test_a_newer_connection_takes_over_and_the_older_gets_nothing_more() -> None:
+    world = World()
+    old, client = world.attach()
+    create(client)
+    got = old.next()
+    new, _ = world.attach(after=got[-1]["sl_seq"])
+    assert old.replaced
+    world.answers.all[0].say("x")  # a replaced Line that is written to fails the test
+    client.leave(old)  # the old socket's end is no news
+    world.answers.all[0].finish()
+    assert text_of(new.next()) == "x"
+
+
+def test_another_key_has_a_session_of_its_own_under_the_same_name() -> None:
+    world = World()
+    mine, client = world.attach()
+    create(client)
+    theirs, other = world.attach(after=0, principal=OTHER)
+    assert not mine.replaced
+    assert theirs.next() == []
+    create(other)
+    assert len(world.answers.all) == 2
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 129, "a b" * 10, "ä" * 20, ""])
+def test_a_key_that_is_none_is_refused(key: str) -> None:
+    with pytest.raises(BadSessionKey):
+        World().attach(key=key)
+
+
+def test_sessions_are_bounded_and_who_left_first_is_forgotten() -> None:
+    world = World(max_sessions=3, max_sessions_per_key=2)
+    first, away = world.attach(key="a" * 16)
+    create(away)
+    world.attach(key="b" * 16)
+    with pytest.raises(TooManySessions):
+        world.attach(key="c" * 16)
+    away.leave(first)
+    world.attach(key="c" * 16)
+    assert world.answers.all[0].cancelled
+    world.attach(principal=OTHER)
+    with pytest.raises(TooManySessions):
+        world.attach(principal=OTHER, key="d" * 16)
+
+
+def test_one_sessions_bytes_are_bounded_also_while_it_is_away() -> None:
+    world = World(max_session_bytes=20_000)
+    line, client = world.attach()
+    for _ in range(10):
+        create(client)
+        world.answers.all[-1].say("x" * 4_000)
+        world.answers.all[-1].finish()
+    assert world.clients.held <= 20_000
+    create(client)
+    client.leave(line)
+    for _ in range(200):
+        world.answers.all[-1].say("x" * 1_000)
+    assert world.answers.all[-1].cancelled
+
+
+def test_all_sessions_bytes_are_bounded() -> None:
+    world = World(max_total_bytes=60_000)
+    for index in range(10):
+        line, client = world.attach(key=f"{index:016d}")
+        create(client)
+        world.answers.all[-1].say("x" * 8_000)
+        world.answers.all[-1].finish()
+        if index < 5:
+            client.leave(line)
+    world.clock.wait(1.5)
+    assert world.clients.held <= 60_000
+    assert world.clients.sessions == {"attached": 5, "away": 0}
+
+
+def test_a_window_holds_back_until_it_is_acknowledged() -> None:
+    world = World()
+    line, client = world.attach(extended=True)
+    send(client, type="streamlane:flow.set", window=5)
+    create(client)
+    [answer] = world.answers.all
+    for number in range(50):
+        answer.say(f"{number} ")
+    assert len([event for event in line.written if not event["type"].startswith("streamlane:")]) <= 5
+    assert answer.waits
+    stalled = [event for event in line.written if event["type"] == "streamlane:flow.stalled"]
+    assert len(stalled) == 1
+    assert stalled[0]["unacked"] >= 5
+    events = line.next()
+    answer.finish()
+    while not client.idle:
+        send(client, type="streamlane:session.ack", sl_seq=events[-1]["sl_seq"])
+        events += line.next()
+    assert text_of(events) == "".join(f"{number} " for number in range(50))
+    assert kinds(events)[-1] == "completed"
+
+
+def test_a_paused_lane_waits_and_others_do_not() -> None:
+    world = World()
+    line, client = world.attach(extended=True)
+    create(client, stream_id="a")
+    create(client, stream_id="b")
+    send(client, type="streamlane:flow.set", stream_id="a", pause=True)
+    line.next()
+    for answer in world.answers.all:
+        answer.say("x")
+        answer.say("y")
+    assert text_of(line.next()) == "xy"
+    send(client, type="streamlane:flow.set", stream_id="a", pause=False)
+    [merged] = line.next()[-1:]
+    assert (merged["stream_id"], merged["delta"]) == ("a", "xy")
+
+
+def test_ping_is_answered() -> None:
+    world = World()
+    line, client = world.attach(extended=True)
+    line.next()
+    send(client, type="streamlane:ping", id=7)
+    assert line.next() == [{"type": "streamlane:pong", "id": 7, "sl_seq": 2}]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "streamlane:session.ack"},
+        {"type": "streamlane:session.ack", "sl_seq": "1"},
+        {"type": "streamlane:session.ack", "sl_seq": -1},
+        {"type": "streamlane:session.ack", "sl_seq": True},
+        {"type": "streamlane:session.ack", "sl_seq": 99},
+        {"type": "streamlane:flow.set"},
+        {"type": "streamlane:flow.set", "window": 1, "pause": True},
+        {"type": "streamlane:flow.set", "pause": "yes"},
+        {"type": "streamlane:flow.set", "pause": True, "stream_id": "nobody"},
+        {"type": "streamlane:session.resume", "sl_session": KEY, "sl_after": 0},
+        {"type": "streamlane:what"},
+        {"type": "response.create", "model": "m", "input": "hi", "event_id": 7},
+    ],
+    ids=json.dumps,
+)
+def test_what_makes_no_sense_is_refused_alone(event: dict[str, Any]) -> None:
+    world = World()
+    line, client = world.attach(extended=True)
+    line.next()
+    send(client, **event)
+    [error] = line.next()
+    assert error["error"]["code"] == "invalid_event"
+    create(client)
+    assert kinds(line.next())[0] == "created"
