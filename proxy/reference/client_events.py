@@ -1,10 +1,11 @@
 """Every event that a client may send on the socket: a type for each, with exactly its members. Pure."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
 
 from proxy.reference.event_shapes import Event, Lane, SeenBy
+from proxy.reference.shapes import Count
 from proxy.wire.responses_request import Body
 
 
@@ -39,7 +40,7 @@ class Ack(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlane:se
     """Every frame up to `sl_seq` has arrived: it need not be held any more, and the window moves on."""
 
     seen_by: ClassVar[SeenBy] = "both"
-    sl_seq: Annotated[int, Meta(ge=0)]
+    sl_seq: Count
 
 
 class ResumeEvent(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlane:session.resume"):
@@ -50,7 +51,7 @@ class ResumeEvent(Event, frozen=True, kw_only=True, tag_field="type", tag="strea
         str, Meta(pattern="^[A-Za-z0-9_-]{16,128}$", description="The session's key: make up a random one.")
     ]
     sl_after: Annotated[
-        int | None | UnsetType, Meta(ge=0, description="The last number that arrived; 0 when nothing did.")
+        Count | None | UnsetType, Meta(description="The last number that arrived; 0 when nothing did.")
     ] = UNSET
     epoch: Annotated[str | None | UnsetType, Meta(description="As the session was created with.")] = UNSET
 
@@ -59,7 +60,7 @@ class FlowSet(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlan
     """Sets the window of the connection, or pauses one lane. One of `window` and `pause`."""
 
     seen_by: ClassVar[SeenBy] = "both"
-    window: Annotated[int | UnsetType, Meta(ge=0, description="Frames without an ack; 0 for no bound.")] = UNSET
+    window: Annotated[Count | UnsetType, Meta(description="Frames without an ack; 0 for no bound.")] = UNSET
     pause: Annotated[bool | UnsetType, Meta(description="Hold the lane's events back, or no longer.")] = UNSET
     stream_id: Lane = UNSET
 
@@ -74,4 +75,3 @@ class Ping(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlane:p
 CLIENT_EVENTS: tuple[type[Event] | type[CreateEvent], ...] = (
     CreateEvent, Cancel, SteerEvent, Processed, ResumeEvent, Ack, FlowSet, Ping,
 )  # fmt: skip
-Direction = Literal["client", "server"]

@@ -24,7 +24,7 @@ Lane: TypeAlias = Annotated[
     str | UnsetType, Meta(description="The lane, if and only if it has a name: 1 to 256 of `A-Z a-z 0-9 _ . -`.")
 ]
 Number: TypeAlias = Annotated[
-    int | UnsetType, Meta(ge=1, description="The frame's number, on connections with a session only.")
+    Annotated[int, Meta(ge=1)] | UnsetType, Meta(description="The frame's number, on connections with a session only.")
 ]
 
 

@@ -146,3 +146,8 @@ def refusal(operation: Operation, status: int, found: dict[str, str]) -> Json:
 def summary_of(described: type) -> str:
     """The first sentence of a type's docstring."""
     return (getdoc(described) or "").replace("\n", " ").split(". ")[0].rstrip(".") + "."
+
+
+def first_paragraph(described: type) -> str:
+    """What a type's docstring says first, in one line."""
+    return (getdoc(described) or "").split("\n\n")[0].replace("\n", " ")

@@ -189,11 +189,11 @@ COUNT = Asked(
 )  # fmt: skip
 
 
-def schemas_of(asked: Asked) -> dict[str, Json]:
-    """Its schemas by name, each beginning with the API's; the body's own is NAMERequest."""
+def schemas_of(asked: Asked, ref: str = REF) -> dict[str, Json]:
+    """Its schemas by name, each beginning with the API's; the body's own is NAMERequest. They refer with `ref`NAME."""
     types = {each for kinds in asked.inside.values() for each in kinds.types}
     ordered = [asked.body, *sorted(types, key=lambda each: each.__name__)]
-    _, components = msgspec.json.schema_components(ordered, ref_template=f"{REF}{asked.name}{{name}}")
+    _, components = msgspec.json.schema_components(ordered, ref_template=f"{ref}{asked.name}{{name}}")
     made: dict[str, Json] = loads(LONG_NAME.sub(_shortened, dumps(components).decode()))
     names = {each: _name(each, made) for each in ordered}
     for kinds in asked.inside.values():
@@ -202,7 +202,7 @@ def schemas_of(asked: Asked) -> dict[str, Json]:
                 _say_kind(made[names[each]], kinds, words)
     for (holder, member), kinds in asked.inside.items():
         properties = made[names[holder]]["properties"]
-        refs = {each: {"$ref": f"{REF}{asked.name}{names[each]}"} for each in kinds.types}
+        refs = {each: {"$ref": f"{ref}{asked.name}{names[each]}"} for each in kinds.types}
         properties[member] = _with(properties[member], _choices(kinds, refs))
     body = made.pop(asked.body.__name__)
     body.pop("description", None)

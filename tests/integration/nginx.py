@@ -55,7 +55,7 @@ def configured(folder: Path, port: int, gateways: Sequence[str], shutdown: float
         (SHIPPED / "nginx.conf").read_text(),
         ("worker_processes auto;", f"{user}pid nginx.pid;\nworker_processes 2;"),
         ("error_log stderr warn;", "error_log error.log warn;"),
-        ("worker_shutdown_timeout 60s;", f"worker_shutdown_timeout {shutdown:g}s;"),
+        ("worker_shutdown_timeout 60s;", f"worker_shutdown_timeout {shutdown * 1000:.0f}ms;"),
         ("http {\n", f"http {{\n{temporary}"),
     )
     site = placed(

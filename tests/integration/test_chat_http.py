@@ -188,28 +188,6 @@ async def test_embeddings_as_numbers_and_as_bytes(sdks: Sdks) -> None:
     assert numbers.usage.prompt_tokens > 0
 
 
-class Wordless(FakeBackend):
-    """A backend without embeddings."""
-
-    embed = None  # type: ignore[assignment]  # what it lacks is no Embedder
-
-
-async def test_embeddings_come_from_the_first_target_that_has_them() -> None:
-    text = 'models.both.targets = ["a/fake", "b/fake"]\nmodels.none.targets = ["a/fake"]'
-    async with gateway(text, [Wordless("a"), FakeBackend("b")]) as running:
-        async with AsyncOpenAI(base_url=running.base_url, api_key="k") as sdk:
-            assert len((await sdk.embeddings.create(model="both", input="x")).data) == 1
-            with pytest.raises(openai.BadRequestError) as refused:
-                await sdk.embeddings.create(model="none", input="x")
-            with pytest.raises(openai.NotFoundError):
-                await sdk.embeddings.create(model="nope", input="x")
-        async with aiohttp.ClientSession() as http, http.get(f"{running.ops_url}/metrics") as got:
-            metrics = await got.text()
-    assert refused.value.code == "unsupported_feature"
-    assert "streamlane_requests_total{" in metrics
-    assert metrics.count('backend="b"') > 0
-
-
 async def test_one_model_by_each_of_its_names() -> None:
     text = '[[backends]]\nname = "b"\nkind = "fake"\nmodels = ["org/deep"]\ncontext = 2048'
     async with gateway(text) as running:

@@ -152,16 +152,48 @@ const scenarios = {
     await idle.done;
     await until(answer[Symbol.asyncIterator](), "response.output_text.delta");
     say("streaming");
-    say(await refused(answer.done));
     say(await ask({ model: "idle" }).text()); // asked while there is no connection
+    say(await answer.text());
     say({ states: states.map(({ state }) => state), retries: states.flatMap(({ retryIn }) => retryIn ?? []) });
   },
 
   async resume() {
-    const answers = Array.from({ length: 4 }, () => ask());
+    const answers = Array.from({ length: Number(process.env.LANES) }, () => ask());
     const texts = await Promise.all(answers.map(said));
     const finals = await Promise.all(answers.map((answer) => answer.text()));
     say({ texts, finals });
+  },
+
+  async forgotten() {
+    const answer = ask();
+    const events = answer[Symbol.asyncIterator]();
+    let text = (await until(events, "response.output_text.delta")).delta;
+    say("streaming");
+    for await (const event of events) if (event.type === "response.output_text.delta") text += event.delta;
+    say({ text, final: await answer.text(), another: await ask().text() });
+  },
+
+  async died() {
+    const answer = ask();
+    await until(answer[Symbol.asyncIterator](), "response.output_text.delta");
+    say("streaming");
+    say(await refused(answer.done));
+    say(await ask().text());
+  },
+
+  async handover() {
+    const [one, two] = [ask(), ask()];
+    const { delta: text } = await until(one[Symbol.asyncIterator](), "response.output_text.delta");
+    await until(two[Symbol.asyncIterator](), "response.created"); // and what comes behind it nobody has taken
+    const session = JSON.parse(JSON.stringify(client.session));
+    const next = connect({ baseURL, session, ...options });
+    say({ text, answers: next.answers.length });
+    await next.open();
+    const going = next.answers;
+    const texts = await Promise.all(going.map(said));
+    const finals = await Promise.all(going.map((answer) => answer.text()));
+    say({ texts, finals, state: client.state, before: await refused(one.done) });
+    next.close();
   },
 
   async too_big() {

@@ -1,0 +1,104 @@
+"""Calls without a stream, embeddings and token counts, take the way that every call takes."""
+
+import asyncio
+from types import MappingProxyType
+
+import pytest
+
+from backends.base import Embeddings, Model
+from backends.errors import DeadlineExceeded, Overloaded, UnsupportedFeature
+from backends.fake import FakeBackend
+from backends.request import EmbeddingRequest, Request, said
+from proxy.deadlines import Deadlines
+from proxy.dispatcher import Dispatcher
+from proxy.errors import UnknownModel
+from proxy.outcome import ANONYMOUS, Call, Outcome
+from proxy.runtime import Alias, Runtime
+
+CALL = Call(ANONYMOUS, "req_1")
+ASKED = EmbeddingRequest("both", ("one two",))
+
+
+class Wordless(FakeBackend):
+    """A backend that neither embeds nor counts."""
+
+    embed = None  # type: ignore[assignment]  # what it lacks is no Embedder
+    count_tokens = None  # type: ignore[assignment]  # and no TokenCounter
+
+
+class Full(FakeBackend):
+    """A backend that is full."""
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        raise Overloaded
+
+    async def count_tokens(self, request: Request) -> int:
+        raise Overloaded
+
+
+class Stuck(FakeBackend):
+    """A backend that never answers."""
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        return await asyncio.Future()
+
+
+def dispatcher(*backends: FakeBackend, first_event: float = 60) -> tuple[Dispatcher, list[Outcome]]:
+    """One whose alias "both" leads to `backends` in order, and what it records."""
+    outcomes: list[Outcome] = []
+    runtime = Runtime(
+        backends=MappingProxyType({each.name: each for each in backends}),
+        aliases=MappingProxyType({"both": Alias(tuple(f"{each.name}/fake" for each in backends))}),
+        models=MappingProxyType({each.name: (Model("fake"),) for each in backends}),
+    )
+    made = Dispatcher(
+        runtime=lambda: runtime,
+        deadlines=Deadlines(first_event=first_event),
+        queue=1,
+        default_max_output_tokens=9,
+        on_outcome=[outcomes.append],
+    )
+    return made, outcomes
+
+
+@pytest.mark.parametrize("first", [Wordless, Full])
+async def test_the_next_target_embeds_what_the_first_cannot(first: type[FakeBackend]) -> None:
+    calls, outcomes = dispatcher(first("a"), FakeBackend("b"))
+    made = await calls.embed(CALL, ASKED)
+    assert (len(made.vectors), made.input_tokens) == (1, 2)
+    [outcome] = outcomes
+    assert (outcome.status, outcome.model, outcome.backend, outcome.request_id) == ("completed", "both", "b", "req_1")
+    assert [attempt.backend for attempt in outcome.failed_attempts] == ["a"]
+    assert outcome.usage is not None
+    assert outcome.usage.input_tokens == 2
+
+
+async def test_the_last_targets_error_is_the_answer_and_is_recorded() -> None:
+    calls, outcomes = dispatcher(Full("a"), Wordless("b"))
+    with pytest.raises(UnsupportedFeature) as raised:
+        await calls.embed(CALL, ASKED)
+    assert raised.value.backend == "b"
+    assert [(outcome.status, outcome.error) for outcome in outcomes] == [("failed", "unsupported_feature")]
+
+
+async def test_an_embedding_has_the_deadline_of_a_first_event() -> None:
+    calls, outcomes = dispatcher(Stuck("a"), first_event=0.01)
+    with pytest.raises(DeadlineExceeded, match="first_event"):
+        await calls.embed(CALL, ASKED)
+    assert outcomes[0].error == "deadline_exceeded"
+
+
+async def test_an_unknown_model_is_no_call() -> None:
+    calls, outcomes = dispatcher(FakeBackend("a"))
+    with pytest.raises(UnknownModel):
+        await calls.embed(CALL, EmbeddingRequest("nope", ("x",)))
+    assert outcomes == []
+
+
+async def test_tokens_are_counted_by_the_first_target_that_can() -> None:
+    prompt = Request("both", (said("user", "one two three"),))
+    for first in (Wordless("a"), Full("a")):
+        calls, outcomes = dispatcher(first, FakeBackend("b"))
+        assert await calls.count_tokens(prompt) == 3
+        assert outcomes == []
+    assert await dispatcher(Wordless("a"))[0].count_tokens(prompt) is None
