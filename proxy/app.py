@@ -37,6 +37,7 @@ from proxy.edge.http import Api, Health, application
 from proxy.edge.messages_api import MessagesApi
 from proxy.edge.ops import ops_application
 from proxy.edge.pages import Pages, clients_dir
+from proxy.edge.reference import Reference
 from proxy.edge.responses_api import ResponsesApi
 from proxy.edge.sse import Streams
 from proxy.edge.tickets import Tickets
@@ -206,7 +207,9 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
         base_url = await serving(
             stack,
             application(
-                guard, [api, responses, chat, messages, embeddings, health, Pages(clients_dir())], metrics.refused
+                guard,
+                [api, responses, chat, messages, embeddings, health, Pages(clients_dir()), Reference()],
+                metrics.refused,
             ),
             public,
             "server",

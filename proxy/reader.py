@@ -25,18 +25,18 @@ class Unanswered(Exception):  # a fact, not a fault of the reader
 class LogReader:
     """Reads a generation's log from `position` to its terminal event. Use it as a context, so that it leaves.
 
-    Readers that share `news` share the wake-up: whoever waits for it then asks each of them.
-    A `detached` reader never makes the generation wait for it.
+    `news` is set when there is something to take; readers may share it. A `detached` reader never makes the generation
+    wait for it.
     """
 
     __slots__ = ("_detached", "ended", "generation", "news", "position")
 
     def __init__(
-        self, generation: Generation, position: int = 0, *, news: asyncio.Event | None = None, detached: bool = False
+        self, generation: Generation, news: asyncio.Event, position: int = 0, *, detached: bool = False
     ) -> None:
         self.generation = generation
         self.position = position
-        self.news = asyncio.Event() if news is None else news
+        self.news = news
         self.ended = False
         self._detached = detached
 
@@ -69,13 +69,6 @@ class LogReader:
         self.generation.caught_up()
         return entries
 
-    async def entries(self) -> list[Entry]:
-        """What is new; waits until there is something, or all was said."""
-        while not (entries := self.take()) and not self.ended:
-            self.news.clear()
-            await self.news.wait()
-        return entries
-
 
 async def collect(generations: Sequence[Generation]) -> None:
     """Wait until all have ended: an answer without a stream. Raises Unanswered when one failed, however late.
@@ -86,7 +79,7 @@ async def collect(generations: Sequence[Generation]) -> None:
     with ExitStack() as stack:
         for each in generations:
             stack.callback(each.cancel)  # one that has ended stays as it is
-        readers = [stack.enter_context(LogReader(each, news=news, detached=True)) for each in generations]
+        readers = [stack.enter_context(LogReader(each, news, detached=True)) for each in generations]
         while not all(each.log.ended for each in generations):
             refuse_unanswered(readers)
             news.clear()

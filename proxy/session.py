@@ -224,7 +224,7 @@ class Session:
             case "response.inject":
                 raise Unsupported("The event 'response.inject'", "type")
             case str(kind) if self.extended and kind in EXTENSIONS:
-                return [self._extension(kind, event, stream_id, first)]
+                return self._extension(kind, event, stream_id, first)
             case str(kind):
                 raise BadFrame(f"Unknown event type '{kind[:100]}'. Known: {self._known()}.", "type")
             case _:
@@ -233,29 +233,28 @@ class Session:
     def _known(self) -> str:
         return ", ".join(CLIENT_EVENTS + EXTENSIONS if self.extended else CLIENT_EVENTS)
 
-    def _extension(self, kind: str, event: dict[str, Any], stream_id: str | None, first: bool) -> Command:
+    def _extension(self, kind: str, event: dict[str, Any], stream_id: str | None, first: bool) -> list[Command]:
         if kind == "streamlane:ping":
-            return Answer({"type": "streamlane:pong", "id": event.get("id")})
+            return [Answer({"type": "streamlane:pong", "id": event.get("id")})]
         if kind == "streamlane:session.resume":
             if self._resumable or not first:
                 raise BadFrame(f"'{kind}' must be the first event of a connection without 'sl_session'.", "type")
             key, epoch = event.get("sl_session"), event.get("epoch")
             if not isinstance(key, str) or not isinstance(epoch, str | None):
                 raise BadFrame("'sl_session' must be a string, and 'epoch' one if it is there.", "sl_session")
-            return Resume(key, number(event, "sl_after"), epoch)
+            return [Resume(key, number(event, "sl_after"), epoch)]
         if not self._resumable:
             raise BadFrame(f"'{kind}' needs a session. Connect with ?sl_session=KEY.", "type")
         if kind == "streamlane:session.ack":
             acked = number(event, "sl_seq")
             if acked is None:
                 raise BadFrame("'sl_seq' is missing: the number of the last frame that you have.", "sl_seq")
-            return Ack(acked)
+            return [Ack(acked)]
         window, paused = number(event, "window"), event.get("pause")
-        if window is not None and paused is None:
-            return Window(window)
-        if isinstance(paused, bool) and window is None:
-            return Pause(stream_id, paused)
-        raise BadFrame("Give 'window', a number, or 'pause', true or false, for one lane.", "window")
+        if not isinstance(paused, bool | None) or (window is None and paused is None):
+            raise BadFrame("Give 'window', a number, or 'pause', true or false, for one lane; or both.", "window")
+        flow: list[Command] = [] if window is None else [Window(window)]
+        return flow if paused is None else [*flow, Pause(stream_id, paused)]
 
     def _create(self, event: dict[str, Any], stream_id: str | None) -> list[Command]:
         event_id = event.get("event_id") if self._resumable else None

@@ -294,7 +294,7 @@ export class Client extends EventTarget {
     return this.#state;
   }
 
-  /** The answers under way, in the order in which they were asked for. @returns {Answer[]} */
+  /** The answers under way, in the order in which they were sent. @returns {Answer[]} */
   get answers() {
     return this.#tasks().filter(({ cancelled }) => !cancelled).map(({ answer }) => answer);
   }
@@ -566,6 +566,7 @@ export class Client extends EventTarget {
       else this.#ackTimer ??= setTimeout(() => this.#acknowledge(), ACK_AFTER);
     }
     if (gap) return this.#fetchAll();
+    if (type === "error" && event.error?.code === "session_away") return; // it never began, and is sent again
     if (event.stream_id === undefined && type.startsWith("streamlane:")) return this.#ofSession(event);
     const task = this.#running.get(event.stream_id ?? "") ?? (type === "error" ? this.#unread() : undefined);
     if (!task || task.fetched) return;

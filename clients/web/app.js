@@ -279,8 +279,9 @@ export class App {
 
   /** With what the page before this one was writing. @param {import("./handover.js").Left} left */
   async #goOn({ left, open }) {
+    const { answers } = this.gateway.client; // now: those that end meanwhile leave it
     for (const { data, node, key, elapsed } of open) {
-      const answer = this.gateway.client.answers.find((/** @type {any} */ each) => each.key === key);
+      const answer = answers.find((/** @type {any} */ each) => each.key === key);
       const conversation = new Conversation(merge(await this.chats.peek(data.id), data));
       if (answer) void this.answers.resume(conversation, conversation.node(node), answer, elapsed + Date.now() - left);
     }

@@ -28,6 +28,7 @@ const WORDS = {
     "The model's server refuses the gateway's key.", "Whoever runs this gateway must renew it. Ask another model.", false, true],
   deadline_exceeded: ["It took too long.", "Try again, or ask another model.", true, true],
   engine_unavailable: ["The model cannot be loaded.", "Ask another model; the gateway's log says why.", true, true],
+  too_many_sessions: ["Too many pages are open here.", "Close some, then try again.", true, false],
   server_draining: ["The gateway is restarting.", "Try again in a moment.", true, false],
   invalid_parameter: ["Something in the chat settings is not right.", "Change it, then try again.", true, false],
   invalid_api_key: ["The key was not accepted.", "Sign in again.", false, false],

@@ -11,8 +11,9 @@ from proxy.edge.tickets import Tickets
 from proxy.errors import ForbiddenHost, ForbiddenOrigin, InvalidTicket, Unauthorized
 from proxy.outcome import ANONYMOUS, Principal
 
-# Routes that need no key. Probes come by any name and tell nothing; the page is public, what it asks for is not.
-OPEN = frozenset({"/", "/static/{name}", "/health/live", "/health/ready"})
+# Routes that need no key. Probes come by any name and tell nothing; pages and the reference are the same everywhere,
+# and what the pages ask for is not open.
+OPEN = frozenset({"/", "/static/{name}", "/docs", "/openapi.json", "/events.json", "/health/live", "/health/ready"})
 
 
 class Guard:

@@ -115,14 +115,19 @@ def listing(clients: Path) -> Mapping[str, Path]:
 def page_of(path: Path, version: tuple[int, int]) -> Page:
     """Reads a file. Raises OSError."""
     body = path.read_bytes()
-    gzipped = gzip.compress(body, mtime=0)
     return Page(
         version=version,
         kind=KINDS[path.suffix],
         etag=sha256(body).hexdigest()[:32],
         body=body,
-        gzipped=gzipped if len(gzipped) < len(body) else None,
+        gzipped=compressed(body),
     )
+
+
+def compressed(body: bytes) -> bytes | None:
+    """`body` with gzip, where that is shorter."""
+    gzipped = gzip.compress(body, mtime=0)
+    return gzipped if len(gzipped) < len(body) else None
 
 
 def answer(request: web.Request, page: Page) -> web.Response:

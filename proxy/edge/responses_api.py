@@ -158,7 +158,7 @@ def page(items: tuple[Mapping[str, Any], ...], query: Mapping[str, str]) -> dict
 async def settled(generation: Generation) -> None:
     """Wait until a cancelled generation has ended, for a moment."""
     news = asyncio.Event()
-    with LogReader(generation, news=news, detached=True), suppress(TimeoutError):
+    with LogReader(generation, news, detached=True), suppress(TimeoutError):
         async with asyncio.timeout(CANCEL):
             while not generation.ended:
                 news.clear()

@@ -81,7 +81,7 @@ class Streams:
         with ExitStack() as stack:
             for each in generations if owned else ():
                 stack.callback(each.cancel)  # one that has ended stays as it is
-            readers = [stack.enter_context(LogReader(each, position, news=news)) for each in generations]
+            readers = [stack.enter_context(LogReader(each, news, position)) for each in generations]
             batches = await self._first(readers, news) if owned else [reader.take() for reader in readers]
             sending = Sending(request, self._send)
             with suppress(ConnectionError):  # the client is gone

@@ -19,7 +19,7 @@ class CreateEvent(Body, frozen=True, kw_only=True, tag_field="type", tag="respon
 class Cancel(Event, frozen=True, kw_only=True, tag_field="type", tag="response.cancel"):
     """A running response ends with `response.incomplete` and the status `cancelled`. One that has ended stays as it is."""  # noqa: E501  # one line
 
-    response_id: Annotated[str | None | UnsetType, Meta(description="Else the one that runs on the lane.")] = UNSET
+    response_id: Annotated[str | UnsetType | None, Meta(description="Else the one that runs on the lane.")] = UNSET
     stream_id: Lane = UNSET
 
 
@@ -39,27 +39,27 @@ class Processed(Event, frozen=True, kw_only=True, tag_field="type", tag="respons
 class Ack(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlane:session.ack"):
     """Every frame up to `sl_seq` has arrived: it need not be held any more, and the window moves on."""
 
-    seen_by: ClassVar[SeenBy] = "both"
+    seen_by: ClassVar[SeenBy] = "session"
     sl_seq: Count
 
 
 class ResumeEvent(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlane:session.resume"):
     """The first event of a connection that could not name its session in its address."""
 
-    seen_by: ClassVar[SeenBy] = "sl_ext"
+    seen_by: ClassVar[SeenBy] = "extended"
     sl_session: Annotated[
         str, Meta(pattern="^[A-Za-z0-9_-]{16,128}$", description="The session's key: make up a random one.")
     ]
     sl_after: Annotated[
-        Count | None | UnsetType, Meta(description="The last number that arrived; 0 when nothing did.")
+        Count | UnsetType | None, Meta(description="The last number that arrived; 0 when nothing did.")
     ] = UNSET
-    epoch: Annotated[str | None | UnsetType, Meta(description="As the session was created with.")] = UNSET
+    epoch: Annotated[str | UnsetType | None, Meta(description="As the session was created with.")] = UNSET
 
 
 class FlowSet(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlane:flow.set"):
-    """Sets the window of the connection, or pauses one lane. One of `window` and `pause`."""
+    """Sets the window of the connection, or pauses one lane, or both."""
 
-    seen_by: ClassVar[SeenBy] = "both"
+    seen_by: ClassVar[SeenBy] = "session"
     window: Annotated[Count | UnsetType, Meta(description="Frames without an ack; 0 for no bound.")] = UNSET
     pause: Annotated[bool | UnsetType, Meta(description="Hold the lane's events back, or no longer.")] = UNSET
     stream_id: Lane = UNSET
@@ -68,7 +68,7 @@ class FlowSet(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlan
 class Ping(Event, frozen=True, kw_only=True, tag_field="type", tag="streamlane:ping"):
     """Answered with `streamlane:pong`: for pages, which cannot see a WebSocket's own pings."""
 
-    seen_by: ClassVar[SeenBy] = "sl_ext"
+    seen_by: ClassVar[SeenBy] = "extended"
     id: Annotated[Any, Meta(description="Comes back with the answer.")] = None
 
 

@@ -1,7 +1,7 @@
-"""Every event of the socket, those of clients and those of the gateway: a type for each, with exactly its members. Pure.
+"""Every event of the gateway's on the socket: a type for each, with exactly its members. Pure.
 
-The first sentence of a type's docstring is what the reference says of the event. `seen_by` says who gets it, or may send
-it: everybody, clients that asked for our extensions (`sl_ext`), or clients with a session (`sl_session`).
+A type's docstring is what the reference says of the event. `seen_by` says who gets it (or, in client_events.py, may
+send it): everybody, clients that asked for our extensions, or those of them that have a session.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -19,7 +19,7 @@ from proxy.reference.shapes import (
     Shape,
 )
 
-SeenBy: TypeAlias = Literal["all", "sl_ext", "sl_session", "both"]
+SeenBy: TypeAlias = Literal["all", "extended", "session"]
 Lane: TypeAlias = Annotated[
     str | UnsetType, Meta(description="The lane, if and only if it has a name: 1 to 256 of `A-Z a-z 0-9 _ . -`.")
 ]
@@ -223,7 +223,7 @@ class ErrorEvent(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="
 class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:route"):
     """A backend was chosen, or the place in its line has changed. Counts nothing: it has the number of its response's last event."""  # noqa: E501  # one line
 
-    seen_by: ClassVar[SeenBy] = "sl_ext"
+    seen_by: ClassVar[SeenBy] = "extended"
     response_id: str
     model: Annotated[str, Meta(description="The backend's own name for it.")]
     backend: str
@@ -242,7 +242,7 @@ class SessionLimits(Shape, frozen=True, kw_only=True):
 class SessionCreated(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="streamlane:session.created"):
     """The session is new, or nothing of an old one was held."""
 
-    seen_by: ClassVar[SeenBy] = "both"
+    seen_by: ClassVar[SeenBy] = "session"
     epoch: Annotated[str, Meta(description="New whenever the numbers begin anew.")]
     resume_ttl_s: Annotated[float, Meta(description="How long one may be away.")]
     detach_ttl_s: Annotated[float, Meta(description="How long responses go on meanwhile.")]
@@ -260,7 +260,7 @@ class Live(Shape, frozen=True, kw_only=True):
 class SessionResumed(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="streamlane:session.resumed"):
     """The session goes on after frame `after`."""
 
-    seen_by: ClassVar[SeenBy] = "both"
+    seen_by: ClassVar[SeenBy] = "session"
     epoch: str
     after: Count
     rewound: Annotated[int, Meta(ge=0, description="Frames that are sent again.")]
@@ -270,7 +270,7 @@ class SessionResumed(ServerEvent, frozen=True, kw_only=True, tag_field="type", t
 class SessionDraining(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="streamlane:session.draining"):
     """The gateway restarts: what runs may end, then the socket closes with 1012."""
 
-    seen_by: ClassVar[SeenBy] = "sl_ext"
+    seen_by: ClassVar[SeenBy] = "extended"
     deadline_s: float
     retry_after_ms: Annotated[int, Meta(description="Come back after this time.")]
 
@@ -278,7 +278,7 @@ class SessionDraining(ServerEvent, frozen=True, kw_only=True, tag_field="type", 
 class FlowStalled(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="streamlane:flow.stalled"):
     """The window is full or the lane is paused, and its backend has to wait. Said once, until it goes on."""
 
-    seen_by: ClassVar[SeenBy] = "both"
+    seen_by: ClassVar[SeenBy] = "session"
     stream_id: Lane = UNSET
     unacked: Annotated[int, Meta(ge=0, description="Frames.")]
 
@@ -286,7 +286,7 @@ class FlowStalled(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag=
 class Pong(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="streamlane:pong"):
     """The answer to `streamlane:ping`."""
 
-    seen_by: ClassVar[SeenBy] = "sl_ext"
+    seen_by: ClassVar[SeenBy] = "extended"
     id: Any
 
 

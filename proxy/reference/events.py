@@ -15,9 +15,8 @@ from proxy.reference.requests import CREATE, schemas_of
 REF = "#/$defs/"
 WHO: dict[SeenBy, str] = {
     "all": "everybody",
-    "sl_ext": "with `sl_ext`",
-    "sl_session": "with `sl_session`",
-    "both": "with `sl_ext` and `sl_session`",
+    "extended": "with `sl_ext`",
+    "session": "with `sl_ext` and `sl_session`",
 }
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from proxy.reference.client_events import CLIENT_EVENTS, CreateEvent
+from proxy.reference.client_events import CLIENT_EVENTS, Ack, CreateEvent
 from proxy.reference.event_shapes import SERVER_EVENTS, Event
 from proxy.reference.events import WHO, document, name_of
-from proxy.reference.members import Member, ignored, members
+from proxy.reference.members import SHARED, Member, ignored, members
 from proxy.reference.openapi import first_paragraph
 
 _HEAD = """\
@@ -19,6 +19,10 @@ event at `/events.json`. How they follow one another: [What does the socket spea
 A member with `?` may be missing. Who asked for our extensions with `sl_ext`, or has a session (`sl_session`), gets and
 may send more than OpenAI defines; everybody else never sees it.
 
+Not repeated below: each event of a response has its `sequence_number`, from 0 and rising; merged deltas have that of
+the last of them. What belongs to a named lane has its `stream_id`. On connections with a session each frame of the
+gateway's has its own number, `sl_seq`.
+
 """
 
 
@@ -28,8 +32,7 @@ def events_page() -> str:
     create = schemas["client"][name_of(CreateEvent)]
     taken = "".join(f"| {cell(each)} | {kind(each)} |\n" for each in members(create))
     shared = "".join(
-        f"| `{name}` | {', '.join(cell(each) for each in members(schema)) or kind_of_no_members(schema)} "
-        f"| {about(schema)} |\n"
+        f"| `{name}` | {', '.join(cell(each) for each in members(schema))} | {about(schema)} |\n"
         for name, schema in schemas["$defs"].items()
         if not name.startswith("Create")
     )
@@ -53,7 +56,8 @@ def row(event: type[Event] | type[CreateEvent], schemas: dict[str, dict[str, dic
     """One event."""
     name = name_of(event)
     told = schemas["client" if name in schemas["client"] else "server"][name]
-    shown = "below" if event is CreateEvent else ", ".join(cell(each) for each in members(told))
+    own = [cell(each) for each in members(told) if each.name not in SHARED or event is Ack]
+    shown = "below" if event is CreateEvent else ", ".join(own)
     return f"| `{name}` | {WHO[event.seen_by]} | {shown} | {first_paragraph(event)} |\n"
 
 
@@ -66,10 +70,6 @@ def kind(member: Member) -> str:
     """What a member is, for a cell of a table."""
     told = member.kind.replace("[", "").replace("]", "").replace(" | ", " or ")
     return f"{told}. {member.about}".rstrip(" .") + "."
-
-
-def kind_of_no_members(schema: dict[str, object]) -> str:
-    return str(schema.get("type", ""))
 
 
 def about(schema: dict[str, object]) -> str:

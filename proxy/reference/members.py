@@ -4,6 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backends.json import dumps
+
+SAFE = 2**53
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -13,6 +17,9 @@ class Member:
     kind: str
     required: bool
     about: str
+
+
+SHARED = ("sl_seq", "sequence_number", "stream_id")  # members that most events have; the pages say so once
 
 
 def members(schema: Mapping[str, Any]) -> Iterator[Member]:
@@ -53,23 +60,20 @@ def kind_of(schema: Mapping[str, Any]) -> str:
 
 
 def bounds(schema: Mapping[str, Any]) -> str:
-    """The range of a number, or the length of a text."""
+    """The range of a number, or the length of a text. What a machine's integers can hold is no bound to read."""
     for least, most, unit in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
-        low, high = schema.get(least), schema.get(most)
+        low, high = (
+            None if each is None or abs(each) > SAFE else each for each in (schema.get(least), schema.get(most))
+        )
         if low is not None and high is not None:
-            return f", {short(low)} to {short(high)}{unit}"
+            return f" ({low:,} to {high:,}{unit})"
         if low is not None:
-            return f", from {short(low)}{unit}"
+            return f" (from {low:,}{unit})"
         if high is not None:
-            return f", to {short(high)}{unit}"
+            return f" (to {high:,}{unit})"
     return ""
-
-
-def short(number: float) -> str:
-    """A bound that is one of a machine's integers is none that anybody has to read."""
-    return f"±2^{abs(int(number)).bit_length() - 1}" if abs(number) > 2**53 else f"{number:,}"
 
 
 def said(value: object) -> str:
     """A constant as JSON has it."""
-    return f'"{value}"' if isinstance(value, str) else {True: "true", False: "false", None: "null"}.get(value, f"{value}")
+    return dumps(value).decode()

@@ -5,7 +5,6 @@ https://spec.openapis.org/oas/v3.1.1.html
 
 from functools import cache
 from inspect import getdoc
-from typing import Any
 
 import msgspec
 

@@ -104,8 +104,12 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter(name="ticket", about="From `POST /v1/ws-tickets`.", schema={"type": "string"}),
         ),
         errors=(
-            errors.BadParameter, errors.BadSessionKey, errors.InvalidTicket, errors.TooManySessions, errors.Draining
-        ),  # fmt: skip
+            errors.BadParameter,
+            errors.BadSessionKey,
+            errors.InvalidTicket,
+            errors.TooManySessions,
+            errors.Draining,
+        ),
         plain=((426, "upgrade_required", "The request is no WebSocket upgrade."),),
     ),
     Operation(
@@ -193,7 +197,7 @@ OPERATIONS: tuple[Operation, ...] = (
         asked=requests.CHAT,
         answer=answers.ChatCompletion,
         stream="OpenAI's `chat.completion.chunk` objects, each as `data: {…}`, then `data: [DONE]`. A failure in the "
-        f"middle is `data: {{\"error\": {{…}}}}`, and the end. {SSE_ERRORS}",
+        f'middle is `data: {{"error": {{…}}}}`, and the end. {SSE_ERRORS}',
         errors=GENERATE,
     ),
     Operation(

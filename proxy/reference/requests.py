@@ -78,9 +78,7 @@ _TOOLS: Mapping[type[Struct], tuple[str, ...]] = {
     responses_tools.Function: ("function",),
     responses_tools.Custom: ("custom",),
 }
-_FORMAT = Kinds(
-    types={responses_format.SchemaFormat: ("json_schema",)}, many=False, plain=("text", "json_object")
-)  # fmt: skip
+_FORMAT = Kinds(types={responses_format.SchemaFormat: ("json_schema",)}, many=False, plain=("text", "json_object"))
 _ITEMS = Kinds(
     types={
         responses_input.MessageItem: ("message",),
@@ -116,7 +114,7 @@ _CHAT_PARTS = Kinds(
     },
     text=True,
 )
-_CHAT = {
+_CHAT: Mapping[tuple[type[Struct], str], Kinds] = {
     (chat_request.Body, "messages"): Kinds(
         types={
             chat_messages.Said: ("system", "developer", "user"),
@@ -167,11 +165,10 @@ CREATE = Asked(
     body=CreateEvent,
     ignored=_WITHOUT_EFFECT - {"stream_id", "type"},
     inside=_responses(CreateEvent),
+    more={"background": {"enum": [False, None], "default": None, "description": "Only over HTTP."}},
 )
 CHAT = Asked(name="Chat", body=chat_request.Body, ignored=chat_request.IGNORED, inside=_CHAT)
-COMPLETIONS = Asked(
-    name="Completion", body=completions_request.Body, ignored=completions_request.IGNORED, inside={}
-)  # fmt: skip
+COMPLETIONS = Asked(name="Completion", body=completions_request.Body, ignored=completions_request.IGNORED, inside={})
 EMBEDDINGS = Asked(name="Embeddings", body=embeddings.Body, ignored=embeddings.IGNORED, inside={})
 MESSAGES = Asked(
     name="Messages",
@@ -182,11 +179,9 @@ MESSAGES = Asked(
 COUNT = Asked(
     name="Count",
     body=messages_request.Prompt,
-    ignored=messages_request.KNOWN
-    - {*messages_request.REFUSED}
-    - {*messages_request.Prompt.__struct_fields__},
+    ignored=messages_request.KNOWN - {*messages_request.REFUSED} - {*messages_request.Prompt.__struct_fields__},
     inside=_messages(messages_request.Prompt),
-)  # fmt: skip
+)
 
 
 def schemas_of(asked: Asked, ref: str = REF) -> dict[str, Json]:

@@ -99,9 +99,9 @@ class ReasoningItem(Shape, frozen=True, kw_only=True, tag_field="type", tag="rea
     id: str
     summary: list[SummaryText]
     content: list[ReasoningText] | UnsetType = UNSET
-    encrypted_content: Annotated[
-        str | UnsetType, Meta(description="Another service's, given back as it was sent.")
-    ] = UNSET
+    encrypted_content: Annotated[str | UnsetType, Meta(description="Another service's, given back as it was sent.")] = (
+        UNSET
+    )
     status: ItemStatus
 
 

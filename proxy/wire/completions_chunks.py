@@ -22,7 +22,7 @@ def completion(responses: Sequence[Json]) -> Json:
         parts = [part for item in response["output"] for part in item.get("content") or () if item["type"] == "message"]
         given = [each for part in parts for each in part.get("logprobs") or ()]
         text = "".join(part["refusal" if part["type"] == "refusal" else "text"] for part in parts)
-        choices.append(choice(index, text, finish_reason(response), legacy_logprobs(given, 0) if given else None))
+        choices.append(choice(index, text, finish_of(response), legacy_logprobs(given, 0) if given else None))
     return {
         **head_of(responses[0], "cmpl", "text_completion"),
         "choices": choices,
@@ -60,7 +60,7 @@ class CompletionStream:
         if (error := failure(response)) is not None:
             self._failed = True
             return data({"error": error})
-        return data({**self._head, "choices": [choice(index, "", finish_reason(response))]})
+        return data({**self._head, "choices": [choice(index, "", finish_of(response))]})
 
     def _text(self, index: int, text: str, given: Any = None) -> bytes:
         probabilities = legacy_logprobs(given, self._offsets[index]) if given else None
@@ -84,6 +84,12 @@ class CompletionStream:
 def choice(index: int, text: str, finish: str | None, logprobs: Json | None = None) -> Json:
     """One choice, whole or in part."""
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+
+
+def finish_of(response: Json) -> str | None:
+    """How it ended. This API has no tools, and so no word for an end that calls them."""
+    reason = finish_reason(response)
+    return "stop" if reason == "tool_calls" else reason
 
 
 def legacy_logprobs(given: Sequence[Json], offset: int) -> Json:

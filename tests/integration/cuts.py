@@ -8,7 +8,7 @@ class Wire:
     """Relays TCP connections to the gateway at `base_url`, one after the other or at once; use its own `base_url`.
 
     With `every`, each connection carries a random number of bytes to the client, at most that many, and is then cut: in
-    the middle of a frame, of the handshake, or of what the kernel still holds. At `most` so many times. `cuts` counts them.
+    the middle of a frame or of the handshake, and what was on its way is lost. At `most` so many times; `cuts` counts.
     """
 
     def __init__(self, base_url: str, *, every: int = 0, most: int = 0, seed: int = 0) -> None:

@@ -15,6 +15,7 @@ from backends.errors import Overloaded, StreamBroken
 from backends.events import Finished, Logprob, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
 from backends.fake import FakeBackend
 from tests.gateway import ANSWER, DONE, Gateway, answers, gateway
+from tests.models import models_dir
 
 SAY = {"model": "fake", "messages": [{"role": "user", "content": "hi"}]}
 WEATHER: Any = {
@@ -292,3 +293,25 @@ async def test_unknown_usage_is_estimated_and_marked() -> None:
             usage = (await sdk.chat.completions.create(**SAY)).usage  # type: ignore[call-overload]
     assert usage.completion_tokens == 2
     assert usage.sl_estimated is True
+
+
+@pytest.mark.model
+async def test_the_real_model_answers_through_each_api() -> None:
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    file = models_dir() / "smollm2.gguf"
+    text = f'[[backends]]\nname = "local"\nkind = "llama_cpp"\nmodel = "{file}"\nparallel = 2\ncontext = 512'
+    asked: Any = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 20}
+    async with gateway(text) as running, aiohttp.ClientSession() as http:
+        async with AsyncOpenAI(base_url=running.base_url, api_key="k") as sdk:
+            stream = await sdk.chat.completions.create(**asked, stream=True)
+            assert "Paris" in "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+            whole = await sdk.completions.create(model="smollm2", prompt="The capital of France is", temperature=0)
+            assert "Paris" in whole.choices[0].text
+            assert len((await sdk.embeddings.create(model="smollm2", input="x")).data[0].embedding) > 100
+        async with http.post(f"{running.base_url}/messages", json=asked) as got:
+            assert "Paris" in (await got.json())["content"][0]["text"]
+        prompt = {name: asked[name] for name in ("model", "messages")}
+        async with http.post(f"{running.base_url}/messages/count_tokens", json=prompt) as got:
+            counted = await got.json()
+        assert counted["input_tokens"] > 7
+        assert "sl_estimated" not in counted

@@ -94,7 +94,7 @@ async def test_creates_around_a_cut_run_once() -> None:
     """Cut within the first bytes again and again: before, in and after response.created."""
     backend = answers()
     async with gateway(backends=[backend]) as started:
-        for seed in range(5):
+        for seed in range(3):
             async with (
                 Wire(started.base_url, every=2_500, most=3, seed=seed) as wire,
                 AsyncClient(wire.base_url) as client,
@@ -162,6 +162,22 @@ async def test_an_answer_that_ended_while_the_session_was_lost_is_fetched() -> N
             assert events[-1]["type"] == "response.completed"
             assert await answer.text() == "Hello"
             assert await client.create(model="fake", input="hi").text() == "Hello"
+
+
+async def test_an_answer_that_had_not_begun_begins_when_the_connection_is_back() -> None:
+    """It waited at the gateway, which gave it up: its connection was gone for longer than `session.detach_ttl`."""
+    gate = asyncio.Event()
+    text = "[session]\ndetach_ttl = 0.2\n[limits]\nactive_responses = 1"
+    async with gateway(text, [halves(gate)]) as started, Wire(started.base_url) as wire:
+        async with AsyncClient(wire.base_url) as client:
+            first, second = (client.create(model="fake", input="hi") for _ in range(2))
+            assert await first_words(first) == "Hel"
+            wire.down()
+            await asyncio.sleep(0.5)
+            gate.set()
+            wire.up()
+            assert (await first.response())["status"] == "cancelled"
+            assert await second.text() == "Hello"
 
 
 @pytest.mark.needs("node")

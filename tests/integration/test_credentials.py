@@ -185,10 +185,11 @@ async def test_a_preflights_odd_bytes_break_nothing(running: Gateway) -> None:
 
 async def test_these_routes_and_no_others_are_open_without_a_key() -> None:
     """Each open route tells nothing that a stranger may not know. A new one is a decision: it is listed here too."""
-    assert {"/", "/static/{name}", "/health/live", "/health/ready"} == OPEN
+    reference = {"/docs", "/openapi.json", "/events.json"}
+    assert {"/", "/static/{name}", "/health/live", "/health/ready", *reference} == OPEN
     async with gateway(GUARDED, [FakeBackend("fake")]) as started:
         root = started.base_url.removesuffix("/v1")
-        for path in ("/", "/static/no-such-file", "/health/live", "/health/ready"):
+        for path in ("/", "/static/no-such-file", "/health/live", "/health/ready", *reference):
             async with aiohttp.ClientSession() as session, session.get(root + path) as got:
                 assert got.status != 401, path
         for path in (

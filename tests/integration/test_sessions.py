@@ -267,7 +267,8 @@ async def test_the_unmodified_sdk_resumes() -> None:
         async with sdk.responses.connect(
             extra_query={"sl_session": KEY},
             on_reconnecting=again,
-            reconnect_options={"initial_delay": 0.01, "max_delay": 0.05},
+            initial_delay=0.01,
+            max_delay=0.05,
         ) as connection:
             create = {"type": "response.create", "model": "fake", "input": "hi", "stream_id": "a", "event_id": "e1"}
             await connection.send(create)
@@ -282,4 +283,4 @@ async def test_the_unmodified_sdk_resumes() -> None:
                     break
     assert event.type == "response.completed"
     assert said == "".join(tokens(400))
-    assert network.connections == cuts + 1 > 3
+    assert network.connections > cuts >= 3

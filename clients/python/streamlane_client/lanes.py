@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, cast
 
 from streamlane_client.errors import Cancelled, ConnectionLost, StreamlaneError, failed, refused
 from streamlane_client.events import Event, Response
+from streamlane_client.session import code
 
 Input: TypeAlias = str | Sequence[Mapping[str, Any]]
 
@@ -195,6 +196,8 @@ class Lanes:
             lane = next((lane for lane, record in self._running.items() if record.id is None), None)
         record = self._running.get(lane) if isinstance(lane, str) else None
         if record is None or record.fetched or (record.id is None and _is_tail(kind)):
+            return []
+        if kind == "error" and code(event) == "session_away":  # it never began, and is sent again
             return []
         record.feed(event)
         return self._release(record) if kind in TERMINAL or kind == "error" else []

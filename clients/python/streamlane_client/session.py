@@ -45,7 +45,7 @@ class Session:
     def receive(self, event: Mapping[str, Any]) -> News:
         """One frame of the gateway's."""
         kind = event.get("type")
-        gap = kind == "error" and _code(event) == "sl_resume_gap"
+        gap = kind == "error" and code(event) == "sl_resume_gap"
         if gap or kind == "streamlane:session.created":
             self.after = 0  # its numbers begin anew
         number = event.get("sl_seq")
@@ -79,7 +79,8 @@ class Session:
         return [json.dumps(event).encode() for event in (flow, {"type": "streamlane:ping", "id": self.after})]
 
 
-def _code(event: Mapping[str, Any]) -> object:
+def code(event: Mapping[str, Any]) -> object:
+    """Of an `error` event."""
     error = event.get("error")
     return error.get("code") if isinstance(error, dict) else None
 

@@ -187,9 +187,9 @@ const scenarios = {
     await until(two[Symbol.asyncIterator](), "response.created"); // and what comes behind it nobody has taken
     const session = JSON.parse(JSON.stringify(client.session));
     const next = connect({ baseURL, session, ...options });
-    say({ text, answers: next.answers.length });
-    await next.open();
     const going = next.answers;
+    say({ text, answers: going.length });
+    await next.open();
     const texts = await Promise.all(going.map(said));
     const finals = await Promise.all(going.map((answer) => answer.text()));
     say({ texts, finals, state: client.state, before: await refused(one.done) });

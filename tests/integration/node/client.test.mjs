@@ -39,6 +39,7 @@ const ticket = async () => answered({ object: "ws_ticket", ticket: "a/b", expire
 const settled = async () => {
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
 };
+const message = (text) => ({ type: "message", content: [{ type: "output_text", text }] });
 /** A socket's URL without its session. */
 const place = (url) => url.replace(/&sl_session=[0-9a-f]{32}&sl_after=\d+/, "");
 let client;
@@ -222,6 +223,156 @@ test("a lane is used again, and not two answers of one lane at once", async () =
   Socket.last.gets({ type: "response.completed", stream_id: lanes[3], response: { output: [] } });
   const { type, stream_id, input } = Socket.last.sent[16];
   assert.deepEqual([type, stream_id, input], ["response.create", lanes[3], "16"]);
+});
+
+/** A client with a session and an answer on its way; `gets` numbers what comes. */
+async function underWay(options) {
+  const { client, states } = made(options);
+  const answer = client.create({ model: "m", input: "hi" });
+  Socket.last.onopen();
+  let number = 0;
+  const gets = (event) => Socket.last.gets({ ...event, sl_seq: (number += 1) });
+  gets({ type: "streamlane:session.created", epoch: "e1", resume_ttl_s: 600 });
+  const [{ stream_id }] = Socket.last.sent;
+  const says = (delta) => gets({ type: "response.output_text.delta", stream_id, delta });
+  gets({ type: "response.created", stream_id, response: { id: "resp_1" } });
+  return { client, states, answer, gets, says, stream_id };
+}
+
+test("frames are acknowledged, 64 at once or after a second, and at most 256 may be on their way", async () => {
+  const { says } = await underWay();
+  const sent = (type) => Socket.last.sent.filter((event) => event.type === `streamlane:${type}`);
+  assert.deepEqual(sent("flow.set"), [{ type: "streamlane:flow.set", window: 256 }]);
+  for (let turn = 0; turn < 61; turn += 1) says("x");
+  assert.deepEqual(sent("session.ack"), []);
+  says("x");
+  assert.deepEqual(sent("session.ack"), [{ type: "streamlane:session.ack", sl_seq: 64 }]);
+  says("x");
+  await after(1);
+  assert.deepEqual(sent("session.ack").at(-1), { type: "streamlane:session.ack", sl_seq: 65 });
+  await after(5);
+  assert.equal(sent("session.ack").length, 2);
+});
+
+test("it comes back with its number, and a frame that comes again is told once", async () => {
+  const { answer, says, stream_id } = await underWay();
+  says("Hel"); // 3
+  const { url } = Socket.last;
+  Socket.last.lost();
+  await after(1);
+  assert.equal(Socket.last.url, url.replace("sl_after=0", "sl_after=3"));
+  Socket.last.onopen();
+  Socket.last.gets({ type: "streamlane:session.resumed", epoch: "e1", sl_seq: 4 });
+  Socket.last.gets({ type: "response.output_text.delta", stream_id, delta: "Hel", sl_seq: 3 });
+  Socket.last.gets({ type: "response.output_text.delta", stream_id, delta: "lo", sl_seq: 5 });
+  Socket.last.gets({ type: "response.completed", stream_id, response: { output: [] }, sl_seq: 6 });
+  const deltas = [];
+  for await (const { delta } of answer) if (delta) deltas.push(delta);
+  assert.deepEqual(deltas, ["Hel", "lo"]);
+});
+
+test("a create that was not answered is sent again, once the gateway has told what it kept", async () => {
+  const { client } = await underWay();
+  client.create({ model: "m", input: "two" });
+  const create = Socket.last.sent.at(-1);
+  Socket.last.lost();
+  await after(1);
+  Socket.last.onopen();
+  Socket.last.gets({ type: "streamlane:session.resumed", epoch: "e1", sl_seq: 3 });
+  assert.equal(Socket.last.sent.some(({ type }) => type === "response.create"), false);
+  Socket.last.gets({ type: "streamlane:pong", id: 3, sl_seq: 4 });
+  assert.deepEqual(Socket.last.sent.filter(({ type }) => type === "response.create"), [create]);
+  assert.match(create.event_id, /^[0-9a-f]{32}$/);
+});
+
+test("a connection that gives no sign of life is left, and one that does is not", async () => {
+  const { client, says } = await underWay();
+  const pings = () => Socket.last.sent.filter(({ type }) => type === "streamlane:ping").length;
+  says("x");
+  await after(8);
+  assert.deepEqual([client.state, pings()], ["open", 1]);
+  await after(12);
+  assert.deepEqual([client.state, pings()], ["open", 2]);
+  await after(8);
+  assert.equal(client.state, "waiting");
+});
+
+test("while a gateway stops, what is asked waits for the next one, as long as it says", async () => {
+  const { client, states, gets } = await underWay();
+  gets({ type: "streamlane:session.draining", deadline_s: 30, retry_after_ms: 1500 });
+  client.create({ model: "m", input: "two" });
+  assert.equal(Socket.last.sent.at(-1).input, undefined);
+  Socket.last.lost(1012);
+  assert.equal(states.at(-1).retryIn, 2);
+  await after(2);
+  Socket.last.onopen();
+  assert.equal(Socket.last.sent[0].input, "two");
+});
+
+test("what the gateway does not hold any more is asked for, until it has ended", async () => {
+  const held = [
+    answered({ error: { message: "Busy." } }, 503),
+    answered({ id: "resp_1", status: "in_progress", output: [message("Hel")] }),
+    answered({ id: "resp_1", status: "completed", output: [message("Hello")] }),
+  ];
+  const asked = [];
+  const { answer, says } = await underWay({ fetch: async (url) => (asked.push(url), held.shift()) });
+  says("H");
+  Socket.last.lost();
+  await after(1);
+  Socket.last.onopen();
+  Socket.last.gets({ type: "error", status: 409, error: { code: "sl_resume_gap", message: "Gone." }, sl_seq: 4 });
+  Socket.last.gets({ type: "streamlane:session.created", epoch: "e2", sl_seq: 5 });
+  for (let turn = 0; turn < 3; turn += 1) {
+    await settled();
+    await after(1);
+  }
+  assert.deepEqual(asked, Array(3).fill(`${FAR}/responses/resp_1`));
+  const events = [];
+  for await (const event of answer) events.push(event.delta ?? event.type);
+  assert.deepEqual(events, ["response.created", "H", "el", "lo", "response.completed"]);
+  assert.equal(await answer.text(), "Hello");
+});
+
+test("another text than the one that came is an error, and so is none", async () => {
+  for (const response of [answered({ status: "completed", output: [message("Other")] }), answered({ error: { message: "No." } }, 404)]) {
+    const { answer, says } = await underWay({ fetch: async () => response });
+    says("H");
+    const failed = assert.rejects(answer.done, { code: "resume_gap" });
+    Socket.last.lost();
+    await after(1);
+    Socket.last.onopen();
+    Socket.last.gets({ type: "streamlane:session.created", epoch: "e2", sl_seq: 1 });
+    await failed;
+    client.close();
+  }
+});
+
+test("cancelled without a connection, an answer ends at once and the gateway is told later", async () => {
+  const { answer, says, stream_id } = await underWay();
+  says("Hel");
+  Socket.last.lost();
+  answer.cancel();
+  assert.equal((await answer.done).status, "cancelled");
+  assert.equal(await answer.text(), "Hel");
+  await after(1);
+  Socket.last.onopen();
+  Socket.last.gets({ type: "streamlane:session.resumed", epoch: "e1", sl_seq: 4 });
+  Socket.last.gets({ type: "streamlane:pong", sl_seq: 5 });
+  assert.deepEqual(Socket.last.sent.at(-1), { type: "response.cancel", stream_id });
+});
+
+test("another connection that has the session is the end, and close() stops what runs", async () => {
+  const { client, answer } = await underWay();
+  const failed = assert.rejects(answer.done, { code: "session_taken" });
+  Socket.last.lost(4409);
+  await failed;
+  assert.equal(client.state, "closed");
+  const another = await underWay();
+  const closed = assert.rejects(another.answer.done, { code: "client_closed" });
+  another.client.close();
+  await closed;
+  assert.equal(Socket.last.sent.at(-1).type, "response.cancel");
 });
 
 test("while there is no network it waits for it, except for a gateway on this machine", async () => {

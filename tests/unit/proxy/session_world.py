@@ -18,7 +18,7 @@ from proxy.wire.responses_composer import Composer
 
 ME, OTHER = Principal("me"), Principal("other")
 KEY = "k" * 16
-AHEAD = 64
+AHEAD = 16
 
 
 class Answer:

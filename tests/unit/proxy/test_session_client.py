@@ -357,6 +357,19 @@ def test_a_paused_lane_waits_and_others_do_not() -> None:
     assert (merged["stream_id"], merged["delta"]) == ("a", "xy")
 
 
+def test_an_older_page_that_comes_back_after_a_newer_one_is_told_of_the_gap() -> None:
+    world = World()
+    line, client = world.attach()
+    create(client)
+    world.answers.all[0].say("x")
+    client.leave(line)
+    line, client = world.attach()  # a new page, which knows nothing
+    assert text_of(line.next()) == "x"
+    client.leave(line)
+    line, _ = world.attach(after=5)  # all that the old one was sent
+    assert line.next()[0]["error"]["code"] == "sl_resume_gap"
+
+
 def test_ping_is_answered() -> None:
     world = World()
     line, client = world.attach(extended=True)
@@ -374,7 +387,6 @@ def test_ping_is_answered() -> None:
         {"type": "streamlane:session.ack", "sl_seq": True},
         {"type": "streamlane:session.ack", "sl_seq": 99},
         {"type": "streamlane:flow.set"},
-        {"type": "streamlane:flow.set", "window": 1, "pause": True},
         {"type": "streamlane:flow.set", "pause": "yes"},
         {"type": "streamlane:flow.set", "pause": True, "stream_id": "nobody"},
         {"type": "streamlane:session.resume", "sl_session": KEY, "sl_after": 0},

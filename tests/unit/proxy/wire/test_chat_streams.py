@@ -4,8 +4,12 @@ from itertools import count
 from typing import Any
 
 import pytest
+from anthropic.types import Message, RawMessageStreamEvent
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import TypeAdapter
 
 from backends.events import (
     Event,
@@ -37,6 +41,7 @@ SAID = st.one_of(
     st.builds(ToolCallStart, st.integers(0, 3), st.sampled_from(["call_a", "call_b"]), st.sampled_from(["f", "note"])),
     st.builds(ToolCallDelta, st.integers(0, 3), st.sampled_from(['{"input":', '"x"', "}", "{}", "1"])),
 )
+ANTHROPIC_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 FINISHED = st.builds(Finished, st.sampled_from(["stop", "length", "content_filter"]), st.just(Usage(7, 3, 2, 1)))
 ANSWERS = st.tuples(st.lists(SAID, max_size=12), FINISHED).map(lambda both: [*both[0], both[1]])
 CUTS = st.frozensets(st.integers(0, 12))
@@ -176,6 +181,20 @@ def test_events_make_the_whole_message_block_by_block(events: list[Event], cuts:
             assert (block["id"], block["name"]) == (expected["id"], expected["name"])
         else:
             assert text == expected[block["type"]]
+
+
+@given(events=ANSWERS)
+def test_all_that_is_said_has_the_types_of_the_sdks(events: list[Event]) -> None:
+    log, [entries] = spoken(events)
+    response = response_of(log)
+    ChatCompletion.model_validate(chat_completion([response]), strict=True)
+    Completion.model_validate(completion([response]), strict=True)
+    Message.model_validate(message(response), strict=True)
+    chat = ChatStream(response, [log], include_usage=True)
+    for chunk in sent(chat.frames(0, entries) + chat.end())[:-1]:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+    for event in sent(MessageStream(response, log, "req_1").frames(0, entries)):
+        ANTHROPIC_EVENT.validate_python(event, strict=True)
 
 
 def test_calls_that_are_written_in_turns_become_blocks_in_order() -> None:
