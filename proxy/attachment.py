@@ -1,8 +1,8 @@
 """What one client has been sent, and how to take it back when it did not arrive. Pure.
 
-Each frame of a session gets a number as it leaves, `sl_seq`, one higher than the one before, whatever its lane. The undo
-log knows where the frame of each number began. A client that comes back says the last number that it got; what was sent
-after that is undone, and leaves again, numbered from there. One number does for all lanes.
+Each frame of a session gets a number as it leaves, `sl_seq`, one higher than the one before, whatever its lane, and the
+undo log knows where each began. A client that comes back says the last number that it got; what was sent after that is
+undone, and leaves again, numbered from there. One number does for all lanes.
 """
 
 from array import array
@@ -13,7 +13,8 @@ from proxy.response_log import ResponseLog
 from proxy.wire.responses_frames import Frames
 
 LOOSE = 1024 * 1024  # bytes of sent frames of no response that are kept, so that they can leave again
-ENTRY = 16  # bytes of one number in the undo log
+ENTRY = 8  # bytes of one number in the undo log
+PLACE = 40  # bits of an entry that say where in its response's log a frame began; those above say of which delivery
 NO_WINDOW = 1 << 62
 
 
@@ -73,8 +74,7 @@ class Sent:
         self.last = self.acked = start
         self._start = start  # what a client has that got nothing of this life
         self._first = start + 1  # the oldest number in the undo log
-        self._of = array("Q")  # by number: which delivery the frame was of; 0 for a loose one
-        self._at = array("Q")  # by number: where in its log the frame began
+        self._entries = array("Q")  # by number: delivery and place; 0 for a loose frame
         self._loose: dict[int, bytes] = {}  # by number: the frames of no response that are worth a second sending
         self._loose_bytes = 0
         self._known: dict[int, Delivery] = {}  # by delivery number: what has to be sent, or sent again some day
@@ -96,12 +96,12 @@ class Sent:
         log, position = delivery.log, delivery.position
         if position + 1 == log.head and log.last is not None and self.last < self.limit:
             delivery.position = position + 1
-            return [self._number(delivery.frames.delta(position, *log.last), delivery.number, position)]
+            return [self._number(delivery.frames.delta(position, *log.last), delivery.number << PLACE | position)]
         frames = []
         for entry in log.read(position):
             if self.last >= self.limit:
                 break
-            frames.append(self._number(delivery.frames.frame(entry), delivery.number, position))
+            frames.append(self._number(delivery.frames.frame(entry), delivery.number << PLACE | position))
             position = entry[0] + 1
         delivery.position = position
         if log.ended and position == log.head and not delivery.ended:
@@ -113,7 +113,7 @@ class Sent:
 
     def loose(self, frame: bytes, keep: bool) -> bytes:
         """Number a frame of no response. `keep` it if it must not get lost; it is not held back by the window."""
-        numbered = self._number(frame, 0, 0)
+        numbered = self._number(frame, 0)
         if keep:
             self._loose[self.last] = frame
             self._loose_bytes += len(frame)
@@ -144,12 +144,12 @@ class Sent:
             return None
         kept = after - self._first + 1
         undone = self.last - after
-        for number, start in zip(self._of[kept:], self._at[kept:], strict=True):
-            if number:
-                delivery = self._known[number]
-                delivery.position = min(delivery.position, start)
+        for entry in self._entries[kept:]:
+            if entry:
+                delivery = self._known[entry >> PLACE]
+                delivery.position = min(delivery.position, entry & (1 << PLACE) - 1)
                 delivery.ended = False
-        del self._of[kept:], self._at[kept:]
+        del self._entries[kept:]
         while self._finished and self._finished[-1][0] > after:
             delivery = self._finished.pop()[1]
             self._finished_bytes -= delivery.held
@@ -195,12 +195,11 @@ class Sent:
     @property
     def held(self) -> int:
         """About how many bytes it takes to undo: the responses that were sent, loose frames, the undo log."""
-        return self._finished_bytes + self._loose_bytes + ENTRY * len(self._at)
+        return self._finished_bytes + self._loose_bytes + ENTRY * len(self._entries)
 
-    def _number(self, frame: bytes, of: int, at: int) -> bytes:
+    def _number(self, frame: bytes, entry: int) -> bytes:
         self.last = number = self.last + 1
-        self._of.append(of)
-        self._at.append(at)
+        self._entries.append(entry)
         if number - self._first > self._undo + self._undo // 8:  # now and then many at once: it moves the others
             self._forget(number - self._undo)
         return b'%b,"sl_seq":%d}' % (frame[:-1], number)
@@ -210,7 +209,7 @@ class Sent:
         dropped = number - self._first + 1
         if dropped <= 0:
             return
-        del self._of[:dropped], self._at[:dropped]
+        del self._entries[:dropped]
         self._first = number + 1
         while self._finished and self._finished[0][0] <= number:
             delivery = self._finished.popleft()[1]

@@ -142,6 +142,11 @@ class Clients:
         """About how many bytes all sessions take."""
         return sum(remembered.client.held for remembered in self._sessions.values())
 
+    def drain(self) -> None:
+        """Those that are away start nothing new."""
+        for name in self._away:
+            self._sessions[name].client.drain()
+
     def close(self) -> None:
         """Forget everybody."""
         if self._sweeper is not None:

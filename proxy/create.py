@@ -14,7 +14,7 @@ class Create:
     `items` are the input as the Responses API shows and stores it, each with an id. `shown` are the members of the
     response object that repeat what was asked (tools, text, metadata …). `custom_tools` are those of the request's
     tools that take free text at the client: models see a function of one string instead, and the composer unwraps it.
-    `include` names what else the client wants to see. `max_tool_calls` None sets no bound.
+    `include` names what else the client wants to see.
     """
 
     request: Request
@@ -23,7 +23,6 @@ class Create:
     shown: Mapping[str, Any] = field(default_factory=dict)
     custom_tools: frozenset[str] = frozenset()
     include: frozenset[str] = frozenset()
-    max_tool_calls: int | None = None
     previous_response_id: str | None = None
     store: bool = True
     generate: bool = True

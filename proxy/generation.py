@@ -243,7 +243,6 @@ class Generations:
             self._new_id,
             request=request,
             custom_tools=create.custom_tools,
-            max_tool_calls=create.max_tool_calls,
         )
         composer.start()
         generation = Generation(

@@ -148,7 +148,7 @@ export declare class Client extends EventTarget {
     constructor({ baseURL, apiKey, WebSocket: Socket, fetch: request, session }?: Options);
     /** @returns {State} */
     get state(): State;
-    /** The answers under way, in the order in which they were asked for. @returns {Answer[]} */
+    /** The answers under way, in the order in which they were sent. @returns {Answer[]} */
     get answers(): Answer[];
     /**
      * What another client needs to go on with these answers: save it in "pagehide", give it to connect(). Events that

@@ -242,7 +242,8 @@ export class Client extends EventTarget {
   #heard = false; // anything, since we asked for a sign of life
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pulse;
-  #isBack = false; // the session is, and the gateway did not answer a ping yet
+  /** @type {Task[]} */
+  #unsure = []; // whose creates were sent on an earlier connection, and may not have arrived
   #draining = false; // the gateway stops: what is asked now waits for the next one
   /** @type {number | null} */
   #comeBack = null; // seconds, as the gateway that stops said
@@ -429,8 +430,10 @@ export class Client extends EventTarget {
       clearTimeout(patience);
       if (this.#attempt !== attempt) return;
       since = performance.now();
-      this.#moved = this.#draining = this.#isBack = false;
+      this.#moved = this.#draining = false;
+      this.#unsure = [...this.#running.values()].filter(({ answer }) => answer.id === null);
       this.#become("open");
+      for (const task of this.#running.values()) if (task.cancelled && task.answer.id !== null) this.#sendCancel(task);
       if (this.#epoch === null) this.#sendAgain();
       this.#send();
     };
@@ -534,10 +537,8 @@ export class Client extends EventTarget {
    * refused it forgets, so this waits until all refusals have come again.
    */
   #sendAgain() {
-    for (const task of this.#running.values()) {
-      if (task.answer.id === null) this.#sendCreate(task);
-      else if (task.cancelled) this.#sendCancel(task);
-    }
+    for (const task of this.#unsure.splice(0))
+      if (task.answer.id === null && this.#running.get(task.lane ?? "") === task) this.#sendCreate(task);
   }
 
   /** @param {Task} task */
@@ -587,9 +588,7 @@ export class Client extends EventTarget {
       this.#put({ type: "streamlane:flow.set", window: WINDOW });
       this.#probe();
       if (lost) this.#fetchAll();
-      this.#isBack = true;
-    } else if (type === "streamlane:pong" && this.#isBack) {
-      this.#isBack = false;
+    } else if (type === "streamlane:pong") {
       this.#sendAgain();
     } else if (type === "streamlane:session.draining") {
       this.#draining = true;

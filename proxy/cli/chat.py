@@ -1,8 +1,10 @@
 """`streamlane chat`: talk to a model in the terminal, or ask one question and pipe the answer on."""
 
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -53,11 +55,22 @@ def chat(
             raise click.UsageError(str(error)) from None
         given = {"instructions": system or None, "temperature": temperature}
         fields = {name: value for name, value in given.items() if value is not None}
+        for name in (
+            "SIGTERM",
+            "SIGHUP",
+        ):  # a closed terminal too: the gateway would wait for us
+            if hasattr(signal, name):  # Windows has no SIGHUP
+                signal.signal(getattr(signal, name), leave)
         with client:
             code = converse(client, model, fields, question)
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End at a signal, and stop the answer."""
+    sys.exit(128 + number)
 
 
 def question_of(prompt: tuple[str, ...]) -> str:

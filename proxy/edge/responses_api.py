@@ -25,6 +25,7 @@ from proxy.wire.usage import estimated_input
 PATH = "/v1/responses"
 CANCEL = 5.0  # seconds that a cancelled response gets to end before its cancel is answered
 MAX_PAGE = 100  # OpenAI's
+MAX_NUMBER = 2**53 - 1  # what JavaScript can count to
 
 
 class ResponsesApi:
@@ -86,6 +87,7 @@ class ResponsesApi:
         response_id, principal = request.match_info["response_id"], request[PRINCIPAL]
         stored = await self._generations.get(response_id, principal)
         if request.query.get("stream") != "true":
+            number(request.query, "starting_after", 0, 0, MAX_NUMBER)  # of no use here, but a wrong one is told
             return json_response(stored.response)
         try:
             generation = self._generations.find(response_id, principal)

@@ -76,7 +76,8 @@ class Socket:
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         self._heard = self._loop.time()
-        self.blocked = self._draining = self._closing = self._gone = False
+        self.blocked = self._closing = self._gone = False
+        self._draining: dict[str, object] | None = None  # what is said about it
         self._farewell = 0.0  # seconds to wait before the close that follows a drain
         self._unread = 0  # bytes of such events since the client is behind
         self._context = copy_context()
@@ -100,6 +101,7 @@ class Socket:
                     self._client.outlet = self
                 else:
                     self._client = self._clients.attach(self._principal, self._wanted, self, self._extended)
+                self._end_if_draining()
                 await self._read()
             finally:
                 self._lost()
@@ -113,18 +115,15 @@ class Socket:
             self._client.refuse(error)
         else:
             self._client = self._clients.attach(self._principal, wanted, self, self._extended)
+            self._end_if_draining()
 
     def drain(self, deadline: float, farewell: float) -> None:
         """Let what runs end within `deadline` seconds, take nothing new, then close, `farewell` seconds later."""
-        if not self._draining:
-            self._draining = True
+        if self._draining is None:
             self._farewell = farewell
-            if self._extended:
-                retry = COME_BACK + round(1000 * farewell)
-                event = {"type": "streamlane:session.draining", "deadline_s": deadline, "retry_after_ms": retry}
-                self._client.tell(event)
-            self._client.drain()
-        self.settle()
+            retry = COME_BACK + round(1000 * farewell)
+            self._draining = {"type": "streamlane:session.draining", "deadline_s": deadline, "retry_after_ms": retry}
+            self._end_if_draining()
 
     def lanes(self) -> Counter[State]:
         """How many of its lanes do what."""
@@ -202,9 +201,17 @@ class Socket:
             self._transport.write(PING)
         self._timer = self._loop.call_later(self._deadlines.ping, self._keep_alive)
 
+    def _end_if_draining(self) -> None:
+        """Also for who connected or resumed just before the drain, or in it."""
+        if self._draining is not None and self._client.outlet is self:
+            if self._extended:
+                self._client.tell(self._draining)
+            self._client.drain()
+            self.settle()
+
     def settle(self) -> None:
         """A lane has nothing to send any more. If none has, a socket that drains closes."""
-        if self._draining and self._client.idle and not self._closing:
+        if self._draining is not None and self._client.idle and not self._closing:
             self._closing = True
             restarting = self._close(WSCloseCode.SERVICE_RESTART, b"The gateway is restarting.", self._farewell)
             self._tasks.create_task(restarting, context=self._context)
@@ -302,6 +309,7 @@ class Sockets:
 
     async def drain(self, seconds: float) -> None:
         """Ask every socket to end, and wait until all have. `seconds` is what the clients are told."""
+        self._clients.drain()
         pause = min(FAREWELLS, ALL_FAREWELLS / max(1, len(self._open)))
         for number, socket in enumerate(tuple(self._open)):
             socket.drain(seconds, number * pause)

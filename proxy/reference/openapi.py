@@ -95,10 +95,11 @@ def responses(operation: Operation) -> Json:
     else:
         content: Json = {"application/json": {"schema": {"$ref": f"{REF}{operation.answer.__name__}"}}}
         if operation.stream:
-            content["text/event-stream"] = {"schema": {"type": "string", "description": operation.stream}}
+            content["text/event-stream"] = {}  # OpenAPI 3.1 has no schema for the events of a stream
+        stream = f" As a stream: {operation.stream}" if operation.stream else ""
         told = {
             "200": {
-                "description": summary_of(operation.answer),
+                "description": summary_of(operation.answer) + stream,
                 "headers": {"X-Request-Id": REQUEST_ID},
                 "content": content,
             }

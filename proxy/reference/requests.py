@@ -55,7 +55,9 @@ class Kinds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The body of one API. `ignored` are members without effect; `inside` is by type and member."""
+    """The body of one API. `ignored` are members without effect; `inside` is by type and member; `more` are members of
+    which no type says enough.
+    """
 
     name: str
     body: type[Struct]
@@ -153,23 +155,56 @@ def _messages(body: type[Struct]) -> Mapping[tuple[type[Struct], str], Kinds]:
 
 
 _WITHOUT_EFFECT = responses_params.IGNORED | (responses_params.SUPPORTED - {*responses_request.Body.__struct_fields__})
+_CHOICE: Json = {"anyOf": [{"enum": [*responses_tools.WORDS, None]}, {"type": "object"}], "default": None}
+_MORE: Mapping[str, Json] = {  # what is read without a type
+    "tool_choice": _CHOICE,
+    "include": {
+        "anyOf": [{"type": "array", "items": {"enum": sorted(responses_params.INCLUDES)}}, {"type": "null"}],
+        "default": None,
+    },
+}
 RESPONSES = Asked(
     name="Responses",
     body=responses_request.Body,
     ignored=_WITHOUT_EFFECT - {"stream"},
     inside=_responses(responses_request.Body),
-    more={"stream": {"anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None}},
+    more={"stream": {"anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None}, **_MORE},
 )
 CREATE = Asked(
     name="Create",
     body=CreateEvent,
     ignored=_WITHOUT_EFFECT - {"stream_id", "type"},
     inside=_responses(CreateEvent),
-    more={"background": {"enum": [False, None], "default": None, "description": "Only over HTTP."}},
+    more={"background": {"enum": [False, None], "default": None, "description": "Only over HTTP."}, **_MORE},
 )
-CHAT = Asked(name="Chat", body=chat_request.Body, ignored=chat_request.IGNORED, inside=_CHAT)
-COMPLETIONS = Asked(name="Completion", body=completions_request.Body, ignored=completions_request.IGNORED, inside={})
-EMBEDDINGS = Asked(name="Embeddings", body=embeddings.Body, ignored=embeddings.IGNORED, inside={})
+CHAT = Asked(
+    name="Chat", body=chat_request.Body, ignored=chat_request.IGNORED, inside=_CHAT, more={"tool_choice": _CHOICE}
+)
+COMPLETIONS = Asked(
+    name="Completion",
+    body=completions_request.Body,
+    ignored=completions_request.IGNORED,
+    inside={},
+    more={"prompt": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}},
+)
+_TOKENS: Json = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_TEXT: Json = {"type": "string", "minLength": 1}
+EMBEDDINGS = Asked(
+    name="Embeddings",
+    body=embeddings.Body,
+    ignored=embeddings.IGNORED,
+    inside={},
+    more={
+        "input": {
+            "anyOf": [
+                _TEXT,
+                {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": embeddings.MOST_INPUTS},
+                _TOKENS,
+                {"type": "array", "items": _TOKENS, "minItems": 1, "maxItems": embeddings.MOST_INPUTS},
+            ]
+        }
+    },
+)
 MESSAGES = Asked(
     name="Messages",
     body=messages_request.Body,
@@ -222,7 +257,7 @@ def _name(each: type[Struct], made: Mapping[str, Json]) -> str:
 
 
 def _say_kind(schema: Json, kinds: Kinds, words: tuple[str, ...]) -> None:
-    said: Json = {"enum": list(words)}
+    said: Json = {"enum": [*words, None] if kinds.default in words else list(words)}
     schema["properties"] = {kinds.key: said, **{k: v for k, v in schema["properties"].items() if k != kinds.key}}
     if kinds.default not in words:
         schema["required"] = list(dict.fromkeys([kinds.key, *schema.get("required", [])]))

@@ -46,7 +46,7 @@ class Composer:
     """Composes one response. `response` holds the members that do not change: id, model, what the client asked.
 
     `request` is what its tokens are estimated from when the backend does not count. Calls of `custom_tools` are shown
-    as text, not as arguments. Of more than `max_tool_calls` calls the later ones are left out; None sets no bound.
+    as text, not as arguments.
     """
 
     def __init__(
@@ -57,14 +57,12 @@ class Composer:
         *,
         request: Request | None = None,
         custom_tools: frozenset[str] = frozenset(),
-        max_tool_calls: int | None = None,
     ) -> None:
         self._log = log
         self._response = response
         self._new_id = new_id
         self._request = request
         self._custom_tools = custom_tools
-        self._max_tool_calls = max_tool_calls
         self._output: list[dict[str, Any]] = []  # items by output_index, open ones among them
         self._calls: dict[int, OpenCall] = {}  # by the backend's index
         self._kind: type[Event] | None = None  # of the open part
@@ -177,9 +175,8 @@ class Composer:
         self._logprobs += shown
 
     def _call(self, event: ToolCallStart) -> None:
-        """A tool call begins. One index is one call; a call too many is as if it never was."""
-        full = self._max_tool_calls is not None and len(self._calls) >= self._max_tool_calls
-        if full or event.index in self._calls:
+        """A tool call begins. One index is one call."""
+        if event.index in self._calls:
             return
         self._close_item("completed")
         custom = event.name in self._custom_tools

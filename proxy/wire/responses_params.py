@@ -16,8 +16,9 @@ SUPPORTED = frozenset(
 )  # fmt: skip
 IGNORED = frozenset(
     {
-        "access_programs", "context_management", "image", "prompt_cache_key", "prompt_cache_options",
-        "prompt_cache_retention", "safety_identifier", "service_tier", "stream_options", "truncation", "user",
+        "access_programs", "client_metadata", "context_management", "image", "prompt_cache_key",
+        "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier", "stream_options",
+        "truncation", "user",
     }
 )  # fmt: skip
 REFUSED: Mapping[str, str] = {

@@ -122,7 +122,6 @@ def parse_create(body: Mapping[str, Any], *, http: bool = False, new_id: Callabl
         },
         custom_tools=tools.custom,
         include=include,
-        max_tool_calls=fields.max_tool_calls,
         previous_response_id=fields.previous_response_id,
         store=store,
         generate=fields.generate is not False,

@@ -345,6 +345,20 @@ async def test_ctrl_c_in_a_pipe_keeps_what_came_and_stops_the_answer() -> None:
         await until_free(backend)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_terminal_that_is_closed_stops_the_answer(number: signal.Signals) -> None:
+    backend = waits()
+    async with gateway(backends=[backend]) as started:
+        child = await start(started.base_url, "hi")
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.close()
+        assert await child.stdout.read(5) == b"Hello"
+        child.send_signal(number)
+        assert await child.wait() == 128 + number
+        await until_free(backend)
+
+
 async def test_a_reader_that_leaves_stops_the_answer() -> None:
     gate = asyncio.Event()
     backend = FakeBackend("fake", script=[[TextDelta("Hello")], gate, *[[TextDelta("x" * 1000)]] * 500, DONE])

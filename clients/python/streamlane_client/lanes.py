@@ -139,6 +139,7 @@ class Lanes:
         self._running: dict[str, Record] = {}
         self._free = [f"lane{number}" for number in reversed(range(ACTIVE))]
         self._numbers = count(1)
+        self._unsure: list[str] = []  # lanes whose create was sent on an earlier socket, and may not have arrived
         self.held = False  # the gateway stops: what is asked now waits for the next one
 
     @property
@@ -165,10 +166,21 @@ class Lanes:
             frames.append(_create(lane, record))
         return frames
 
+    def reopened(self) -> list[bytes]:
+        """There is another socket."""
+        self.held = False
+        self._unsure = [lane for lane, record in self._running.items() if record.id is None]
+        return [_cancel(lane) for lane, record in self._running.items() if record.cancelled and record.id is not None]
+
     def again(self) -> list[bytes]:
         """After a cut: send what may not have arrived. The gateway knows each create, and runs it once."""
-        frames = [_create(lane, record) for lane, record in self._running.items() if record.id is None]
-        return frames + [_cancel(lane) for lane, record in self._running.items() if record.cancelled]
+        frames = []
+        for lane in self._unsure:
+            record = self._running.get(lane)
+            if record is not None and record.id is None:
+                frames += [_create(lane, record)] + ([_cancel(lane)] if record.cancelled else [])
+        self._unsure = []
+        return frames
 
     def cancel(self, record: Record, *, connected: bool) -> list[bytes]:
         """Stop an answer. What runs ends with its own last event; what nobody can be told of now, at once."""

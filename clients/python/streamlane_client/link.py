@@ -179,9 +179,9 @@ class Link:
     async def _relay(self, connection: ClientConnection) -> tuple[bool, int | None, ConnectionLost]:
         """Until the socket closes. Gives whether an answer moved on, the code it closed with, and why."""
         self._outgoing = asyncio.Queue()  # what was not sent before is in `again`, or of no use now
-        self._lanes.held = False
         self._change("open")
         self._settle(None)
+        self._send(self._lanes.reopened())
         if self._session.epoch is None:
             self._send(self._lanes.again())
         self._send(self._lanes.fill())

@@ -13,6 +13,7 @@ from uuid import uuid4
 WINDOW = 256  # frames that the gateway may send beyond the last that we acknowledged
 ACK_FRAMES = 64  # so many are acknowledged at once
 ACK_AFTER = 1.0  # or those of so many seconds
+SHORTEST = 60.0  # seconds; a gateway that forgets a session sooner still holds the responses, mostly
 
 
 class News(Enum):
@@ -33,7 +34,7 @@ class Session:
         self.key = uuid4().hex
         self.after = 0
         self.epoch: str | None = None  # what the gateway calls its log; None until it said that it keeps one
-        self.lifetime = 60.0  # seconds that it is kept without a socket; until the gateway says it, a guess
+        self.lifetime = SHORTEST  # seconds that it is worth coming back
         self.come_back: float | None = None  # seconds, as a gateway that stops said
         self.unacked = 0  # frames
 
@@ -59,7 +60,7 @@ class Session:
         if kind in ("streamlane:session.created", "streamlane:session.resumed"):
             lost = self.epoch not in (None, event.get("epoch"))
             self.epoch = str(event.get("epoch"))
-            self.lifetime = _seconds(event.get("resume_ttl_s")) or self.lifetime
+            self.lifetime = max(SHORTEST, _seconds(event.get("resume_ttl_s")))
             return News.LOST if lost else News.FOUND
         if kind == "streamlane:pong":
             return News.SETTLED

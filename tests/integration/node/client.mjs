@@ -164,6 +164,19 @@ const scenarios = {
     say({ texts, finals });
   },
 
+  async fuzz() {
+    const random = Math.random;
+    Math.random = () => random() / 20; // pauses are short, otherwise all is said while we are away
+    await Promise.all([...process.env.LANES].map(async (lane) => {
+      for (let left = Number(process.env.ANSWERS); left > 0; left -= 1) {
+        const events = [];
+        for await (const { type, sequence_number, delta } of ask({ model: lane }))
+          if (type.startsWith("response.")) events.push([type, sequence_number, delta ?? ""]);
+        say([lane, events]);
+      }
+    }));
+  },
+
   async forgotten() {
     const answer = ask();
     const events = answer[Symbol.asyncIterator]();
@@ -188,8 +201,8 @@ const scenarios = {
     const session = JSON.parse(JSON.stringify(client.session));
     const next = connect({ baseURL, session, ...options });
     const going = next.answers;
-    say({ text, answers: going.length });
     await next.open();
+    say({ text, answers: going.length });
     const texts = await Promise.all(going.map(said));
     const finals = await Promise.all(going.map((answer) => answer.text()));
     say({ texts, finals, state: client.state, before: await refused(one.done) });

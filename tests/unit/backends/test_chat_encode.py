@@ -154,16 +154,16 @@ def test_without_tools_nothing_is_said_of_them() -> None:
 @pytest.mark.parametrize(
     ("form", "theirs"),
     [
-        (JsonFormat(), {"type": "json_object"}),
-        (JsonFormat({"type": "object"}), {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}),
+        (JsonFormat({"type": "object"}), {"name": "answer", "schema": {"type": "object"}}),
         (
             JsonFormat({}, "x", "An x.", strict=False),
-            {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "description": "An x.", "strict": False}},
+            {"name": "x", "schema": {}, "description": "An x.", "strict": False},
         ),
     ],
-)  # fmt: skip
+)
 def test_formats(form: JsonFormat, theirs: dict[str, Any]) -> None:
-    assert body(format=form)["response_format"] == theirs
+    assert body(format=form)["response_format"] == {"type": "json_schema", "json_schema": theirs}
+    assert body(format=JsonFormat())["response_format"] == {"type": "json_object"}
 
 
 def test_effort_and_log_probabilities() -> None:

@@ -33,25 +33,24 @@ TWO = [
 ]
 
 
-@pytest.mark.parametrize(
-    "pieces",
-    [
-        pytest.param([[piece(0, "a", "weather", PARIS)], [piece(1, "b", "clock", ROME)]], id="each in one chunk"),
-        pytest.param([[piece(0, "a", "weather", PARIS), piece(1, "b", "clock", ROME)]], id="both in one chunk"),
-        pytest.param(
-            [[piece(0, "a", "weather", "")], [piece(0, arguments=PARIS)], [piece(1, "b", "clock")], [piece(1, arguments=ROME)]],
-            id="OpenAI: the arguments apart",
-        ),
-        pytest.param([[piece(0, "a", "weather", PARIS)], [piece(0, "b", "clock", ROME)]], id="all of index 0"),
-        pytest.param([[piece(None, "a", "weather", PARIS), piece(None, "b", "clock", ROME)]], id="no index"),
-        pytest.param([[piece(4, "a", "weather", PARIS)], [piece(7, "b", "clock", ROME)]], id="odd indices"),
-        pytest.param([[piece(0, "a")], [piece(0, name="weather")], [piece(0, arguments=PARIS)], [piece(1, "b", "clock", ROME)]], id="the id first"),
-        pytest.param(
-            [[piece(0, "a", "weather", {"city": "Paris"}), piece(1, "b", "clock", {"city": "Rome"})]], id="objects"
-        ),
-        pytest.param([[piece(0, "a", "weather")], [piece(0, "a", "weather", PARIS)], [piece(1, "b", "clock", ROME)]], id="id and name again"),
+FIRST, SECOND = piece(0, "a", "weather", PARIS), piece(1, "b", "clock", ROME)
+WAYS = {
+    "each in one chunk": [[FIRST], [SECOND]],
+    "both in one chunk": [[FIRST, SECOND]],
+    "the arguments apart": [
+        [piece(0, "a", "weather", "")], [piece(0, arguments=PARIS)],
+        [piece(1, "b", "clock")], [piece(1, arguments=ROME)],
     ],
-)  # fmt: skip
+    "the id first": [[piece(0, "a")], [piece(0, name="weather")], [piece(0, arguments=PARIS)], [SECOND]],
+    "id and name again": [[piece(0, "a", "weather")], [FIRST], [SECOND]],
+    "all of index 0": [[FIRST], [piece(0, "b", "clock", ROME)]],
+    "odd indices": [[piece(4, "a", "weather", PARIS)], [piece(7, "b", "clock", ROME)]],
+    "no index": [[piece(None, "a", "weather", PARIS), piece(None, "b", "clock", ROME)]],
+    "objects": [[piece(0, "a", "weather", {"city": "Paris"}), piece(1, "b", "clock", {"city": "Rome"})]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pieces", WAYS.values(), ids=WAYS)
 def test_two_calls(pieces: list[Any]) -> None:
     assert told(*pieces) == TWO
 

@@ -23,12 +23,12 @@ def vectors(*indices: Any, usage: Any = None) -> bytes:
 
 
 async def embedded(transport: Transport, body: bytes, status: int = 200) -> Embeddings:
-    async with Upstream([plain(body, status)]) as upstream:
+    async with Upstream(plain(status, body)) as upstream:
         return await OpenAICompatible(Options(name="b", base_url=upstream.url), transport).embed(ASK)
 
 
 async def test_what_is_asked(transport: Transport) -> None:
-    async with Upstream([plain(vectors(0, 1))]) as upstream:
+    async with Upstream(plain(200, vectors(0, 1))) as upstream:
         await OpenAICompatible(Options(name="b", base_url=upstream.url), transport).embed(ASK)
         [seen] = upstream.requests
     assert (seen.method, seen.path) == ("POST", "/v1/embeddings")
@@ -79,7 +79,7 @@ async def test_answers_that_hold_none(
 async def test_what_a_server_cannot_do_is_told_apart(
     transport: Transport, message: str, feature: str, param: str
 ) -> None:
-    async with Upstream([plain(dumps({"error": {"message": message}}), 400)]) as upstream:
+    async with Upstream(plain(400, {"error": {"message": message}})) as upstream:
         backend = OpenAICompatible(Options(name="b", base_url=upstream.url), transport)
         with pytest.raises(UnsupportedFeature) as caught:
             async with backend.stream(Request("m", (said("user", "Hi"),), 16)):
@@ -97,7 +97,7 @@ async def test_a_raw_prompt_goes_elsewhere(transport: Transport) -> None:
 
 
 async def test_vllm_counts_tokens(transport: Transport) -> None:
-    async with Upstream([plain(dumps({"count": 7, "tokens": [1] * 7}))], [plain(b'{"count": -1}')]) as upstream:
+    async with Upstream(plain(200, {"count": 7, "tokens": [1] * 7}), plain(200, {"count": -1})) as upstream:
         backend = VLLM(VllmOptions(name="b", base_url=upstream.url), transport)
         request = Request("m", (said("user", "Hi"),), 16, tools=(Tool("clock"),))
         assert await backend.count_tokens(request) == 7

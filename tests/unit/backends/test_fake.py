@@ -1,6 +1,7 @@
 """The fake backend answers as configured, and plays the scripts of tests."""
 
 import asyncio
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.fake import FakeBackend, Options, Step
-from backends.request import Request, said
+from backends.request import EmbeddingRequest, NamedTool, Request, Tool, said
 
 
 def ask(text: str = "Say something", *, model: str = "fake", words: int = 100, stop: tuple[str, ...] = ()) -> Request:
@@ -136,3 +137,26 @@ async def test_after_closing_it_can_be_started_again() -> None:
 def test_an_option_that_does_not_exist_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="txet"):
         msgspec.convert({"kind": "fake", "name": "a", "txet": "hi"}, Options)
+
+
+async def test_it_calls_the_tool_that_it_must_call_with_what_is_required() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tools, backend = (Tool("clock"), Tool("weather", None, schema)), FakeBackend("a")
+    start, *pieces, end = await told(backend, replace(ask(), tools=tools, tool_choice=NamedTool("weather")))
+    assert (start.index, start.name) == (0, "weather")
+    assert "".join(piece.arguments for piece in pieces) == '{"city":"word"}'
+    assert end.reason == "stop"
+    first, *_ = await told(backend, replace(ask(), tools=tools, tool_choice="required"))
+    assert first.name == "clock"
+    assert first.id != start.id
+    text, *_ = await told(backend, replace(ask(), tools=tools))
+    assert isinstance(text, TextDelta)
+
+
+async def test_the_same_text_has_the_same_vector() -> None:
+    backend = FakeBackend("a")
+    one, two, again = (await backend.embed(EmbeddingRequest("fake", ("x", "y", "x"), dimensions=300))).vectors
+    assert one == again != two
+    assert len(one) == 300
+    with pytest.raises(ModelNotFound):
+        await backend.embed(EmbeddingRequest("other", ("x",)))

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backends.base import Embeddings
 from backends.errors import (
     ContextLengthExceeded,
     EngineUnavailable,
@@ -17,13 +18,25 @@ from backends.errors import (
     Overloaded,
     ServerFailed,
     StreamBroken,
+    UnsupportedFeature,
 )
 from backends.events import Finished, TextDelta, Usage
 from backends.json import dumps
 from backends.llama_cpp.backend import LlamaCpp, Options
 from backends.llama_cpp.cores import cpu_quota, physical_cores
 from backends.llama_cpp.engine import Put, Setup
-from backends.request import Request, Sampling, said
+from backends.request import (
+    EmbeddingRequest,
+    Image,
+    Message,
+    Prompt,
+    Request,
+    Sampling,
+    Tool,
+    ToolCall,
+    ToolResult,
+    said,
+)
 from tests.gguf_files import tiny_model
 
 ASK = Request("tiny", (said("user", "Hi."),), max_output_tokens=10, sampling=Sampling(temperature=0))
@@ -55,6 +68,12 @@ class ScriptedEngine:
         finally:
             with self._lock:
                 self.inside -= 1
+
+    def embed(self, body: dict[str, Any]) -> bytes:
+        return dumps({"data": [{"index": 0, "embedding": [float(len(body["input"]))]}]})
+
+    def count(self, body: dict[str, Any]) -> int:
+        return len(body["messages"][0]["content"])
 
     def close(self) -> None:
         assert self.inside == 0, "a model must not be freed under a request"
@@ -95,6 +114,42 @@ async def test_an_answer_is_its_text_and_then_its_end(tmp_path: Path) -> None:
     assert engine.bodies[0]["max_tokens"] == 10
 
 
+async def test_vectors_and_counts_come_from_the_engine(tmp_path: Path) -> None:
+    backend, _ = await started(tmp_path, endless)
+    assert await backend.embed(EmbeddingRequest("tiny", ("a",))) == Embeddings(((1.0,),))
+    assert await backend.count_tokens(ASK) == 3
+    with pytest.raises(UnsupportedFeature, match="dimensions"):
+        await backend.embed(EmbeddingRequest("tiny", ("a",), dimensions=2))
+    with pytest.raises(ModelNotFound):
+        await backend.count_tokens(replace(ASK, model="other"))
+
+
+CALL = Message("assistant", (ToolCall("a", "clock", "{}"),))
+PICTURE = Message("user", (Image("image/png", ""),))
+CLOCK = Tool("clock")
+
+
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [
+        (replace(ASK, messages=(PICTURE,)), "input"),
+        (replace(ASK, messages=(Message("user", (ToolResult("a", PICTURE.parts),)),)), "input"),
+        (replace(ASK, messages=(CALL,)), "input"),
+        (replace(ASK, tools=(CLOCK,)), "tools"),
+        (replace(ASK, messages=(), prompt=Prompt("a", "b")), "suffix"),
+    ],
+)
+async def test_what_the_engine_cannot_do_is_refused_before_it_is_asked(
+    tmp_path: Path, request_: Request, param: str
+) -> None:
+    backend, engine = await started(tmp_path, endless)
+    with pytest.raises(UnsupportedFeature) as caught:
+        async with backend.stream(request_):
+            pytest.fail("entered")
+    assert caught.value.param == param
+    assert engine.bodies == []
+
+
 async def sampled(tmp_path: Path, request: Sampling, advice: dict[str, float] | None = None, **options: Any) -> Any:
     """How the engine is told to draw tokens, by a file that gives `advice`."""
 
@@ -121,8 +176,8 @@ async def test_tokens_are_drawn_as_the_request_says_then_the_configuration_then_
 async def test_a_known_model_is_asked_as_its_card_advises(tmp_path: Path) -> None:
     known = {"model": "smollm2"}
     assert await sampled(tmp_path, Sampling(), **known) == {"temperature": 0}
-    assert await sampled(tmp_path, Sampling(temperature=1.0), **known) == {"temperature": 1.0, "top_p": 0.9}
-    assert await sampled(tmp_path, Sampling(), {"temp": 0.6}, **known) == {"temperature": 0.6, "top_p": 0.9}
+    assert await sampled(tmp_path, Sampling(temperature=1.0), **known) == {"temperature": 1.0}
+    assert await sampled(tmp_path, Sampling(), {"temp": 0.6}, **known) == {"temperature": 0.6}
 
 
 async def test_chunks_that_gathered_come_as_one_batch(tmp_path: Path) -> None:

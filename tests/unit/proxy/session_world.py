@@ -207,3 +207,13 @@ def send(client: Client, **event: Any) -> None:
 
 def create(client: Client, **members: Any) -> None:
     send(client, **{"type": "response.create", "model": "m", "input": "hi", **members})
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    """Their types, without "response."."""
+    return [event["type"].removeprefix("response.") for event in events]
+
+
+def numbers(events: list[dict[str, Any]]) -> list[int]:
+    """Their numbers in the session."""
+    return [event["sl_seq"] for event in events]

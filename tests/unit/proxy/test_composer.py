@@ -55,7 +55,6 @@ def test_events_are_well_formed_whatever_is_said_and_however_it_ends(
         {"id": "resp_1", "model": "m"},
         lambda prefix: f"{prefix}_{next(numbers)}",
         custom_tools=frozenset({"write"}),
-        max_tool_calls=3,
     )
     composer.start()
     for batch in batches:
@@ -80,7 +79,6 @@ def test_events_are_well_formed_whatever_is_said_and_however_it_ends(
     assert response["output"] == [done[index] for index in range(len(done))]
     added = [event for event in events if event["type"] == "response.output_item.added"]
     assert [event["output_index"] for event in added] == list(range(len(done)))
-    assert sum(item["type"].endswith("_call") for item in response["output"]) <= 3
 
     for item in response["output"]:
         for index, part in enumerate(item.get("content", [item])):

@@ -129,7 +129,7 @@ def test_a_custom_tool_is_a_function_of_one_string_to_the_model() -> None:
     assert isinstance(call, ToolCall)
     assert loads(call.arguments) == {"input": '*** Begin\n"x"'}
     assert create.request.messages[0] == said("system", "Be brief.")
-    assert (create.previous_response_id, create.max_tool_calls) == ("resp_1", 3)
+    assert (create.previous_response_id, create.shown["max_tool_calls"]) == ("resp_1", 3)
 
 
 def test_pictures_papers_and_sound_are_inside_the_request() -> None:
