@@ -8,7 +8,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TypeAlias
 
-MARK = 1024  # bytes that an event takes beside its text, about
+MARK = 2048  # bytes that an event takes beside its text, about; measured, with what hangs on a log
 
 
 class LogFull(Exception):  # a fact, not a fault

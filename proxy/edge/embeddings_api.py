@@ -1,4 +1,7 @@
-"""Embeddings over HTTP. https://platform.openai.com/docs/api-reference/embeddings"""
+"""Embeddings over HTTP, as OpenAI has them.
+
+https://platform.openai.com/docs/api-reference/embeddings
+"""
 
 from collections.abc import Callable
 

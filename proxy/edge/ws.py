@@ -138,8 +138,12 @@ class Socket:
             message = await self._ws.receive()
             self._heard = self._loop.time()
             match message.type:
-                case WSMsgType.TEXT:
+                case WSMsgType.TEXT if is_utf8(message.data):
                     self._client.receive(message.data)
+                case WSMsgType.TEXT:  # RFC 6455 8.1: the connection must fail
+                    self._gone = self._closing = True
+                    await self._close(WSCloseCode.INVALID_TEXT, b"A text frame must be UTF-8.")
+                    return
                 case WSMsgType.BINARY:
                     self._client.receive_binary()
                 case WSMsgType.PING:
@@ -254,6 +258,15 @@ def asked_for_session(request: web.Request) -> Resume | None:
     if after is not None and not NUMBER.fullmatch(after):
         raise BadParameter("'sl_after' must be a whole number: the last 'sl_seq' that arrived.", "sl_after")
     return None if key is None else Resume(key, None if after is None else int(after), None)
+
+
+def is_utf8(payload: bytes) -> bool:
+    """Whether a text frame is text."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -44,6 +44,7 @@ async def test_a_thousand_aborts_leave_nothing_behind() -> None:
 
     async with Upstream(default=script) as upstream:
         text = f'[[backends]]\nname = "up"\nkind = "openai_compatible"\nbase_url = "{upstream.url}"\nmodels = ["m"]'
+        text += "\n[responses]\nstore_bytes = 1024\nlog_bytes = 1024\n"  # what is kept on purpose is not left behind
         async with gateway(text) as started:
 
             async def one(number: int) -> None:

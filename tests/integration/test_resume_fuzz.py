@@ -132,7 +132,7 @@ async def unmodified_sdk(plan: Plan, base_url: str) -> None:
                 await send(lane)
             async for event in connection:
                 assert event.type != "error", event
-                assert event.sl_seq == last + 1
+                assert event.sl_seq == last + 1 or last == 0  # the first connection may have taken some, and broken
                 last = event.sl_seq
                 lane = event.stream_id
                 heard[lane].take(event.type, event.sequence_number, getattr(event, "delta", ""))
@@ -228,7 +228,7 @@ async def fuzz(plan: Plan) -> str:
             async with Wire(started.base_url, every=plan.every, most=8 * plan.least, seed=seed) as wire:
                 await client(plan, wire.base_url)
                 assert wire.cuts >= plan.least, f"{client.__name__} was cut {wire.cuts} times"
-                cuts.append((client.__name__, wire.cuts, wire.connections, round(time.monotonic()-began,1)))
+                cuts.append(wire.cuts)
 
         async def all_of_them() -> None:
             async with asyncio.TaskGroup() as users:
