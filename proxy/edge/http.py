@@ -171,7 +171,7 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
 
 def application(guard: Guard, routed: Sequence[Routed], on_refused: Callable[[Exception], None]) -> web.Application:
     """The public listener. `on_refused` is told each error that a request was refused with."""
-    check = checks(guard, on_refused, "The API is under /v1.")
+    check = checks(guard, on_refused, "The API is under /v1, and described at /docs.")
     app = web.Application(middlewares=[check])
     for each in routed:
         app.add_routes(each.routes())

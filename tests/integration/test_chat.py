@@ -207,7 +207,7 @@ async def test_the_network_is_pulled_in_the_middle_of_an_answer_and_it_goes_on(t
 async def test_cut_again_and_again_the_answer_is_whole(tmp_path: Path) -> None:
     told = " ".join(str(number) for number in range(1000))
     backend = FakeBackend("fake", text=told, tokens_per_second=200)
-    async with gateway(backends=[backend]) as started, Wire(started.base_url, every=10_000, most=8, seed=1) as wire:
+    async with gateway(backends=[backend]) as started, Wire(started.base_url, every=20_000, most=8, seed=1) as wire:
         async with screen(tmp_path, wire.base_url, "count") as shown:
             text = await shown.shows("left with 0")
     assert " ".join(text.partition("0.")[0].split()).startswith(told)

@@ -56,14 +56,17 @@ async def javascript(url: str) -> list[str]:
     return said["texts"]
 
 
-async def every_token_once(seed: int, tokens: int, pace: float, least: int) -> None:
-    """All three clients at once, each on a wire that is cut again and again."""
+async def every_token_once(seed: int, tokens: int, *, every: int, least: int) -> None:
+    """All three clients at once, each on a wire that is cut again and again, on average after half of `every` bytes.
+
+    That must be more than the events at an answer's end, which hold the whole of it.
+    """
     told = " ".join(str(number) for number in range(tokens))
-    backend = FakeBackend("fake", text=told, tokens_per_second=pace)
+    backend = FakeBackend("fake", text=told, tokens_per_second=200)
     async with gateway("limits.default_max_output_tokens = 100000", [backend]) as started:
 
         async def use(number: int) -> None:
-            async with Wire(started.base_url, every=20_000, most=4 * least, seed=3 * seed + number) as wire:
+            async with Wire(started.base_url, every=every, most=4 * least, seed=3 * seed + number) as wire:
                 match number:
                     case 0:
                         assert await asynchronous(wire.base_url) == [told] * LANES
@@ -80,14 +83,14 @@ async def every_token_once(seed: int, tokens: int, pace: float, least: int) -> N
 @pytest.mark.needs("node")
 @pytest.mark.parametrize("seed", range(2))
 async def test_every_token_comes_once(seed: int) -> None:
-    await every_token_once(seed, tokens=1000, pace=200, least=5)
+    await every_token_once(seed, 1000, every=40_000, least=5)
 
 
 @pytest.mark.slow
 @pytest.mark.needs("node")
 @pytest.mark.parametrize("seed", range(20))
 async def test_every_token_comes_once_for_long(seed: int) -> None:
-    await every_token_once(1000 + seed, tokens=10_000, pace=250, least=40)
+    await every_token_once(1000 + seed, 3000, every=120_000, least=10)
 
 
 async def test_creates_around_a_cut_run_once() -> None:

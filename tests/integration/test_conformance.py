@@ -60,7 +60,7 @@ async def test_autobahns_cases() -> None:
     runner = await listener.serve(app, listener.bind("127.0.0.1", 0))
     try:
         address = f"127.0.0.1:{runner.addresses[0][1]}"
-        results = await run_fuzzingclient(address, exclude=list(EXCLUDED), concurrency=4)
+        results = await run_fuzzingclient(address, exclude_cases=list(EXCLUDED), concurrency=4)
     except FailureError as failure:
         results = failure.results
     finally:

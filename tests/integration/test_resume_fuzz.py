@@ -86,7 +86,8 @@ class Heard:
 
 def first_difference(text: str, told: str) -> str:
     at = next((at for at, (one, other) in enumerate(zip(text, told, strict=False)) if one != other), len(text))
-    return f"{len(text)} characters of {len(told)}; from {at}: {text[at - 20 : at + 20]!r}, not {told[at - 20 : at + 20]!r}"
+    near = slice(max(0, at - 20), at + 20)
+    return f"{len(text)} characters of {len(told)}; at {at}: {text[near]!r}, not {told[near]!r}"
 
 
 async def unmodified_sdk(plan: Plan, base_url: str) -> None:
@@ -103,7 +104,13 @@ async def unmodified_sdk(plan: Plan, base_url: str) -> None:
     def ask(lane: str) -> None:
         name = f"{lane}{left[lane]}"
         heard[lane] = Heard(plan, lane)
-        heard[lane].asked = {"type": "response.create", "model": lane, "input": "hi", "stream_id": lane, "event_id": name}
+        heard[lane].asked = {
+            "type": "response.create",
+            "model": lane,
+            "input": "hi",
+            "stream_id": lane,
+            "event_id": name,
+        }
         left[lane] -= 1
 
     def again(_: Any) -> Any:
@@ -212,7 +219,9 @@ async def repeatable(node_id: str) -> AsyncIterator[None]:
     try:
         yield
     except BaseException as error:
-        error.add_note(f"Repeat it: python -m pytest '{node_id}'. The seed sets the cuts, the clock what was on its way.")
+        error.add_note(
+            f"Repeat it: python -m pytest '{node_id}'. The seed sets the cuts, the clock what was on its way."
+        )
         raise
 
 

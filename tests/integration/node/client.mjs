@@ -205,7 +205,7 @@ const scenarios = {
     say({ text, answers: going.length });
     const texts = await Promise.all(going.map(said));
     const finals = await Promise.all(going.map((answer) => answer.text()));
-    say({ texts, finals, state: client.state, before: await refused(one.done) });
+    say({ texts, finals, before: await refused(one.done), state: client.state });
     next.close();
   },
 
