@@ -14,6 +14,7 @@ class Create:
     `items` are the input as the Responses API shows and stores it, each with an id. `shown` are the members of the
     response object that repeat what was asked (tools, text, metadata …). `custom_tools` are those of the request's
     tools that take free text at the client: models see a function of one string instead, and the composer unwraps it.
+    `namespaces` are those that tools belong to, by the names that models see (proxy/wire/tool_names.py).
     `include` names what else the client wants to see.
     """
 
@@ -22,6 +23,7 @@ class Create:
     items: tuple[Mapping[str, Any], ...] = ()
     shown: Mapping[str, Any] = field(default_factory=dict)
     custom_tools: frozenset[str] = frozenset()
+    namespaces: Mapping[str, str] = field(default_factory=dict)
     include: frozenset[str] = frozenset()
     previous_response_id: str | None = None
     store: bool = True

@@ -243,6 +243,7 @@ class Generations:
             self._new_id,
             request=request,
             custom_tools=create.custom_tools,
+            namespaces=create.namespaces,
         )
         composer.start()
         generation = Generation(

@@ -638,7 +638,7 @@ export class Client extends EventTarget {
         const message = "The answer cannot go on: the gateway does not hold it any more. Ask again.";
         fail(task.answer, new StreamlaneError(message, { code: "resume_gap", cause }));
       } finally {
-        if (!ended) await new Promise((resolve) => setTimeout(resolve, pause * 1000));
+        if (!ended && !this.#error) await new Promise((resolve) => setTimeout(resolve, pause * 1000));
       }
     }
     this.#send();

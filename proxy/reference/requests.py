@@ -97,7 +97,8 @@ _ITEMS = Kinds(
 def _responses(body: type[Struct]) -> Mapping[tuple[type[Struct], str], Kinds]:
     return {
         (body, "input"): _ITEMS,
-        (body, "tools"): Kinds(types=_TOOLS),
+        (body, "tools"): Kinds(types={**_TOOLS, responses_tools.Namespace: ("namespace",)}),
+        (responses_tools.Namespace, "tools"): Kinds(types=_TOOLS),
         (body, "text"): Kinds(types={responses_format.TextConfig: ()}, many=False),
         (body, "reasoning"): Kinds(types={responses_format.Reasoning: ()}, many=False),
         (responses_format.TextConfig, "format"): _FORMAT,

@@ -111,6 +111,7 @@ class FunctionCall(Shape, frozen=True, kw_only=True, tag_field="type", tag="func
     id: str
     call_id: str
     name: str
+    namespace: str | UnsetType = UNSET
     arguments: Annotated[str, Meta(description="JSON, as the model wrote it.")]
     status: ItemStatus
 
@@ -121,6 +122,7 @@ class CustomToolCall(Shape, frozen=True, kw_only=True, tag_field="type", tag="cu
     id: str
     call_id: str
     name: str
+    namespace: str | UnsetType = UNSET
     input: str
     status: ItemStatus
 

@@ -5,13 +5,25 @@ from typing import Any
 
 from proxy.response_log import LogFull, Mark, Part, ResponseLog
 from proxy.wire.free_text import FreeText
+from proxy.wire.tool_names import own_name
 
 
 class OpenCall:
-    """Several may be open at once; each keeps its own text. `item` is its item in the response's output."""
+    """Several may be open at once; each keeps its own text. `item` is its item in the response's output.
+
+    `named` is how the model calls the tool.
+    """
 
     def __init__(
-        self, log: ResponseLog, output_index: int, item_id: str, call_id: str, name: str, *, custom: bool
+        self,
+        log: ResponseLog,
+        output_index: int,
+        item_id: str,
+        call_id: str,
+        named: str,
+        *,
+        custom: bool,
+        namespace: str | None = None,
     ) -> None:
         self._log = log
         self._member = "input" if custom else "arguments"
@@ -24,7 +36,8 @@ class OpenCall:
             "id": item_id,
             "type": "custom_tool_call" if custom else "function_call",
             "call_id": call_id,
-            "name": name,
+            "name": own_name(namespace, named),
+            **({} if namespace is None else {"namespace": namespace}),
             self._member: "",
             "status": "in_progress",
         }

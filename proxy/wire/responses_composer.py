@@ -13,7 +13,7 @@ several of them in turns.
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backends.events import (
@@ -46,7 +46,7 @@ class Composer:
     """Composes one response. `response` holds the members that do not change: id, model, what the client asked.
 
     `request` is what its tokens are estimated from when the backend does not count. Calls of `custom_tools` are shown
-    as text, not as arguments.
+    as text, not as arguments, and those of tools in `namespaces` with the namespace.
     """
 
     def __init__(
@@ -57,12 +57,14 @@ class Composer:
         *,
         request: Request | None = None,
         custom_tools: frozenset[str] = frozenset(),
+        namespaces: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log
         self._response = response
         self._new_id = new_id
         self._request = request
         self._custom_tools = custom_tools
+        self._namespaces = namespaces or {}
         self._output: list[dict[str, Any]] = []  # items by output_index, open ones among them
         self._calls: dict[int, OpenCall] = {}  # by the backend's index
         self._kind: type[Event] | None = None  # of the open part
@@ -181,8 +183,8 @@ class Composer:
         self._close_item("completed")
         custom = event.name in self._custom_tools
         item_id = self._new_id("ctc" if custom else "fc")
-        name, call_id = clean(event.name), clean(event.id)
-        call = OpenCall(self._log, len(self._output), item_id, call_id, name, custom=custom)
+        named, call_id, namespace = clean(event.name), clean(event.id), self._namespaces.get(event.name)
+        call = OpenCall(self._log, len(self._output), item_id, call_id, named, custom=custom, namespace=namespace)
         self._calls[event.index] = call
         self._output.append(call.item)
 

@@ -13,6 +13,7 @@ from backends.request import Message, Part, Reasoning, Refusal, Role, ToolCall, 
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert, kind_of
 from proxy.wire.responses_parts import checked, parts_of
+from proxy.wire.tool_names import model_name
 
 ToolName = Annotated[str, Meta(min_length=1, max_length=128)]
 CallId = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -33,6 +34,7 @@ class FunctionCall(Struct, frozen=True, kw_only=True):
 
     call_id: CallId
     name: ToolName
+    namespace: ToolName | None = None
     arguments: str
 
 
@@ -41,6 +43,7 @@ class CustomCall(Struct, frozen=True, kw_only=True):
 
     call_id: CallId
     name: ToolName
+    namespace: ToolName | None = None
     input: str
 
 
@@ -81,10 +84,10 @@ def checked_item(item: Any, path: str, new_id: Callable[[str], str]) -> Item:
             prefix, members = "msg", checked_message(convert(item, MessageItem, path), path)
         case "function_call":
             call = convert(item, FunctionCall, path)
-            prefix, members = "fc", {"call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+            prefix, members = "fc", {**called(call), "arguments": call.arguments}
         case "custom_tool_call":
             custom = convert(item, CustomCall, path)
-            prefix, members = "ctc", {"call_id": custom.call_id, "name": custom.name, "input": custom.input}
+            prefix, members = "ctc", {**called(custom), "input": custom.input}
         case "function_call_output" | "custom_tool_call_output":
             output = convert(item, CallOutput, path)
             said = output.output if isinstance(output.output, str) else checked(output.output, "tool", f"{path}.output")
@@ -101,6 +104,12 @@ def checked_item(item: Any, path: str, new_id: Callable[[str], str]) -> Item:
     if given_id is not None and not (isinstance(given_id, str) and 0 < len(given_id) <= 512):
         raise BadParameter(f"'{path}.id' must be a string of 1 to 512 characters.", f"{path}.id")
     return {"id": given_id or new_id(prefix), "type": kind, **members, "status": "completed"}
+
+
+def called(call: FunctionCall | CustomCall) -> Item:
+    """Which tool, and under which id."""
+    namespace = {} if call.namespace is None else {"namespace": call.namespace}
+    return {"call_id": call.call_id, "name": call.name, **namespace}
 
 
 def checked_message(message: MessageItem, path: str) -> Item:
@@ -164,9 +173,10 @@ def model_parts(item: Mapping[str, Any]) -> tuple[Part, ...]:
         case "message":
             return parts_of(item["content"])
         case "function_call":
-            return (ToolCall(item["call_id"], item["name"], item["arguments"]),)
+            return (ToolCall(item["call_id"], model_name(item.get("namespace"), item["name"]), item["arguments"]),)
         case "custom_tool_call":
-            return (ToolCall(item["call_id"], item["name"], wrapped(item["input"])),)
+            named = model_name(item.get("namespace"), item["name"])
+            return (ToolCall(item["call_id"], named, wrapped(item["input"])),)
         case _:
             text = "\n".join(each["text"] for each in item.get("content") or item.get("summary") or ())
             return (Reasoning(text),) if text else ()

@@ -121,6 +121,7 @@ def parse_create(body: Mapping[str, Any], *, http: bool = False, new_id: Callabl
             "store": store,
         },
         custom_tools=tools.custom,
+        namespaces=tools.namespaces,
         include=include,
         previous_response_id=fields.previous_response_id,
         store=store,

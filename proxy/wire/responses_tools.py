@@ -1,7 +1,7 @@
 """`tools` and `tool_choice` of a Responses create. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -10,6 +10,7 @@ from backends.request import NamedTool, Tool, ToolChoice
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert, kind_of
 from proxy.wire.tool_limits import MAX_SCHEMA_BYTES, checked_name, checked_schema, checked_tools, custom_tool
+from proxy.wire.tool_names import model_name
 
 Described = Annotated[str, Meta(max_length=MAX_SCHEMA_BYTES)]
 
@@ -41,6 +42,14 @@ class Custom(Struct, frozen=True, kw_only=True):
     format: Format | None = None
 
 
+class Namespace(Struct, frozen=True, kw_only=True):
+    """Functions and custom tools that belong together."""
+
+    name: str
+    description: Described = ""
+    tools: list[Any]
+
+
 class Named(Struct, frozen=True, kw_only=True):
     """The choice of one tool."""
 
@@ -56,10 +65,14 @@ class Allowed(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a model may call. `shown` and `shown_choice` are how the response object repeats it."""
+    """What a model may call. `shown` and `shown_choice` are how the response object repeats it.
+
+    `custom` and `namespaces` (tool to namespace) have the names that the model sees.
+    """
 
     tools: tuple[Tool, ...] = ()
     custom: frozenset[str] = frozenset()
+    namespaces: Mapping[str, str] = field(default_factory=dict)
     choice: ToolChoice = "auto"
     shown: Sequence[dict[str, Any]] = ()
     shown_choice: Any = "auto"
@@ -67,13 +80,39 @@ class Tools:
 
 def parse_tools(tools: list[Any] | None, choice: Any) -> Tools:
     """Raises BadParameter, or Unsupported for a hosted tool, which it names."""
-    read = [parse_tool(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())]
+    read: list[tuple[Tool, dict[str, Any]]] = []
+    all_shown: list[dict[str, Any]] = []
+    namespaces: dict[str, str] = {}
+    for index, given in enumerate(tools or ()):
+        path = f"tools[{index}]"
+        if kind_of(given, path) == "namespace":
+            inside, group = parse_namespace(given, path)
+            namespaces |= {tool.name: group["name"] for tool, _ in inside}
+            read += inside
+            all_shown.append(group)
+        else:
+            read.append(parse_tool(given, path))
+            all_shown.append(read[-1][1])
     found = Tools(
         tools=checked_tools(tuple(tool for tool, _ in read), "tools"),
         custom=frozenset(tool.name for tool, shown in read if shown["type"] == "custom"),
-        shown=[shown for _, shown in read],
+        namespaces=namespaces,
+        shown=all_shown,
     )
     return found if choice is None else choose(found, choice)
+
+
+def parse_namespace(given: Any, path: str) -> tuple[list[tuple[Tool, dict[str, Any]]], dict[str, Any]]:
+    """Its tools, under the names that models see, and how the response object shows the whole."""
+    space = convert(given, Namespace, path)
+    name = checked_name(space.name, f"{path}.name")
+    read = []
+    for index, each in enumerate(space.tools):
+        inner = f"{path}.tools[{index}]"
+        tool, shown = parse_tool(each, inner)
+        read.append((replace(tool, name=checked_name(model_name(name, tool.name), f"{inner}.name")), shown))
+    tools = [shown for _, shown in read]
+    return read, {"type": "namespace", "name": name, "description": space.description, "tools": tools}
 
 
 def parse_tool(tool: Any, path: str) -> tuple[Tool, dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Drives a gateway with many token streams at once, and prints what it measured as one line of JSON.
 
 `ws` speaks the OpenAI Responses WebSocket mode, one response at a time per socket; `sse` posts chat completions over
-HTTP; `idle` only opens sockets and reports the memory that each one costs. The upstream has to be mock_upstream.py:
+HTTP; `session` is `ws` on a session's socket, `resume` breaks such sockets and times the return, and `idle` only opens
+them and reports the memory that each one costs. The upstream has to be mock_upstream.py:
 its tokens carry their send time. Needs picows and uvloop, so that the generator is much cheaper than what it measures.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 import processes
 import uvloop
+from resume import Session
 from transports import Client, SseClient, Tally, WsClient
 
 WARM_UP_TOKENS = 20
@@ -25,7 +27,14 @@ SPREAD = 0.002  # seconds between two requests, on the average: 200 streams do n
 
 
 async def connect(transport: str, url: str) -> Client:
-    return await (SseClient(url) if transport == "sse" else WsClient(url)).connect()
+    if transport == "sse":
+        return await SseClient(url).connect()
+    return await WsClient(in_session(url) if transport == "session" else url).connect()
+
+
+def in_session(url: str) -> str:
+    """A socket's address with a session of its own."""
+    return f"{url}?sl_session={os.urandom(20).hex()}"
 
 
 async def finished(tally: Tally, limit: float) -> None:
@@ -108,7 +117,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 async def measure_idle(options: argparse.Namespace) -> dict[str, Any]:
     """Open session sockets that say nothing; the first fifty are not counted, they pay for what all share."""
-    urls = [f"{options.url}?sl_session={os.urandom(20).hex()}" for _ in range(options.streams + 50)]
+    urls = [in_session(options.url) for _ in range(options.streams + 50)]
     clients = [await WsClient(url).connect() for url in urls[:50]]
     before = processes.rss_bytes(options.pids)
     clients += [await WsClient(url).connect() for url in urls[50:]]
@@ -125,6 +134,35 @@ async def measure_idle(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+async def measure_resume(options: argparse.Namespace) -> dict[str, Any]:
+    """Answers on sessions, then each session comes back, one after the other."""
+    tally = Tally(options.streams, options.tokens)
+    sessions = [Session(in_session(options.url)) for _ in range(options.streams)]
+    for session in sessions:
+        await session.ask(tally)
+    await finished(tally, options.limit)
+    counters = Counters(options.pids, options.mock_pids)
+    took, errors = [], list(tally.errors)
+    for session in sessions:
+        nanoseconds, error = await session.come_back(options.limit)
+        took.append(nanoseconds)
+        errors += [error] if error else []
+    wall, gateway, _, _, others = counters.since()
+    for session in sessions:
+        session.close()
+    return {
+        "resumes": len(took),
+        "lost_tokens": options.tokens - 1,
+        "errors": len(errors),
+        "first_errors": errors[:3],
+        "resume_ms_p50": quantile(took, 0.5),
+        "resume_ms_p99": quantile(took, 0.99),
+        "cpu_ms_per_resume": round(gateway / len(took) * 1e3, 2),
+        "rss_mib": round(processes.rss_bytes(options.pids) / 2**20, 1),
+        "others_busy": round(max(others, 0) / wall, 2),
+    }
+
+
 def quantile(nanoseconds: Sequence[int], share: float) -> float | None:
     """The value, in milliseconds, that `share` of all values do not exceed; None without values."""
     ordered = sorted(nanoseconds)
@@ -137,7 +175,7 @@ def pid_list(text: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("transport", choices=["ws", "sse", "idle"])
+    parser.add_argument("transport", choices=["ws", "session", "sse", "resume", "idle"])
     parser.add_argument("url")
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=150, help="per stream")
@@ -146,7 +184,8 @@ def main() -> None:
     parser.add_argument("--pids", type=pid_list, default=[], help="the gateway's processes: 12,13")
     parser.add_argument("--mock-pids", type=pid_list, default=[], help="the upstream's processes")
     options = parser.parse_args()
-    print(json.dumps(uvloop.run(measure_idle(options) if options.transport == "idle" else measure(options))))
+    kinds = {"idle": measure_idle, "resume": measure_resume}
+    print(json.dumps(uvloop.run(kinds.get(options.transport, measure)(options))))
 
 
 if __name__ == "__main__":

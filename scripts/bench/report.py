@@ -18,9 +18,18 @@ FIRST = [("TTFT p50", "ttft_ms_p50"), ("p99 ms", "ttft_ms_p99")]
 LOAD = [("RSS MiB", "rss_mib"), ("core busy", "core_busy"), ("harness busy", "harness_busy"), ("errors", "errors")]
 COLUMNS = {
     "paced": SHARED + WAITING + FIRST + LOAD,
+    "session": SHARED + WAITING + FIRST + LOAD,
     "burst": SHARED + LOAD,  # in a burst everything waits in queues: its latency says nothing
     "ttft": FIRST + LOAD,
     "herd": FIRST + LOAD,
+    "resume": [
+        ("resume p50", "resume_ms_p50"),
+        ("p99 ms", "resume_ms_p99"),
+        ("CPU ms/resume", "cpu_ms_per_resume"),
+        ("RSS MiB", "rss_mib"),
+        ("resumes", "resumes"),
+        ("errors", "errors"),
+    ],
     "idle": [("KiB/socket", "kib_per_socket"), ("RSS MiB", "rss_mib"), ("sockets", "sockets"), ("errors", "errors")],
 }
 
@@ -51,13 +60,13 @@ def medians(rounds: Sequence[Row]) -> dict[str, Any]:
     return result
 
 
-def cpu_ratio(subjects: Mapping[str, Sequence[Row]]) -> float | None:
-    """Streamlane's CPU per token over nginx's: the median over neighbouring rounds, because machines drift."""
-    pairs = zip(subjects.get("streamlane", ()), subjects.get("nginx", ()), strict=False)
+def cpu_ratio(subjects: Mapping[str, Sequence[Row]], ours: str, theirs: str) -> float | None:
+    """CPU per token of one over another's: the median over neighbouring rounds, because machines drift."""
+    pairs = zip(subjects.get(ours, ()), subjects.get(theirs, ()), strict=False)
     ratios = [
-        ours["cpu_us_per_token"] / theirs["cpu_us_per_token"]
-        for ours, theirs in pairs
-        if ours.get("cpu_us_per_token") and theirs.get("cpu_us_per_token")
+        one["cpu_us_per_token"] / other["cpu_us_per_token"]
+        for one, other in pairs
+        if one.get("cpu_us_per_token") and other.get("cpu_us_per_token")
     ]
     return round(median(ratios), 2) if ratios else None
 
@@ -68,7 +77,8 @@ def summary(subjects: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     errors = {name: {"errors": sum(row["errors"] for row in rounds)} for name, rounds in subjects.items()}
     return {
         "medians": {name: medians(rounds) | errors[name] for name, rounds in chosen.items()},
-        "cpu_ratio_to_nginx": cpu_ratio(chosen),
+        "cpu_ratio_to_nginx": cpu_ratio(chosen, "streamlane", "nginx"),
+        "cpu_ratio_of_sessions": cpu_ratio(chosen, "session", "streamlane"),
         "counted_rounds": max(len(rounds) for rounds in chosen.values()),
         "rounds": subjects,
     }
@@ -85,8 +95,8 @@ def warnings(scenario: str, result: Mapping[str, Any]) -> Iterable[str]:
         busy = row.get("harness_busy", 0)
         if scenario == "burst" and busy > 0.85 and name != "direct":
             yield f"burst/{name}: the harness's core was {busy:.0%} busy and sets tokens/s: read CPU per token"
-        if scenario == "paced" and busy > 0.7:
-            yield f"paced/{name}: the harness's core was {busy:.0%} busy: its own queues are part of the latencies"
+        if scenario in {"paced", "session"} and busy > 0.7:
+            yield f"{scenario}/{name}: the harness's core was {busy:.0%} busy: its own queues are part of the latencies"
 
 
 def table(scenario: str, result: Mapping[str, Any]) -> str:
@@ -106,6 +116,8 @@ def table(scenario: str, result: Mapping[str, Any]) -> str:
     text.append(f"Medians of {result['counted_rounds']} out of {turns} rounds.")
     if result["cpu_ratio_to_nginx"] is not None and scenario in {"paced", "burst"}:
         text.append(f"CPU per token, streamlane / nginx: {result['cpu_ratio_to_nginx']:.2f}")
+    if result["cpu_ratio_of_sessions"] is not None:
+        text.append(f"CPU per token, session / plain connection: {result['cpu_ratio_of_sessions']:.2f}")
     return "\n".join(text)
 
 
@@ -114,7 +126,7 @@ def cell(key: str, value: float | None) -> str:
         return "-"
     if key.endswith("_busy"):
         return f"{value:.0%}"
-    if key in {"tokens_per_s", "sockets", "errors"}:
+    if key in {"tokens_per_s", "sockets", "resumes", "errors"}:
         return f"{value:,.0f}"
     return f"{value:.2f}" if key.endswith(("_p50", "_p99")) else f"{value:.1f}"
 

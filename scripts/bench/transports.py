@@ -13,6 +13,7 @@ import httptools
 import picows
 
 STAMP = re.compile(rb" t(\d+)(?:w(\d+))?")
+NUMBER = re.compile(rb'"sl_seq":(\d+)}$')
 EVENT = re.compile(rb'"type": ?"(error|response\.(?:output_text\.delta|completed|incomplete|failed))"')
 
 
@@ -124,12 +125,13 @@ class SseClient(asyncio.Protocol):
 
 
 class WsClient(picows.WSListener):
-    """One WebSocket."""
+    """One WebSocket. `first_number` is the `sl_seq` of the answer's first delta, 0 without a session."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.lost = False
         self.stream: Stream | None = None
+        self.first_number = self.first_tokens = 0
 
     async def connect(self) -> WsClient:
         await picows.ws_connect(lambda: self, self.url, websocket_handshake_timeout=30)
@@ -161,7 +163,10 @@ class WsClient(picows.WSListener):
         if event is None:
             return
         if event[1] == b"response.output_text.delta":  # the others repeat the text: their stamps are not read
+            first = not self.stream.tokens
             self.stream.take(payload)
+            if first and (number := NUMBER.search(payload)):
+                self.first_number, self.first_tokens = int(number[1]), self.stream.tokens
         elif event[1] in {b"response.completed", b"response.incomplete"}:
             self.stream.end()
         else:

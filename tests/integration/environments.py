@@ -21,7 +21,10 @@ def python_with(*requirements: str) -> Path:
         pip = [sys.executable, "-m", "pip", "--python", str(folder / PROGRAM), "install", "--quiet"]
         subprocess.run([*pip, *requirements], check=True)
 
-    return kept(f"{'-'.join(requirements).replace('==', '-')}-{sys.version_info.major}.{sys.version_info.minor}", make) / PROGRAM
+    return (
+        kept(f"{'-'.join(requirements).replace('==', '-')}-{sys.version_info.major}.{sys.version_info.minor}", make)
+        / PROGRAM
+    )
 
 
 def npm_with(*packages: str) -> Path:

@@ -45,8 +45,8 @@ def placed(text: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-def configured(folder: Path, port: int, gateways: Sequence[str], shutdown: float) -> None:
-    """Our files, moved to `folder`: other ports, files that any user may write, and a shorter wait."""
+def configured(folder: Path, port: int, gateways: Sequence[str], shutdown: float = 60, idle: float = 120) -> None:
+    """Our files, moved to `folder`: other ports, files that any user may write, and shorter waits (seconds)."""
     servers = "".join(f"    server {urlsplit(url).netloc} max_fails=1 fail_timeout=5s;\n" for url in gateways)
     shipped = "".join(f"    server 127.0.0.1:{each} max_fails=1 fail_timeout=5s;\n" for each in (8775, 8776))
     temporary = "".join(f"    {name}_temp_path {name};\n" for name in TEMPORARY)
@@ -63,6 +63,7 @@ def configured(folder: Path, port: int, gateways: Sequence[str], shutdown: float
         (shipped, servers),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("/dev/stdout", "access.log"),
+        ("proxy_read_timeout 120s;", f"proxy_read_timeout {idle * 1000:.0f}ms;"),
     )
     (folder / "nginx.conf").write_text(main)
     (folder / "streamlane.conf").write_text(site)
@@ -76,10 +77,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def nginx(folder: Path, gateways: Sequence[str], shutdown: float = 60) -> AsyncIterator[Nginx]:
-    """nginx before the gateways at these base URLs."""
+async def nginx(folder: Path, gateways: Sequence[str], **waits: float) -> AsyncIterator[Nginx]:
+    """nginx before the gateways at these base URLs. `waits` are those of `configured`."""
     port = free_port()
-    configured(folder, port, gateways, shutdown)
+    configured(folder, port, gateways, **waits)
     command = [PROGRAM, "-p", f"{folder}/", "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]
     child = await asyncio.create_subprocess_exec(*command, cwd=folder)
     try:

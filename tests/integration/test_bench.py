@@ -54,10 +54,26 @@ async def test_a_small_run_loses_no_token(tmp_path: Path) -> None:
     assert "streamlane" in output.split("\npaced\n")[1], "the table names the gateway"
 
 
+async def test_a_session_is_measured_beside_a_plain_connection_and_after_a_cut(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    small = ["--streams", str(STREAMS), "--tokens", str(TOKENS), "--interval-ms", "5", "--rounds", "1"]
+    status, output = await run("session", "resume", *small, "--json", str(file), limit=60)
+    assert status == 0, output
+    results: dict[str, Any] = json.loads(file.read_text())["scenarios"]
+    for name in ("streamlane", "session"):
+        for row in results["session"]["rounds"][name]:
+            assert (row["errors"], row["tokens"]) == (0, STREAMS * TOKENS), (name, row)
+            assert row["cpu_us_per_token"] > 0
+    assert results["session"]["cpu_ratio_of_sessions"] > 0
+    for row in results["resume"]["rounds"]["streamlane"]:
+        assert (row["errors"], row["resumes"]) == (0, STREAMS), row
+        assert 0 < row["resume_ms_p50"] <= row["resume_ms_p99"], row
+
+
 async def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:
     status, output = await run("pacd", limit=10)
     assert status == 2
-    assert "unknown scenario 'pacd', expected some of: paced, burst, ttft, herd, idle" in output
+    assert "unknown scenario 'pacd', expected some of: paced, session, burst, ttft, herd, resume, idle" in output
 
 
 @pytest.mark.slow

@@ -42,9 +42,10 @@ class Behind:
 
 
 @asynccontextmanager
-async def behind(folder: Path, **options: Any) -> AsyncIterator[Behind]:
+async def behind(folder: Path, tokens_per_second: float = 100, **options: Any) -> AsyncIterator[Behind]:
     async with AsyncExitStack() as stack:
-        gateways = {name: await stack.enter_async_context(process(naming(name))) for name in ("one", "two")}
+        configs = {name: naming(name, tokens_per_second) for name in ("one", "two")}
+        gateways = {name: await stack.enter_async_context(process(text)) for name, text in configs.items()}
         started = await stack.enter_async_context(
             nginx(folder, [each.base_url for each in gateways.values()], **options)
         )
@@ -57,7 +58,7 @@ def models(base_url: str, query: str = "") -> set[str]:
 
 
 def test_nginx_accepts_the_files_as_shipped_but_for_the_ports(tmp_path: Path) -> None:
-    configured(tmp_path, 8080, ["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"], 60)
+    configured(tmp_path, 8080, ["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"])
     command = [PROGRAM, "-t", "-p", f"{tmp_path}/", "-c", "nginx.conf", "-e", "error.log"]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -59,7 +59,6 @@ class Heard:
     text: str = ""
     number: int = -1
     ended: bool = False
-    asked: dict[str, Any] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:
@@ -93,29 +92,23 @@ def first_difference(text: str, told: str) -> str:
 async def unmodified_sdk(plan: Plan, base_url: str) -> None:
     """What docs/sessions.md says, for several lanes: creates that are not answered yet are sent again."""
     key, last = uuid4().hex, 0
-    heard = {lane: Heard(plan, lane) for lane in LANES}
+    heard: dict[str, Heard] = {}
     left = dict.fromkeys(LANES, plan.answers)
     sending: set[asyncio.Task[None]] = set()
 
     async def send(lane: str) -> None:
+        create = {"type": "response.create", "model": lane, "input": "hi", "stream_id": lane}
         with suppress(ConnectionClosed, WebSocketConnectionClosedError):  # it is sent again on the next one
-            await connection.send(heard[lane].asked)  # type: ignore[arg-type]  # the SDK knows no stream_id
+            await connection.send({**create, "event_id": f"{lane}{left[lane]}"})
 
-    def ask(lane: str) -> None:
-        name = f"{lane}{left[lane]}"
-        heard[lane] = Heard(plan, lane)
-        heard[lane].asked = {
-            "type": "response.create",
-            "model": lane,
-            "input": "hi",
-            "stream_id": lane,
-            "event_id": name,
-        }
+    async def ask(lane: str) -> None:
         left[lane] -= 1
+        heard[lane] = Heard(plan, lane)
+        await send(lane)
 
     def again(_: Any) -> Any:
-        for lane in LANES:
-            if not heard[lane].begun:
+        for lane, each in heard.items():
+            if not each.begun:
                 task = asyncio.create_task(send(lane))
                 sending.add(task)
                 task.add_done_callback(sending.discard)
@@ -135,8 +128,7 @@ async def unmodified_sdk(plan: Plan, base_url: str) -> None:
                 break
         try:
             for lane in LANES:
-                ask(lane)
-                await send(lane)
+                await ask(lane)
             async for event in connection:
                 assert event.type != "error", event
                 assert event.sl_seq == last + 1 or last == 0  # the first connection may have taken some, and broken
@@ -145,9 +137,8 @@ async def unmodified_sdk(plan: Plan, base_url: str) -> None:
                 heard[lane].take(event.type, event.sequence_number, getattr(event, "delta", ""))
                 if heard[lane].ended:
                     if left[lane]:
-                        ask(lane)
-                        await send(lane)
-                    elif all(each.ended for each in heard.values()) and not any(left.values()):
+                        await ask(lane)
+                    elif all(each.ended for each in heard.values()):
                         break
         finally:
             await connection.close()
@@ -214,14 +205,12 @@ async def executed(ops_port: int) -> dict[str, int]:
     return counts
 
 
-@asynccontextmanager
-async def repeatable(node_id: str) -> AsyncIterator[None]:
+@contextmanager
+def repeatable(node_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        error.add_note(
-            f"Repeat it: python -m pytest '{node_id}'. The seed sets the cuts, the clock what was on its way."
-        )
+        error.add_note(f"Repeat: python -m pytest '{node_id}'. The seed sets the cuts, the clock what was on its way.")
         raise
 
 
@@ -231,37 +220,33 @@ async def fuzz(plan: Plan) -> str:
     began = time.monotonic()
     ops_port = free_port()
     cuts: list[int] = []
-    async with process(plan.config, STREAMLANE_OPS_PORT=str(ops_port)) as started, asyncio.TaskGroup() as group:
 
-        async def use(client: Any, seed: int) -> None:
-            async with Wire(started.base_url, every=plan.every, most=8 * plan.least, seed=seed) as wire:
-                await client(plan, wire.base_url)
-                assert wire.cuts >= plan.least, f"{client.__name__} was cut {wire.cuts} times"
-                cuts.append(wire.cuts)
+    async def use(client: Any, seed: int) -> None:
+        async with Wire(started.base_url, every=plan.every, most=8 * plan.least, seed=seed) as wire:
+            await client(plan, wire.base_url)
+        assert wire.cuts >= plan.least, f"{client.__name__} was cut only {wire.cuts} times"
+        cuts.append(wire.cuts)
 
-        async def all_of_them() -> None:
-            async with asyncio.TaskGroup() as users:
-                for number, client in enumerate(clients):
-                    users.create_task(use(client, 3 * plan.seed + number))
-            assert await executed(ops_port) == dict.fromkeys(LANES, len(clients) * plan.answers)
-
-        await group.create_task(all_of_them())
+    async with process(plan.config, STREAMLANE_OPS_PORT=str(ops_port)) as started:
+        async with asyncio.TaskGroup() as group:
+            for number, client in enumerate(clients):
+                group.create_task(use(client, 3 * plan.seed + number))
+        assert await executed(ops_port) == dict.fromkeys(LANES, len(clients) * plan.answers)
     tokens = len(LANES) * plan.answers * plan.tokens
     return f"seed {plan.seed}: {len(clients)} x {tokens:,} tokens, {cuts} cuts, {time.monotonic() - began:.1f} s"
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our clients are back soon: otherwise all would have been said while they are away."""
     monkeypatch.setattr(link, "FIRST_DELAY", 0.02)
-    return
 
 
 @pytest.mark.needs("node")
 @pytest.mark.parametrize("seed", range(4))
 async def test_every_token_comes_once(seed: int, request: pytest.FixtureRequest) -> None:
     plan = Plan(seed=seed, answers=3, tokens=280, pace=400, every=60_000, least=10)
-    async with repeatable(request.node.nodeid):
+    with repeatable(request.node.nodeid):
         print(await fuzz(plan))
 
 
@@ -272,7 +257,7 @@ async def test_every_token_comes_once_for_long(
     seed: int, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = Plan(seed=seed, answers=5, tokens=1_000, pace=1_000, every=120_000, least=50)
-    async with repeatable(request.node.nodeid):
+    with repeatable(request.node.nodeid):
         done = await fuzz(plan)
     with capsys.disabled():
         print(f"\n{done}", end=" ", flush=True)

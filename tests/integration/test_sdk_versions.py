@@ -1,4 +1,4 @@
-"""Official SDKs for Python, unmodified, in environments of their own: the oldest that have the feature, and newest ones.
+"""Unmodified SDKs for Python in environments of their own: the oldest that have the feature, and newer ones.
 
 Slow the first time, when the environments are made: environments.py keeps them.
 """

@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from backends.events import TextDelta
 from backends.fake import FakeBackend
 from proxy.app import Gateway
-from tests.cutter import cutter
 from tests.gateway import DONE, Client, answers, connected, gateway, process, text_of
+from tests.integration.cuts import Wire
 from tests.upstream import until
 
 KEY = "a-session-key-of-32-characters--"
@@ -261,8 +261,8 @@ async def test_the_unmodified_sdk_resumes() -> None:
         return {"extra_query": {"sl_session": KEY, "sl_after": str(last["number"])}}
 
     said, cuts = "", 0
-    async with gateway(backends=[speaking(400, 0.001)]) as started, cutter(started.base_url) as network:
-        sdk = AsyncOpenAI(base_url=network.base_url, api_key="sk-local")
+    async with gateway(backends=[speaking(400, 0.001)]) as started, Wire(started.base_url) as wire:
+        sdk = AsyncOpenAI(base_url=wire.base_url, api_key="sk-local")
         async with sdk.responses.connect(
             extra_query={"sl_session": KEY},
             on_reconnecting=again,
@@ -277,9 +277,9 @@ async def test_the_unmodified_sdk_resumes() -> None:
                     said += event.delta
                     if len(said.split()) // 100 > cuts:
                         cuts += 1
-                        network.cut()
+                        wire.cut()
                 elif event.type in {"response.completed", "response.failed", "error"}:
                     break
     assert event.type == "response.completed"
     assert said == "".join(tokens(400))
-    assert network.connections > cuts >= 3
+    assert wire.connections > cuts >= 3

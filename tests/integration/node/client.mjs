@@ -157,13 +157,6 @@ const scenarios = {
     say({ states: states.map(({ state }) => state), retries: states.flatMap(({ retryIn }) => retryIn ?? []) });
   },
 
-  async resume() {
-    const answers = Array.from({ length: Number(process.env.LANES) }, () => ask());
-    const texts = await Promise.all(answers.map(said));
-    const finals = await Promise.all(answers.map((answer) => answer.text()));
-    say({ texts, finals });
-  },
-
   async fuzz() {
     const random = Math.random;
     Math.random = () => random() / 20; // pauses are short, otherwise all is said while we are away
@@ -216,7 +209,7 @@ const scenarios = {
   },
 
   async restart() {
-    await client.open();
+    await ask().done; // what is unread when a server closes can cost the reason why it did
     say("open");
     await state("waiting");
     const answer = ask();

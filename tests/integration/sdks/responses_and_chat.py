@@ -23,9 +23,7 @@ except NotFoundError as error:
 
 messages = [{"role": "user", "content": "hi"}]
 chunks = list(
-    client.chat.completions.create(
-        model="fake", messages=messages, stream=True, stream_options={"include_usage": True}
-    )
+    client.chat.completions.create(model="fake", messages=messages, stream=True, stream_options={"include_usage": True})
 )
 found |= {
     "chat": client.chat.completions.create(model="fake", messages=messages).choices[0].message.content,

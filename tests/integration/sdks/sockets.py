@@ -23,6 +23,7 @@ def synchronous(base_url):
                 said += event.delta
             elif event.type in ENDS:
                 return [said, event.type, event.response.output_text, event.response.usage.output_tokens]
+    raise SystemExit("the socket closed before the answer was complete")
 
 
 async def asynchronous(base_url):
@@ -34,6 +35,7 @@ async def asynchronous(base_url):
                 said += event.delta
             elif event.type in ENDS:
                 return [said, event.type, event.response.output_text, event.response.usage.output_tokens]
+    raise SystemExit("the socket closed before the answer was complete")
 
 
 async def five_lanes(base_url):
@@ -48,6 +50,7 @@ async def five_lanes(base_url):
                 ended.append(event.type)
                 if len(ended) == len(LANES):
                     return [list(said.values()), sorted(set(ended))]
+    raise SystemExit("the socket closed before the answer was complete")
 
 
 async def five_lanes_of_the_helper(base_url):
@@ -67,7 +70,7 @@ async def five_lanes_of_the_helper(base_url):
 
 
 async def resumed(base_url):
-    """Comes back where it was, told its half to whoever cuts."""
+    """Tells whoever cuts that half came, and comes back where it was."""
     key, last, said, times = uuid4().hex, 0, "", 0
 
     def again(_):
@@ -90,6 +93,7 @@ async def resumed(base_url):
                     print("half", flush=True)
             elif event.type in ENDS:
                 return [said, event.type, times > 0]
+    raise SystemExit("the socket closed before the answer was complete")
 
 
 async def main(base_url, cuttable):

@@ -74,6 +74,17 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "max_tool_calls": 3,
         "generate": True,
     },
+    "an agent whose tools are in namespaces": {
+        "model": "m",
+        "input": [
+            {"role": "user", "content": "Fix it, with help."},
+            {"type": "function_call", "id": "fc_1", "status": "completed",
+             "call_id": "c1", "name": "get_weather", "namespace": "crew", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+        ],
+        "tools": [LOOK, {"type": "namespace", "name": "crew", "description": "Helpers.", "tools": [LOOK, PATCH]}],
+        "client_metadata": {"session_id": "s"},
+    },
     "a structured extraction": {
         "model": "m",
         "input": [{"role": "user", "content": "Ada is 36."}],

@@ -30,7 +30,11 @@ DONE = Finished("stop", Usage(3, 2))
 BODY: dict[str, Any] = {
     "model": "m",
     "input": "hi",
-    "tools": [{"type": "function", "name": "look"}, {"type": "custom", "name": "write"}],
+    "tools": [
+        {"type": "function", "name": "look"},
+        {"type": "custom", "name": "write"},
+        {"type": "namespace", "name": "crew", "description": "", "tools": [{"type": "function", "name": "look"}]},
+    ],
     "max_tool_calls": 1,
 }
 
@@ -43,6 +47,7 @@ def composed(log: ResponseLog, **options: Any) -> Composer:
         response_object(create, create.request, "resp_1", 1_800_000_000),
         lambda prefix: f"{prefix}{next(numbers)}",
         custom_tools=create.custom_tools,
+        namespaces=create.namespaces,
         **options,
     )
     composer.start()
@@ -163,6 +168,12 @@ def test_log_probabilities_count_against_the_bound_of_the_log() -> None:
         composer.feed([likely] * 100)
     composer.stop("max_output_tokens")
     assert events_of(log)[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+def test_a_call_of_a_tool_in_a_namespace_names_both() -> None:
+    found = events([ToolCallStart(0, "c0", "crew__look"), ToolCallStart(1, "c1", "look"), DONE])
+    called = [(item["name"], item.get("namespace")) for item in found[-1]["response"]["output"]]
+    assert called == [("look", "crew"), ("look", None)]
 
 
 def test_the_bound_on_hosted_tools_leaves_calls_of_functions_alone() -> None:

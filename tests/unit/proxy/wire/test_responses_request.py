@@ -132,6 +132,24 @@ def test_a_custom_tool_is_a_function_of_one_string_to_the_model() -> None:
     assert (create.previous_response_id, create.shown["max_tool_calls"]) == ("resp_1", 3)
 
 
+def test_tools_in_a_namespace_have_its_name_before_theirs() -> None:
+    create = parse_create(REQUESTS["an agent whose tools are in namespaces"])
+    assert [tool.name for tool in create.request.tools] == ["get_weather", "crew__get_weather", "crew__apply_patch"]
+    assert create.custom_tools == {"crew__apply_patch"}
+    assert create.namespaces == {"crew__get_weather": "crew", "crew__apply_patch": "crew"}
+    assert [tool["name"] for tool in create.shown["tools"]] == ["get_weather", "crew"]
+    assert [tool["name"] for tool in create.shown["tools"][1]["tools"]] == ["get_weather", "apply_patch"]
+    assert create.request.messages[1].parts == (ToolCall("c1", "crew__get_weather", "{}"),)
+
+
+@pytest.mark.parametrize("inside", [{"type": "web_search"}, {"type": "namespace", "name": "n", "tools": []}])
+def test_a_namespace_holds_tools_of_the_client_alone(inside: dict[str, Any]) -> None:
+    space = {"type": "namespace", "name": "crew", "tools": [inside]}
+    with pytest.raises(Unsupported) as refused:
+        parse_create({"model": "m", "input": "hi", "tools": [space]})
+    assert refused.value.param == "tools[0].tools[0]"
+
+
 def test_pictures_papers_and_sound_are_inside_the_request() -> None:
     first, second, _ = parse_create(REQUESTS["pictures, papers and sound"]).request.messages
     assert first.parts == (
