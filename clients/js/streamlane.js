@@ -689,7 +689,8 @@ export class Client extends EventTarget {
     let response;
     let body;
     try {
-      response = await request(this.#base + path, { method, headers, redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
+      // The session, so that a balancer asks the process that holds it.
+      response = await request(`${this.#base}${path}?sl_session=${this.#key}`, { method, headers, redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
       body = await response.text();
     } catch (cause) {
       throw new StreamlaneError(`No gateway answers at ${this.#base}.`, { code: "connection_failed", cause });

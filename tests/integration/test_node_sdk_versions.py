@@ -23,6 +23,7 @@ from tests.integration.environments import npm_with
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.needs("node")]  # a slow network, the first time
 
 LANES = Path(__file__).parent / "sdks" / "lanes.mjs"
+NAMESPACED = "multi_agent_v1__close_agent"
 CODEX = """
 model = "fake"
 model_provider = "streamlane"
@@ -48,12 +49,16 @@ async def test_five_lanes_of_the_oldest_sdk_with_lanes() -> None:
 
 
 class Coder(FakeBackend):
-    """Asks Codex for its goal, and then says that it is done."""
+    """Calls two tools of Codex that do nothing, and then says that it is done."""
 
     def answer(self, request: Request) -> Any:
         if results_of(request):
             return [[TextDelta("All "), TextDelta("done.")], DONE]
-        return [[ToolCallStart(0, "call_1", "get_goal"), ToolCallDelta(0, "{}")], [Finished("stop", Usage(3, 2))]]
+        tools = {tool.name for tool in request.tools}
+        assert {NAMESPACED, "get_goal"} <= tools, tools
+        goal = [ToolCallStart(0, "call_1", "get_goal"), ToolCallDelta(0, "{}")]
+        close = [ToolCallStart(1, "call_2", NAMESPACED), ToolCallDelta(1, '{"target":"nobody"}')]
+        return [goal, close, [Finished("stop", Usage(3, 2))]]
 
 
 def results_of(request: Request) -> list[str]:
@@ -62,7 +67,7 @@ def results_of(request: Request) -> list[str]:
 
 
 async def test_codex_works_over_the_socket(tmp_path: Path) -> None:
-    """One turn with a call of a tool of its own. Codex has no network here but to us."""
+    """One turn with calls of its own tools, one of them in a namespace. Codex is told of no network but us."""
     folder = await asyncio.to_thread(npm_with, "@openai/codex@0.169.0")
     backend = Coder("fake")
     async with gateway(backends=[backend]) as running, Wire(running.base_url) as wire:
@@ -80,5 +85,7 @@ async def test_codex_works_over_the_socket(tmp_path: Path) -> None:
     assert (child.returncode, said) == (0, ["All done."]), (out + err).decode()
     assert events[-1]["type"] == "turn.completed"
     assert len(backend.requests) == 2
-    assert len(results_of(backend.requests[1])) == 1
+    goal, closed = results_of(backend.requests[1])
+    assert "Goal" in goal
+    assert "nobody" in closed
     assert not [event for event in events if "Falling back" in str(event)]  # to HTTP

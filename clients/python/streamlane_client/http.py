@@ -26,9 +26,12 @@ def models(address: Address) -> list[Model]:
     return listed
 
 
-def response(address: Address, response_id: str) -> dict[str, Any]:
-    """A response as the gateway holds it now. Waits for the network. Raises StreamlaneError."""
-    held: dict[str, Any] = _get(address, f"/responses/{response_id}", None, dict)
+def response(address: Address, response_id: str, session: str) -> dict[str, Any]:
+    """A response as the gateway holds it now; `session` leads a balancer to the process that made it.
+
+    Waits for the network. Raises StreamlaneError.
+    """
+    held: dict[str, Any] = _get(address, f"/responses/{response_id}?sl_session={session}", None, dict)
     return held
 
 

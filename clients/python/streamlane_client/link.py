@@ -245,7 +245,7 @@ class Link:
         failures = 0
         while not record.ended:
             try:
-                held = await asyncio.to_thread(http.response, self._address, record.id)
+                held = await asyncio.to_thread(http.response, self._address, record.id, self._session.key)
             except StreamlaneError as error:
                 if isinstance(error, Refused) and error.status not in TRANSIENT:
                     message = "The answer cannot go on: the gateway does not hold it any more. Ask again."
