@@ -258,7 +258,7 @@ async def test_every_token_comes_once(seed: int, request: pytest.FixtureRequest)
 async def test_every_token_comes_once_for_long(
     seed: int, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = Plan(seed=seed, answers=5, tokens=1_000, pace=1_000, every=110_000, least=30)
+    plan = Plan(seed=seed, answers=5, tokens=1_000, pace=1_000, every=120_000, least=30)
     with repeatable(request.node.nodeid):
         done = await fuzz(plan)
     with capsys.disabled():
