@@ -47,8 +47,8 @@ def placed(text: str, *changes: tuple[str, str]) -> str:
 
 def configured(folder: Path, port: int, gateways: Sequence[str], shutdown: float = 60, idle: float = 120) -> None:
     """Our files, moved to `folder`: other ports, files that any user may write, and shorter waits (seconds)."""
-    servers = "".join(f"    server {urlsplit(url).netloc} max_fails=1 fail_timeout=5s;\n" for url in gateways)
-    shipped = "".join(f"    server 127.0.0.1:{each} max_fails=1 fail_timeout=5s;\n" for each in (8775, 8776))
+    servers = "".join(f"    server {urlsplit(url).netloc} max_fails=0;\n" for url in gateways)
+    shipped = "".join(f"    server 127.0.0.1:{each} max_fails=0;\n" for each in (8775, 8776))
     temporary = "".join(f"    {name}_temp_path {name};\n" for name in TEMPORARY)
     user = "user root;\n" if os.geteuid() == 0 else ""  # the worker would become one who cannot enter our folder
     main = placed(
@@ -63,6 +63,7 @@ def configured(folder: Path, port: int, gateways: Sequence[str], shutdown: float
         (shipped, servers),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("/dev/stdout", "access.log"),
+        ("error_log stderr crit;", "error_log error.log crit;"),
         ("proxy_read_timeout 120s;", f"proxy_read_timeout {idle * 1000:.0f}ms;"),
     )
     (folder / "nginx.conf").write_text(main)

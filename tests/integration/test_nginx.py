@@ -141,10 +141,22 @@ async def test_a_gateway_that_stops_takes_no_new_sockets_and_nobody_notices(tmp_
         assert await asyncio.to_thread(models, there.nginx.base_url) == {"two"}
 
 
-async def test_keys_of_sessions_and_tickets_are_in_no_log(tmp_path: Path) -> None:
+async def test_keys_of_sessions_and_tickets_are_in_no_log_also_when_a_gateway_is_gone(tmp_path: Path) -> None:
     secret = "secret-session-of-mine"
     async with behind(tmp_path) as there:
-        await asyncio.to_thread(models, there.nginx.base_url, f"?sl_session={secret}&ticket={secret}")
+        there.gateways["one"].process.kill()
+        await there.gateways["one"].process.wait()
+        for number in range(8):
+            assert await asyncio.to_thread(models, there.nginx.base_url, f"?sl_session={secret}{number}") == {"two"}
         logs = [there.nginx.access, there.nginx.errors, *(each.stderr for each in there.gateways.values())]
+    assert ", 127.0.0.1" in logs[0]  # a second address: one was tried and did not answer
     assert "/v1/models" in logs[0]
     assert not [log for log in logs if secret in log]
+
+
+async def test_the_id_of_a_request_goes_through(tmp_path: Path) -> None:
+    async with behind(tmp_path) as there:
+        ask = urllib.request.Request(f"{there.nginx.base_url}/models", headers={"X-Request-Id": "my-own-id-7"})
+        with await asyncio.to_thread(urllib.request.urlopen, ask, timeout=10) as answer:
+            assert answer.headers.get_all("X-Request-Id") == ["my-own-id-7"]
+        assert "my-own-id-7" in there.nginx.access

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -99,6 +100,15 @@ async def test_refusals_and_missing_gateways_are_raised() -> None:
     async with gateway("deadlines.drain = 0.05", [backend]) as started:
         await asyncio.to_thread(use, started.base_url)
     await asyncio.to_thread(use_nothing, started.base_url)
+
+
+async def test_closing_does_not_wait_for_a_gateway_that_is_silent() -> None:
+    async with gateway(backends=[answers()]) as started:
+        client = Client(started.base_url)
+        await asyncio.to_thread(client.open)
+        began = time.monotonic()
+        client.close()  # on the gateway's own loop, so that it cannot answer
+        assert time.monotonic() - began < 8
 
 
 async def test_a_program_that_forgets_to_close_ends_all_the_same() -> None:

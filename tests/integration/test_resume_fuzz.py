@@ -177,10 +177,13 @@ async def threaded_client(plan: Plan, base_url: str) -> None:
                 assert heard.ended
                 left -= 1
 
-    with Client(base_url) as client:
+    client = Client(base_url)
+    try:
         async with asyncio.TaskGroup() as group:
             for lane in LANES:
                 group.create_task(asyncio.to_thread(use, client, lane))
+    finally:
+        await asyncio.to_thread(client.close)  # it says goodbye through our own wire
 
 
 async def javascript_client(plan: Plan, base_url: str) -> None:

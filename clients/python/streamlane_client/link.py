@@ -158,6 +158,7 @@ class Link:
                 additional_headers=address.headers,
                 proxy=None if address.is_loopback else True,
                 compression=None,  # the gateway offers none
+                close_timeout=GOODBYE,  # on a dead network nobody answers our close
                 max_queue=None,  # every frame is taken at once; and a full queue would hold up the answer to our close
                 max_size=None,  # one frame holds a whole answer at its end, and merged deltas of a reader that was slow
             )
