@@ -1,6 +1,7 @@
 """The one Protocol that every backend fulfils. `tests/contract` is its suite."""
 
 from abc import ABC, abstractmethod
+from array import array
 from asyncio import Future
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,6 +11,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from backends.events import Event, Finished
 from backends.request import EmbeddingRequest, Request
 
+Vector: TypeAlias = "array[float]"
 Batches: TypeAlias = AsyncIterator[Sequence[Event]]
 Sink: TypeAlias = Callable[[Sequence[Event]], Future[None] | None]
 """Takes a batch that is not empty. A future asks to hold the next one back until it is done."""
@@ -55,9 +57,12 @@ class Observable(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """One vector per input, in the order of the inputs. `input_tokens` is None when the backend did not say."""
+    """One vector per input, in the order of the inputs. `input_tokens` is None when the backend did not say.
 
-    vectors: tuple[tuple[float, ...], ...]
+    A vector's numbers are packed, because there may be millions: "f" where they came so, "d" where they came as text.
+    """
+
+    vectors: Sequence[Vector]
     input_tokens: int | None = None
 
 

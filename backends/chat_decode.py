@@ -22,6 +22,7 @@ from backends.json import SHAPE_ERRORS, JsonError, decoder, loads
 
 DONE = b"[DONE]"
 REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
+BROKEN = {"error", "abort"}  # vLLM and SGLang: the engine gave up, though its server could still say so
 
 
 class Delta(msgspec.Struct, gc=False):
@@ -69,11 +70,14 @@ class Decoder:
         self._likely: tuple[Logprob, ...] = ()  # of tokens whose text is yet to come
 
     def feed(self, data: bytes) -> list[Event]:
-        """Raises ProtocolViolation for what is no chunk, and what an error inside the stream means."""
+        """Raises ProtocolViolation for what is no chunk, and what an error inside the stream means.
+
+        StreamBroken where the server itself broke off.
+        """
         if self.finished or not data:
             return []
         if data == DONE:
-            return self._finish(self._reason or "stop")
+            return self._finish(self._reason or "stop")  # some give no reason; [DONE] itself says that all was said
         try:
             chunk = chunk_of(data)
         except SHAPE_ERRORS:
@@ -142,8 +146,12 @@ class Decoder:
 
 
 def reason_of(reason: object) -> FinishReason:
-    """Ours for theirs. The end of a tool call, or a reason that is new to us, is a stop."""
-    return REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+    """Ours for theirs. The end of a tool call, or a reason that is new to us, is a stop. Raises StreamBroken."""
+    if not isinstance(reason, str):
+        return "stop"
+    if reason in BROKEN:
+        raise StreamBroken
+    return REASONS.get(reason, "stop")
 
 
 def usage_of(usage: object) -> Usage | None:

@@ -1,13 +1,17 @@
 """Chat and raw completions: log probabilities, in each of the two shapes in use. Pure."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from backends.events import Logprob
 
+LEAST = -9999.0  # OpenAI's and vLLM's value for what is too unlikely to say; others send null, as JSON has no infinity
+
 
 class Likely(msgspec.Struct):
     token: str
-    logprob: float
+    logprob: float | None
     top_logprobs: "tuple[Likely, ...] | None" = None
 
 
@@ -17,7 +21,7 @@ class Logprobs(msgspec.Struct):
     content: tuple[Likely, ...] | None = None
     tokens: tuple[str, ...] | None = None
     token_logprobs: tuple[float | None, ...] | None = None
-    top_logprobs: tuple[dict[str, float] | None, ...] | None = None
+    top_logprobs: tuple[dict[str, float | None] | None, ...] | None = None
 
 
 def logprobs_of(value: object, most: int) -> tuple[Logprob, ...]:
@@ -28,17 +32,25 @@ def logprobs_of(value: object, most: int) -> tuple[Logprob, ...]:
         return ()
     if found.content is not None:
         return tuple(
-            Logprob(each.token, each.logprob, tuple((top.token, top.logprob) for top in likeliest(each, most)))
+            Logprob(
+                each.token,
+                least(each.logprob),
+                known(((top.token, top.logprob) for top in each.top_logprobs or ()), most),
+            )
             for each in found.content
         )
     tokens, logprobs = found.tokens or (), found.token_logprobs or ()
     tops = found.top_logprobs or (None,) * len(tokens)
     return tuple(
-        Logprob(token, logprob, tuple(sorted((top or {}).items(), key=lambda pair: -pair[1])[:most]))
+        Logprob(token, least(logprob), tuple(sorted(known((top or {}).items()), key=lambda pair: -pair[1])[:most]))
         for token, logprob, top in zip(tokens, logprobs, tops, strict=False)
-        if logprob is not None
     )
 
 
-def likeliest(token: Likely, most: int) -> tuple[Likely, ...]:
-    return (token.top_logprobs or ())[:most]
+def least(logprob: float | None) -> float:
+    return LEAST if logprob is None else logprob
+
+
+def known(pairs: Iterable[tuple[str, float | None]], most: int | None = None) -> tuple[tuple[str, float], ...]:
+    """The first `most` of those that have a log probability."""
+    return tuple((token, logprob) for token, logprob in pairs if logprob is not None)[:most]

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from hashlib import shake_256
@@ -11,8 +12,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from backends.base import Batches, Embeddings, Model
-from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken
+from backends.base import Batches, Embeddings, Model, Vector
+from backends.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, Overloaded, StreamBroken
 from backends.events import (
     Event,
     Finished,
@@ -27,10 +28,12 @@ from backends.json import dumps
 from backends.registry import Parts
 from backends.request import EmbeddingRequest, NamedTool, Request, Tool, ToolResult, text_of
 from backends.sample_json import sample
+from backends.unhurried import unhurried
 
 Step: TypeAlias = Sequence[Event] | Exception | asyncio.Event | float  # send, raise, wait for it, wait so many seconds
 
 DIMENSIONS = 8  # of a vector, where none are asked for
+MOST_NUMBERS = 2**22  # in all vectors of an answer
 ARGUMENTS_AT_ONCE = 8  # characters
 WORDS_AT_ONCE = 8  # per batch, when no speed is asked for
 GREETING = "Hello! This answer comes from the fake backend, which needs no model. Configure a real one when you like."
@@ -146,7 +149,10 @@ class FakeBackend:
         """A vector per text, of length 1."""
         if not self._serves(request.model):
             raise ModelNotFound(request.model)
-        vectors = tuple(vector(repr(text), request.dimensions or DIMENSIONS) for text in request.inputs)
+        dimensions = request.dimensions or DIMENSIONS
+        if dimensions * len(request.inputs) > MOST_NUMBERS:
+            raise InvalidRequest(400, "dimensions")
+        vectors = await unhurried(vector(repr(text), dimensions) for text in request.inputs)
         return Embeddings(vectors, sum(len(text.split() if isinstance(text, str) else text) for text in request.inputs))
 
     async def count_tokens(self, request: Request) -> int:
@@ -206,7 +212,7 @@ def delta(word: str, request: Request) -> TextDelta:
     return TextDelta(word, (Logprob(word, 0.0, ((word, 0.0),)[: request.top_logprobs]),))
 
 
-def vector(text: str, dimensions: int) -> tuple[float, ...]:
+def vector(text: str, dimensions: int) -> Vector:
     numbers = [byte - 127.5 for byte in shake_256(text.encode()).digest(dimensions)]
     length = math.hypot(*numbers)
-    return tuple(number / length for number in numbers)
+    return array("f", [number / length for number in numbers])

@@ -16,7 +16,7 @@ from backends.base import Batches, Embeddings, Model, Pushing, Sink
 from backends.chat_decode import Decoder
 from backends.chat_encode import encode
 from backends.chat_errors import classify, count, retry_after
-from backends.errors import BackendError, NotReady, ProtocolViolation
+from backends.errors import BackendError, InvalidRequest, NotReady, ProtocolViolation
 from backends.events import Event, Finished
 from backends.http import Transport
 from backends.http_connection import Exchange
@@ -99,6 +99,7 @@ class OpenAICompatible:
         self._models = tuple(Model(name) for name in options.models)
         self._transport = transport
         self._open: set[Exchange] = set()
+        self._vectors_as: embeddings_dialect.Format = "base64"
         self._headers = {"content-type": "application/json"}
         if options.api_key is not None and options.api_key_header is None:
             self._headers["authorization"] = f"Bearer {options.api_key}"
@@ -137,8 +138,15 @@ class OpenAICompatible:
             return response.status, response.headers, await response.read()
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
-        body = await self._post(f"{self.url}/embeddings", embeddings_dialect.encode(request), request.model)
-        return embeddings_dialect.decode(body, request)
+        url, encode = f"{self.url}/embeddings", embeddings_dialect.encode
+        try:
+            body = await self._post(url, encode(request, self._vectors_as), request.model)
+        except InvalidRequest:
+            if self._vectors_as == "float":
+                raise
+            body = await self._post(url, encode(request, "float"), request.model)
+            self._vectors_as = "float"  # this server refuses base64
+        return await embeddings_dialect.decode(body, request)
 
     async def _post(self, url: str, body: dict[str, Any], model: str) -> bytes:
         exchange = self._transport.request("POST", url, self._headers, dumps(body))

@@ -42,8 +42,9 @@ from proxy.edge.responses_api import ResponsesApi
 from proxy.edge.sse import Streams
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
-from proxy.generation import Generations
+from proxy.generations import Generations
 from proxy.health import report
+from proxy.held import SWEEP
 from proxy.loop_lag import LoopLag
 from proxy.metrics import Metrics
 from proxy.runtime import Alias, Runtime
@@ -136,10 +137,12 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
             tasks=tasks,
             new_id=lambda prefix: f"{prefix}_{token_hex(16)}",
             ahead=limits.log_ahead_bytes,
+            running_per_principal=limits.running_per_key,
             max_response_bytes=limits.max_response_bytes,
             log_ttl=config.responses.log_ttl,
             log_bytes=config.responses.log_bytes,
         )
+        stack.callback(tasks.create_task(sweeping(generations)).cancel)
         clients = Clients(
             generations=generations,
             limits=Limits(active=limits.active_responses, lanes=limits.lanes, queued=limits.queued_creates),
@@ -235,6 +238,13 @@ async def response_store(config: Config) -> AsyncIterator[Store]:
             yield store
     except StoreUnusable as error:
         raise StartError(str(error)) from None
+
+
+async def sweeping(generations: Generations) -> None:
+    """Let go of what is past its time, also while nothing new comes. Until cancelled."""
+    while True:
+        await asyncio.sleep(SWEEP)
+        generations.sweep()
 
 
 def read_gauges(

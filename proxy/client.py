@@ -13,7 +13,8 @@ from backends.json import dumps
 from proxy.attachment import Delivery
 from proxy.create import Create
 from proxy.errors import ProxyError, error_event
-from proxy.generation import Generation, Generations
+from proxy.generation import Generation
+from proxy.generations import Generations
 from proxy.outcome import Notice, Principal
 from proxy.session import Ack, Answer, Cancel, Command, Pause, Refuse, Resume, Session, Start, State, Window
 from proxy.turns import Kept
@@ -161,10 +162,10 @@ class Client:
     def ended(self, stream: Stream) -> None:
         """The lane's terminal event was sent, or need not be waited for: the lane is free."""
         generation = stream.generation
-        generation.leave(stream)
         lane = stream.delivery.stream_id
         del self._streams[lane]
-        self._kept.ended(lane, generation.turn, generation.create.previous_response_id)
+        self._kept.ended(lane, generation.turn, generation.previous_id)
+        generation.leave(stream)
         self._obey(self._session.done(lane))
         if self.outlet is not None:
             self.outlet.settle()

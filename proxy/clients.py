@@ -17,7 +17,7 @@ import structlog
 from proxy.attachment import Sent
 from proxy.client import Client, Outlet
 from proxy.errors import BadSessionKey, TooManySessions
-from proxy.generation import Generations
+from proxy.generations import Generations
 from proxy.outcome import Principal
 from proxy.session import Limits, Resume, Session
 from proxy.session_client import SessionClient

@@ -78,13 +78,18 @@ class Limits(Table, frozen=True):
     queued_creates: Annotated[
         int, Meta(ge=0, description="Requests that may wait on one socket for their lane or for a running response.")
     ] = 64
+    running_per_key: Annotated[
+        Count, Meta(description="Responses running at once of one API key, over all its sockets and HTTP.")
+    ] = 1024
     default_max_output_tokens: Annotated[
         Count, Meta(description="Longest answer, in tokens, where neither the request nor its alias says.")
     ] = 4096
     log_ahead_bytes: Annotated[
         Bytes, Meta(description="How far an answer may run ahead of the slowest reader that is attached to it.")
     ] = 262144
-    max_response_bytes: Annotated[Bytes, Meta(description="Largest answer that is kept for its readers.")] = 16777216
+    max_response_bytes: Annotated[
+        int, Meta(ge=65536, description="Largest answer, with about 2 KB for each item in it; then it is incomplete.")
+    ] = 16777216
 
 
 class Responses(Table, frozen=True):

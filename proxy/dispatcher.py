@@ -89,6 +89,8 @@ class Dispatcher:
             return await candidate.backend.embed(replace(request, model=candidate.model))
 
         candidates = self._runtime().resolve(request.model).candidates
+        able = tuple(candidate for candidate in candidates if isinstance(candidate.backend, Embedder))
+        candidates = able or candidates  # nobody waits in the line of one that could only refuse
         async with self._recorded(record), Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
             made = await self._first(stack, candidates, record, lambda _: None, embedded)
             record.embedded(made)

@@ -18,6 +18,7 @@
     ├── ResponseCancelled    a response was cancelled before it was whole
     ├── TooManyLanes         more named lanes than a connection may have
     ├── TooManyQueued        more creates wait than a connection may queue
+    ├── TooManyRunning       more responses run than a key may have
     ├── BadSessionKey        an sl_session that is not one
     ├── TooManySessions      more sessions than a key, or the gateway, may have
     ├── ResumeGap            what a returning client misses is not held any more
@@ -180,6 +181,16 @@ class TooManyQueued(ProxyError):
         )
 
 
+class TooManyRunning(ProxyError):
+    """More responses run at once than one API key may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} responses already run for this API key. Wait for one to end, or cancel one. "
+            "The operator can raise [limits] running_per_key."
+        )
+
+
 class BadSessionKey(ProxyError):
     """An `sl_session` that is not 16 to 128 characters of `A-Za-z0-9_-`"""
 
@@ -301,6 +312,7 @@ WIRE: dict[type[Exception], WireError] = {
     EventsGone: WireError(409, INVALID, "sl_resume_gap"),
     TooManyLanes: WireError(400, INVALID, "websocket_stream_limit_reached"),
     TooManyQueued: WireError(429, "rate_limit_error", "too_many_queued_creates"),
+    TooManyRunning: WireError(429, "rate_limit_error", "too_many_running_responses"),
     BadSessionKey: WireError(400, INVALID, "invalid_session_key"),
     TooManySessions: WireError(429, "rate_limit_error", "too_many_sessions"),
     ResumeGap: WireError(409, INVALID, "sl_resume_gap"),

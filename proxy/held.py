@@ -21,7 +21,7 @@ class Held(Generic[V]):
     def put(self, key: str, value: V, size: int, expires: float) -> None:
         """Hold `value`, in place of what had its key. What is larger than the whole bound is not held."""
         self.pop(key)
-        self._sweep()
+        self.sweep()
         if size > self._max_bytes:
             return
         self._entries[key] = (value, size, expires)
@@ -55,7 +55,8 @@ class Held(Generic[V]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Let go of what is past its time. Searches once in SWEEP seconds, however often it is called."""
         now = self._now()
         if now - self._swept < SWEEP:
             return

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 MARK = 2048  # bytes that an event takes beside its text, about; measured, with what hangs on a log
+DELTA = 12  # bytes that a delta takes beside its text
 
 
 class LogFull(Exception):  # a fact, not a fault
@@ -40,16 +41,17 @@ The text of several events of one part may have been merged into the last of the
 
 
 class ResponseLog:
-    """Grows at the head only. `head` is the next sequence number; `ended` once the terminal event is there.
+    """Grows at the head only, until it takes `max_bytes`: the text once, and what its events take beside that.
 
-    `last` is the part and the text of the newest event if that is a delta: what a reader that keeps up needs.
+    `head` is the next sequence number; `ended` once the terminal event is there. `last` is the part and the text of the
+    newest event if that is a delta: what a reader that keeps up needs.
     """
 
     __slots__ = ("_ends", "_marks", "_max_bytes", "_of", "_spent", "_text", "_told", "ended", "head", "last", "parts")
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._spent = 0  # bytes beside text that marks take; taken off the bound, so that `add` need not look
+        self._max_bytes = max_bytes  # what marks take is taken off, so that `add` need not look
+        self._spent = 0  # bytes that marks take beside text and MARK
         self._told = 0  # marks that are text too
         self._text = bytearray()
         self._ends = array("L")  # by position: where the text ends after this event
@@ -68,7 +70,7 @@ class ResponseLog:
     @property
     def weight(self) -> int:
         """Bytes of memory that all of it takes, about: the text once here, and once in the events that repeat it."""
-        return 2 * len(self._text) + 12 * self.head + MARK * len(self._marks) + self._spent
+        return 2 * len(self._text) + DELTA * self.head + MARK * len(self._marks) + self._spent
 
     @property
     def deltas(self) -> int:
@@ -77,16 +79,17 @@ class ResponseLog:
 
     def mark(self, mark: Mark, text: str = "", weight: int = 0) -> None:
         """Append an event that is not text, or is text and more: `text` is the UTF-8 of the part that is open, and
-        `weight` the bytes that the rest takes. Nothing may follow a terminal one. Raises LogFull as `add` does.
+        `weight` the bytes that the rest takes. Nothing may follow a terminal one. Raises LogFull as `add` does when
+        there is text; what closes a part must always fit, so `open` is where others are counted.
         """
         assert not self.ended
         if text:
             data = text.encode("utf-8", "replace")
-            if len(self._text) + len(data) + weight > self._max_bytes:
+            if len(self._text) + len(data) + DELTA * self.head + MARK + weight > self._max_bytes:
                 raise LogFull
             self._text += data
             self._told += 1
-        self._max_bytes -= weight
+        self._max_bytes -= MARK + weight
         self._spent += weight
         self.ended = mark.terminal
         self.last = None
@@ -94,6 +97,11 @@ class ResponseLog:
         self._ends.append(len(self._text))
         self._of.append(0)
         self.head += 1
+
+    def check(self) -> None:
+        """Before a part is opened, which takes several marks. Raises LogFull when the bound is reached."""
+        if len(self._text) + DELTA * self.head > self._max_bytes:
+            raise LogFull
 
     def open(self, part: Part) -> int:
         """Number a part, so that deltas can name it."""
@@ -103,13 +111,13 @@ class ResponseLog:
     def add(self, part: int, text: str) -> None:
         """Append a delta. Raises LogFull, and keeps what was there, when the text would pass the bound."""
         data = text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
-        end = len(self._text) + len(data)
-        if end > self._max_bytes:
+        end, head = len(self._text) + len(data), self.head
+        if end + DELTA * head > self._max_bytes:
             raise LogFull
         self._text += data
         self._ends.append(end)
         self._of.append(part)
-        self.head += 1
+        self.head = head + 1
         self.last = (part, text)
 
     def text(self, start: int) -> str:

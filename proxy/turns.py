@@ -99,9 +99,9 @@ class Turns:
 
     def remember(
         self, principal: Principal, create: Create, response: Mapping[str, Any], previous: Turn | None
-    ) -> tuple[Turn | None, int]:
+    ) -> tuple[Turn | None, Row]:
         """A response has ended: store it if the client wants that. The turn to continue from, None when it failed;
-        and the bytes that the response and its input take.
+        and the response with its input, packed.
         """
         stored = Stored(
             id=response["id"],
@@ -115,7 +115,7 @@ class Turns:
         if create.store:
             self._store.remember(row)
         turn = self._turn(stored, row.size, previous) if response["status"] in CONTINUABLE else None
-        return turn, row.size
+        return turn, row
 
     async def previous(self, principal: Principal, response_id: str, kept: Kept | None) -> Turn:
         """The turn that `response_id` names. Raises UnknownPrevious, PreviousNotEnded or ConversationTooLong."""
@@ -144,6 +144,10 @@ class Turns:
             if turn.principal == principal.id:
                 turn.forget()
         return await self._store.delete_all(principal.id)
+
+    def sweep(self) -> None:
+        """Let go of what is past its time."""
+        self._store.sweep()
 
     async def _load(self, principal: Principal, response_id: str) -> Turn:
         """From the store, newest first, then linked from the oldest."""

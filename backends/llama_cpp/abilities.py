@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from backends.errors import InvalidRequest, UnsupportedFeature
-from backends.json import JsonError, loads
-from backends.request import Audio, File, Image, NamedTool, Part, Request, ToolCall, ToolResult
+from backends.json import JsonError, dumps, loads
+from backends.llama_cpp.schema_limits import check_schemas
+from backends.request import Audio, File, Image, Message, NamedTool, Part, Request, ToolCall, ToolResult
 
 MEDIA = {Image: "images", Audio: "audio", File: "files"}
 
@@ -12,18 +13,22 @@ MEDIA = {Image: "images", Audio: "audio", File: "files"}
 def fitted(request: Request, *, tools: bool) -> Request:
     """`request` as an engine takes it; `tools` says whether its model's chat template has a place for them.
 
-    Raises UnsupportedFeature, or InvalidRequest for calls that no template can show.
+    Raises UnsupportedFeature, or InvalidRequest for a schema that no grammar can hold.
     """
     for message in request.messages:
         for part in message.parts:
             check(part, tools=tools)
     if request.prompt is not None and request.prompt.suffix is not None:
         raise UnsupportedFeature("a suffix", "suffix")
+    if request.format is not None and request.format.schema is not None:
+        check_schemas([request.format.schema], "text.format")
+    request = replace(request, messages=tuple(shown(message) for message in request.messages))
     choice = request.tool_choice
     if choice == "none" or not request.tools:
         return replace(request, tools=())
     if not tools:
         raise UnsupportedFeature("tools", "tools")
+    check_schemas([tool.parameters for tool in request.tools if tool.parameters], "tools")
     if isinstance(choice, NamedTool):  # llama.cpp reads a named tool as "auto"; the only one there is, it obeys
         only = tuple(tool for tool in request.tools if tool.name == choice.name)
         if not only:
@@ -38,11 +43,28 @@ def check(part: Part, *, tools: bool) -> None:
         raise UnsupportedFeature(feature, "input")
     if isinstance(part, ToolCall | ToolResult) and not tools:
         raise UnsupportedFeature("tool calls", "input")
-    if isinstance(part, ToolCall):
-        try:
-            loads(part.arguments)
-        except JsonError:
-            raise InvalidRequest(400, "input") from None
     if isinstance(part, ToolResult):
         for inner in part.parts:
             check(inner, tools=tools)
+
+
+def shown(message: Message) -> Message:
+    """The message with calls as a template reads them: it refuses arguments that are not JSON."""
+    if not any(isinstance(part, ToolCall) for part in message.parts):
+        return message
+    parts = tuple(
+        replace(part, arguments=as_json(part.arguments)) if isinstance(part, ToolCall) else part
+        for part in message.parts
+    )
+    return replace(message, parts=parts)
+
+
+def as_json(arguments: str) -> str:
+    """The arguments of a call. A model may have written none, or broken off: then its words are the one argument."""
+    if not arguments.strip():
+        return "{}"
+    try:
+        loads(arguments)
+    except JsonError:
+        return dumps({"input": arguments}).decode()
+    return arguments

@@ -35,6 +35,9 @@ from backends.request import EmbeddingRequest, Request, Sampling
 
 Answer = TypeVar("Answer")
 
+COUNTERS = 2  # threads
+MOST_COUNTS = 64  # that run or wait
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="llama_cpp"):
     """One model file, loaded into this process."""
@@ -106,9 +109,11 @@ class LlamaCpp:
         self._sampling = sampling or Sampling()
         self._load_engine = load
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix=f"llama_cpp-{name}")  # makes threads when needed
+        self._counters = ThreadPoolExecutor(COUNTERS, thread_name_prefix=f"llama_cpp-{name}-count")
         self._loaded: tuple[Engine, Model] | None = None
         self._runs: set[Run] = set()
-        self._calls: set[asyncio.Future[Any]] = set()  # of threads inside the engine for something else
+        self._embeds: set[asyncio.Future[Any]] = set()
+        self._counts: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
         """Load the model, in a thread. Raises EngineUnavailable."""
@@ -131,12 +136,13 @@ class LlamaCpp:
         runs = list(self._runs)
         for run in runs:
             run.stop(StreamBroken())
-        if inside := [*(run.thread for run in runs), *self._calls]:
+        if inside := [*(run.thread for run in runs), *self._embeds, *self._counts]:
             await asyncio.wait(inside)
         if loaded is not None:
             engine, _ = loaded
             await asyncio.get_running_loop().run_in_executor(self._pool, engine.close)
         self._pool.shutdown(wait=False)
+        self._counters.shutdown(wait=False)
 
     async def models(self) -> Sequence[Model]:
         """The one model. Raises EngineUnavailable before `start`."""
@@ -151,8 +157,7 @@ class LlamaCpp:
         """
         engine = self._engine_for(request.model)
         request = fitted(request, tools=engine.tools)
-        if len(self._runs) >= self.slots:
-            raise Overloaded
+        self._check_room()
         sampling = request.sampling.otherwise(self._sampling)
         run = Run(engine, self._pool, replace(request, sampling=sampling))
         self._runs.add(run)
@@ -166,24 +171,25 @@ class LlamaCpp:
             self._runs.discard(run)  # the callback may come a turn later, and that slot is asked for now
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
-        """Waits for a free slot inside the engine."""
+        """Takes a slot as `stream` does, until the engine's thread is out."""
         engine = self._engine_for(request.model)
         if request.dimensions is not None:
             raise UnsupportedFeature("dimensions", "dimensions")
-        answer = await self._call(engine.embed, embeddings_dialect.encode(request))
-        return embeddings_dialect.decode(answer, request)
+        self._check_room()
+        answer = await call(self._pool, self._embeds, engine.embed, embeddings_dialect.encode(request))
+        return await embeddings_dialect.decode(answer, request)
 
     async def count_tokens(self, request: Request) -> int:
+        """Takes no slot. More than a few dozen at once are Overloaded."""
         engine = self._engine_for(request.model)
-        return await self._call(engine.count, encode(fitted(request, tools=engine.tools)))
+        body = encode(fitted(request, tools=engine.tools))
+        if len(self._counts) >= MOST_COUNTS:
+            raise Overloaded
+        return await call(self._counters, self._counts, engine.count, body)
 
-    async def _call(self, ask: Callable[[dict[str, Any]], Answer], body: dict[str, Any]) -> Answer:
-        """What the engine says to `body`, asked in a thread."""
-        call = asyncio.get_running_loop().run_in_executor(None, ask, body)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        await asyncio.wait([call])  # unlike `await call`, a cancel here does not lose the thread
-        return call.result()
+    def _check_room(self) -> None:
+        if len(self._runs) + len(self._embeds) >= self.slots:
+            raise Overloaded
 
     def _engine_for(self, model: str) -> Engine:
         engine, ours = self._ready()
@@ -195,6 +201,37 @@ class LlamaCpp:
         if self._loaded is None:
             raise EngineUnavailable(f"The model of the backend '{self.name}' is not loaded. Try again in a moment.")
         return self._loaded
+
+
+async def call(
+    pool: ThreadPoolExecutor,
+    inside: set[asyncio.Future[Any]],
+    ask: Callable[[dict[str, Any]], Answer],
+    body: dict[str, Any],
+) -> Answer:
+    """What the engine says to `body`, asked in a thread of `pool`. It is in `inside` until the thread is out, and so
+    long it also takes to cancel; one that has not begun never begins.
+    """
+    job = pool.submit(ask, body)
+    answer = asyncio.wrap_future(job)
+    inside.add(answer)
+
+    def out(_: object) -> None:
+        inside.discard(answer)
+        if not answer.cancelled():
+            answer.exception()  # seen, also when nobody waits for it
+
+    answer.add_done_callback(out)
+    try:
+        await asyncio.wait([answer])  # unlike `await answer`, a cancel here does not lose the thread
+    except asyncio.CancelledError:
+        if not job.cancel():
+            await asyncio.wait([answer])
+        raise
+    finally:
+        if answer.done():
+            inside.discard(answer)  # the callback may come a turn later, and that place is asked for now
+    return answer.result()
 
 
 class Run:

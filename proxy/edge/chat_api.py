@@ -13,7 +13,8 @@ from proxy.edge.replies import json_response
 from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
 from proxy.edge.sse import Streams
 from proxy.errors import Draining, ResponseCancelled
-from proxy.generation import Generation, Generations
+from proxy.generation import Generation
+from proxy.generations import Generations
 from proxy.reader import collect
 from proxy.wire.chat_chunks import ChatStream, chat_completion
 from proxy.wire.chat_request import Choices, parse_chat

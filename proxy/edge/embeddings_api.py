@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from backends.unhurried import unhurried
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
-from proxy.edge.replies import json_response
 from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
 from proxy.errors import Draining
 from proxy.outcome import Call
-from proxy.wire.embeddings import embeddings_object, parse_embeddings
+from proxy.wire.embeddings import embedding_objects, embeddings_body, parse_embeddings
 
 
 class EmbeddingsApi:
@@ -34,4 +34,6 @@ class EmbeddingsApi:
             raise Draining
         asked, base64 = parse_embeddings(await self._bodies.json_object(request))
         made = await self._dispatcher.embed(Call(request[PRINCIPAL], request[REQUEST_ID]), asked)
-        return json_response(embeddings_object(asked, made.vectors, made.input_tokens, base64=base64))
+        data = await unhurried(embedding_objects(made.vectors, base64=base64))
+        body = embeddings_body(asked, data, made.input_tokens)
+        return web.Response(body=body, content_type="application/json")

@@ -15,7 +15,7 @@ from proxy.edge.replies import json_response
 from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
 from proxy.edge.sse import Streams
 from proxy.errors import Draining
-from proxy.generation import Generations
+from proxy.generations import Generations
 from proxy.reader import collect
 from proxy.wire.messages_events import MessageStream, message
 from proxy.wire.messages_request import parse_count, parse_messages

@@ -24,6 +24,11 @@ def request_id(request: web.Request) -> str:
     keys = (key, request.headers.get("X-Api-Key", ""))
     if FIT.fullmatch(given) and "sk-" not in given and not any(key and key in given for key in keys):
         return given
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """An id of our own."""
     return f"req_{token_hex(16)}"
 
 

@@ -16,7 +16,8 @@ from proxy.edge.replies import json_response
 from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
 from proxy.edge.sse import Streams
 from proxy.errors import BadParameter, Draining, EventsGone, UnknownResponse
-from proxy.generation import Generation, Generations
+from proxy.generation import Generation
+from proxy.generations import Generations
 from proxy.reader import LogReader, collect
 from proxy.wire.responses_request import parse_create
 from proxy.wire.responses_sse import ResponseEvents
@@ -50,6 +51,7 @@ class ResponsesApi:
         one = PATH + "/{response_id}"
         return [
             web.post(PATH, self.create),
+            web.delete(PATH, self.delete_all),
             web.post(PATH + "/input_tokens", self.input_tokens),
             web.get(one, self.retrieve, allow_head=False),
             web.delete(one, self.delete),
@@ -86,7 +88,7 @@ class ResponsesApi:
         """The response as it is now; or its events after `starting_after`, and those to come."""
         response_id, principal = request.match_info["response_id"], request[PRINCIPAL]
         stored = await self._generations.get(response_id, principal)
-        if request.query.get("stream") != "true":
+        if not asked_for(request.query, "stream"):
             number(request.query, "starting_after", 0, 0, MAX_NUMBER)  # of no use here, but a wrong one is told
             return json_response(stored.response)
         try:
@@ -100,16 +102,24 @@ class ResponsesApi:
     async def cancel(self, request: web.Request) -> web.Response:
         """Stop a response, however it was asked for. One that has ended stays as it is."""
         response_id, principal = request.match_info["response_id"], request[PRINCIPAL]
-        with suppress(UnknownResponse):  # ended so long ago that only the store knows it
-            self._generations.cancel(response_id, principal)
-            await settled(self._generations.find(response_id, principal))
-        return json_response((await self._generations.get(response_id, principal)).response)
+        try:
+            generation = self._generations.find(response_id, principal)
+        except UnknownResponse:  # ended so long ago that only the store knows it
+            return json_response((await self._generations.get(response_id, principal)).response)
+        generation.cancel()
+        await settled(generation)
+        return json_response(generation.response)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Forget a response; one that runs is cancelled."""
         response_id = request.match_info["response_id"]
         await self._generations.delete(response_id, request[PRINCIPAL])
         return json_response({"id": response_id, "object": "response", "deleted": True})
+
+    async def delete_all(self, request: web.Request) -> web.Response:
+        """Forget every response of the key that asks; those that run are cancelled."""
+        deleted = await self._generations.delete_all(request[PRINCIPAL])
+        return json_response({"object": "responses.deleted", "deleted": deleted})
 
     async def input_items(self, request: web.Request) -> web.Response:
         """A page of what was asked."""
@@ -123,6 +133,14 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise BadParameter(f"Invalid value for '{name}': expected true or false.", name)
     return bool(value)
+
+
+def asked_for(query: Mapping[str, str], name: str) -> bool:
+    """Whether a query says yes; Python's clients write True. Raises BadParameter."""
+    value = query.get(name, "false").lower()
+    if value not in ("true", "1", "false", "0"):
+        raise BadParameter(f"Invalid value for '{name}': expected true or false.", name)
+    return value in ("true", "1")
 
 
 def number(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -27,6 +27,7 @@ from aiohttp.http import StreamWriter
 from proxy.generation import Generation
 from proxy.reader import LogReader, has_content, refuse_unanswered
 from proxy.response_log import Entry
+from proxy.wire.failure import failure
 
 log = structlog.get_logger()
 HIGH_WATER = 64 * 1024  # bytes in the connection's buffer above which we wait for the client
@@ -166,10 +167,11 @@ class Silence:
 
 
 def over(readers: Sequence[LogReader]) -> bool:
-    """Whether a stream has said all: every generation has ended, or one failed, which is the last word for them all."""
-    return all(reader.ended for reader in readers) or any(
-        reader.ended and reader.generation.error is not None for reader in readers
-    )
+    """Whether a stream has said all: every generation has ended, or one did not end well, which an encoder says as the
+    last word for them all.
+    """
+    ended = [reader for reader in readers if reader.ended]
+    return len(ended) == len(readers) or any(failure(reader.generation.response) is not None for reader in ended)
 
 
 class Sending:

@@ -19,6 +19,13 @@ class Deleted(Shape, frozen=True, kw_only=True):
     deleted: Literal[True]
 
 
+class DeletedAll(Shape, frozen=True, kw_only=True):
+    """How many stored responses are forgotten."""
+
+    object: Literal["responses.deleted"]
+    deleted: Annotated[int, Meta(ge=0)]
+
+
 class InputTokens(Shape, frozen=True, kw_only=True):
     """How long a prompt is."""
 
@@ -289,6 +296,6 @@ class MessagesError(Shape, frozen=True, kw_only=True):
 
 
 ANSWERS = (
-    Response, Deleted, InputTokens, InputItems, ChatCompletion, Completion, Embeddings, Models, Model, Ticket, Message,
-    CountedTokens,
+    Response, Deleted, DeletedAll, InputTokens, InputItems, ChatCompletion, Completion, Embeddings, Models, Model,
+    Ticket, Message, CountedTokens,
 )  # fmt: skip

@@ -20,7 +20,15 @@ BODY: Errors = (errors.BadBody, errors.BodyTooLarge, errors.UnsupportedMediaType
 MODEL: Errors = (errors.UnknownModel, errors.AmbiguousModel)
 PREVIOUS: Errors = (errors.UnknownPrevious, errors.PreviousNotEnded, errors.ConversationTooLong)
 BACKEND: Errors = tuple(each for each in WIRE if issubclass(each, BackendError))
-GENERATE: Errors = (*BODY, errors.Unsupported, *MODEL, *BACKEND, errors.ResponseCancelled, errors.Draining)
+GENERATE: Errors = (
+    *BODY,
+    errors.Unsupported,
+    *MODEL,
+    *BACKEND,
+    errors.TooManyRunning,
+    errors.ResponseCancelled,
+    errors.Draining,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +163,16 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(RESPONSE_ID,),
         errors=(errors.UnknownResponse, errors.StoreFailed),
         plain=(NOT_FOUND,),
+    ),
+    Operation(
+        method="delete",
+        path="/v1/responses",
+        name="deleteResponses",
+        group="Responses",
+        summary="Delete every response of the key.",
+        about="All that was asked with the key that this is asked with; those that run are cancelled.",
+        answer=answers.DeletedAll,
+        errors=(errors.StoreFailed,),
     ),
     Operation(
         method="post",

@@ -18,7 +18,6 @@ from proxy.wire import (
     chat_messages,
     chat_parts,
     chat_request,
-    chat_tools,
     completions_request,
     embeddings,
     messages_content,
@@ -111,9 +110,9 @@ _CHAT_PARTS = Kinds(
     types={
         chat_parts.TextPart: ("text",),
         chat_parts.ImagePart: ("image_url",),
-        chat_parts.AudioPart: ("input_audio",),
+        responses_parts.AudioPart: ("input_audio",),
         chat_parts.FilePart: ("file",),
-        chat_parts.RefusalPart: ("refusal",),
+        responses_parts.RefusalPart: ("refusal",),
     },
     text=True,
 )
@@ -128,7 +127,7 @@ _CHAT: Mapping[tuple[type[Struct], str], Kinds] = {
     ),
     (chat_request.Body, "tools"): Kinds(types=_TOOLS, nested=True),
     (chat_request.Body, "response_format"): Kinds(
-        types={chat_tools.Schema: ("json_schema",)}, many=False, nested=True, plain=("text", "json_object")
+        types={responses_format.Schema: ("json_schema",)}, many=False, nested=True, plain=("text", "json_object")
     ),
     (chat_messages.Said, "content"): _CHAT_PARTS,
     (chat_messages.Answered, "content"): _CHAT_PARTS,

@@ -39,6 +39,10 @@ class MemoryStore:
             self._held.pop(key)
         return len(theirs)
 
+    def sweep(self) -> None:
+        """Let go of what is past its time."""
+        self._held.sweep()
+
     @property
     def size(self) -> int:
         """Bytes held."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from backends.json import dumps, loads
+from backends.json import dumps, loads_own
 
 OVERHEAD = 512  # bytes that a row takes in memory beside its body, about
 
@@ -41,7 +41,7 @@ class Row:
 
     def stored(self) -> Stored:
         """Unpacked."""
-        body = loads(self.body)
+        body = loads_own(self.body)
         return Stored(
             id=self.id,
             principal=self.principal,
@@ -71,6 +71,9 @@ class Store(Protocol):
 
     async def delete_all(self, principal: str) -> int:
         """Forget all of a principal's for good; how many. Raises StoreFailed when some may still be on the disk."""
+
+    def sweep(self) -> None:
+        """Let go of what is past its time in memory; a file has a time of its own for that."""
 
     @property
     def size(self) -> int:

@@ -99,6 +99,10 @@ class SqliteStore:
         waited = self._drop([row for row in self._unwritten() if row.principal == principal])
         return await self._gone("delete_responses_of_principal", principal) + waited
 
+    def sweep(self) -> None:
+        """Let go of what is past its time in memory; the writer does it in the file."""
+        self._memory.sweep()
+
     @property
     def size(self) -> int:
         """Bytes held in memory, beside those that wait to be written."""
@@ -132,9 +136,13 @@ class SqliteStore:
         rows = list(self._writing.values())
         try:
             found = await self._writer([each for each, _ in deletes], rows, self._now() if expired else None)
-        except (sqlite3.Error, OverflowError, ValueError) as error:  # the latter: what SQLite cannot hold
+        except Exception as error:  # whatever it is, the next group has its turn
             self.lost += len(rows)
-            log.error("responses_not_written", reason=str(error), responses=len(rows), deletes=len(deletes))
+            facts = {"reason": str(error), "responses": len(rows), "deletes": len(deletes)}
+            if isinstance(error, (sqlite3.Error, OverflowError, ValueError)):  # the latter: what SQLite cannot hold
+                log.error("responses_not_written", **facts)
+            else:
+                log.exception("responses_not_written", **facts)
             for _, waiter in deletes:
                 if not waiter.done():
                     waiter.set_exception(StoreFailed())

@@ -47,7 +47,7 @@ class Choice:
             return self._item(event.fields)
         if event.type in TEXTS:  # a delta with log probabilities
             chunks = self._more(event.type, event.fields, str(event.fields["delta"]))
-            chunks[-1]["logprobs"] = {"content": logprobs_of(event.fields["logprobs"]), "refusal": None}
+            chunks[-1]["logprobs"] = {"content": event.fields["logprobs"], "refusal": None}
             return chunks
         return []
 
@@ -92,21 +92,6 @@ def finish_reason(response: Json) -> str | None:
     return None
 
 
-def logprobs_of(given: Any) -> list[Json]:
-    """Log probabilities with the bytes that OpenAI's type requires."""
-    return [{**with_bytes(each), "top_logprobs": [with_bytes(one) for one in each["top_logprobs"]]} for each in given]
-
-
-def with_bytes(one: Json) -> Json:
-    """One token's."""
-    token = one["token"]
-    return {
-        "token": token,
-        "logprob": one["logprob"],
-        "bytes": one.get("bytes") or list(token.encode(errors="replace")),
-    }
-
-
 def message_of(response: Json) -> Json:
     """The whole answer as a message."""
     texts: dict[str, list[str]] = {"output_text": [], "refusal": [], "reasoning_text": []}
@@ -130,10 +115,7 @@ def message_of(response: Json) -> Json:
 def all_logprobs(response: Json) -> Json | None:
     """Those of the whole answer; None when none were asked for."""
     found = [
-        each
-        for item in response["output"]
-        for part in item.get("content") or ()
-        for each in logprobs_of(part.get("logprobs") or ())
+        each for item in response["output"] for part in item.get("content") or () for each in part.get("logprobs") or ()
     ]
     return {"content": found, "refusal": None} if found else None
 

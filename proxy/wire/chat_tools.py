@@ -3,28 +3,19 @@
 Chat completions nest under the tool's type what the Responses API has flat; all else is the same.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from backends.request import JsonFormat
 from proxy.errors import Unsupported
 from proxy.wire.convert import convert, kind_of
+from proxy.wire.responses_format import Schema, json_format
 from proxy.wire.responses_tools import Tools, parse_tools
-from proxy.wire.tool_limits import checked_name, checked_schema
-
-
-class Schema(Struct, frozen=True, kw_only=True):
-    """A JSON schema that the answer follows."""
-
-    name: str
-    schema: dict[str, Any] | None = None
-    description: Annotated[str, Meta(max_length=16_384)] | None = None
-    strict: bool | None = None
 
 
 class SchemaFormat(Struct, frozen=True):
-    """Where it stands."""
+    """Where a JSON schema stands."""
 
     json_schema: Schema
 
@@ -60,8 +51,6 @@ def response_format(given: dict[str, Any] | None) -> JsonFormat | None:
             return JsonFormat()
         case "json_schema":
             form = convert(given, SchemaFormat, "response_format").json_schema
-            path = "response_format.json_schema"
-            name, schema = checked_name(form.name, f"{path}.name"), checked_schema(form.schema, f"{path}.schema")
-            return JsonFormat(schema, name, form.description, form.strict)
+            return json_format(form, "response_format.json_schema")
         case kind:
             raise Unsupported(f"The format '{kind}'", "response_format")

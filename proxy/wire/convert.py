@@ -1,5 +1,6 @@
 """A JSON value of a request as a Struct, or one short sentence that names the field. Pure."""
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -7,6 +8,8 @@ import msgspec
 from proxy.errors import BadParameter
 
 T = TypeVar("T")
+FAULT = re.compile(r"(?P<what>.*?)( - at (?P<key>`key` in )?`\$(?P<where>.*)`)?", re.DOTALL)  # msgspec's words
+MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
 def convert(value: object, kind: type[T], path: str) -> T:
@@ -14,9 +17,20 @@ def convert(value: object, kind: type[T], path: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        field = (path + where.rstrip("`")).lstrip(".") or path or "input"
-        raise BadParameter(f"Invalid value for '{field}': {what[0].lower()}{what[1:200]}.", field) from None
+        raise bad(str(error), path) from None
+
+
+def bad(fault: str, path: str) -> BadParameter:
+    """What msgspec found at `path`, in our words."""
+    found = FAULT.fullmatch(fault)
+    assert found is not None  # it matches any text
+    what, where = found["what"], (found["where"] or "").replace("[...]", "")  # a member that the client named
+    field = (path + where).lstrip(".")
+    if (missing := MISSING.fullmatch(what)) is not None:
+        name = f"{field}.{missing[1]}".lstrip(".")
+        return BadParameter(f"'{name}' is missing.", name)
+    subject = "Invalid key in" if found["key"] else "Invalid value for"
+    return BadParameter(f"{subject} '{field}': {what[0].lower()}{what[1:200]}.", field)
 
 
 def kind_of(item: object, path: str, default: str | None = None) -> str:

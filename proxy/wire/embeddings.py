@@ -6,11 +6,12 @@ https://platform.openai.com/docs/api-reference/embeddings. OpenAI's SDKs ask for
 import sys
 from array import array
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from backends.json import dumps
 from backends.request import EmbeddingRequest
 from proxy.errors import BadParameter
 from proxy.wire.convert import convert
@@ -26,7 +27,7 @@ class Body(Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     input: str | Annotated[list[Any], Meta(min_length=1, max_length=1_000_000)]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=16_384)] | None = None  # no model has more
 
 
 KNOWN = IGNORED | set(Body.__struct_fields__)
@@ -56,31 +57,30 @@ def inputs(given: str | list[Any]) -> tuple[str | tuple[int, ...], ...]:
     return tuple(read)
 
 
-def embeddings_object(
-    request: EmbeddingRequest, vectors: Sequence[tuple[float, ...]], input_tokens: int | None, *, base64: bool
-) -> dict[str, Any]:
-    """The whole answer. `input_tokens` None is estimated, and marked so."""
+def embedding_objects(vectors: Sequence["array[float]"], *, base64: bool) -> Iterator[bytes]:
+    """The answer's `data` as JSON, one vector at a time, with the comma before it: all of them may take a second."""
+    for index, vector in enumerate(vectors):
+        shown = packed(vector) if base64 else vector.tolist()
+        one = dumps({"object": "embedding", "index": index, "embedding": shown})
+        yield b"," + one if index else one
+
+
+def embeddings_body(request: EmbeddingRequest, data: Sequence[bytes], input_tokens: int | None) -> bytes:
+    """The whole answer as JSON. `input_tokens` None is estimated, and marked so."""
     tokens = estimate(request) if input_tokens is None else input_tokens
     usage: dict[str, Any] = {"prompt_tokens": tokens, "total_tokens": tokens}
     if input_tokens is None:
         usage["sl_estimated"] = True
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": index, "embedding": packed(vector) if base64 else vector}
-            for index, vector in enumerate(vectors)
-        ],
-        "model": request.model,
-        "usage": usage,
-    }
+    rest = dumps({"model": request.model, "usage": usage})
+    return b"".join((b'{"object":"list","data":[', *data, b"],", rest[1:]))
 
 
-def packed(vector: tuple[float, ...]) -> str:
+def packed(vector: "array[float]") -> str:
     """A vector as base64 of little-endian float32."""
     floats = array("f", vector)
     if sys.byteorder == "big":
         floats.byteswap()
-    return b64encode(floats.tobytes()).decode()
+    return b64encode(floats).decode()
 
 
 def estimate(request: EmbeddingRequest) -> int:

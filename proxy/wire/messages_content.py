@@ -83,6 +83,8 @@ def conversation(given: list[dict[str, Any]]) -> tuple[Message, ...]:
         messages += [
             Message(turn.role, tuple(group)) for _, group in groupby(parts, key=lambda part: type(part) is ToolResult)
         ]
+    if all(part == Text("") for message in messages for part in message.parts):
+        raise BadParameter("'messages' are all empty. Send at least one with content.", "messages")
     return tuple(messages)
 
 

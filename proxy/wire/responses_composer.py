@@ -16,6 +16,8 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from backends.events import (
     Event,
     Finished,
@@ -139,6 +141,7 @@ class Composer:
     def _open(self, kind: type[Event]) -> None:
         """Open the part that text of `kind` goes to; what stood open is closed."""
         item_type, part_type, word = KINDS[kind]
+        self._log.check()
         self._close_part()
         if self._item is None or self._item["type"] != item_type:
             self._close_item("completed")
@@ -180,6 +183,7 @@ class Composer:
         """A tool call begins. One index is one call."""
         if event.index in self._calls:
             return
+        self._log.check()
         self._close_item("completed")
         custom = event.name in self._custom_tools
         item_id = self._new_id("ctc" if custom else "fc")
@@ -227,6 +231,9 @@ class Composer:
             call.close(closed)
         if self.usage is None and self._output:
             self.usage = self._estimate()
+        elif self.usage is not None and self.usage.output_tokens == 0 and self._log.deltas:  # it did not count these
+            said, thought = self._log.deltas, self._reasoning_tokens
+            self.usage = replace(self.usage, output_tokens=said, reasoning_tokens=thought, estimated=True)
         self._request = None
         response = {**self._snapshot(status), **facts, "output": self._output, "usage": usage_of(self.usage)}
         self._log.mark(Mark(event_type, {"response": response}, terminal=True))

@@ -17,13 +17,19 @@ class TextConfig(Struct, frozen=True, kw_only=True):
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class SchemaFormat(Struct, frozen=True, kw_only=True):
-    """A JSON schema that the answer follows."""
+class Schema(Struct, frozen=True, kw_only=True):
+    """A JSON schema that the answer follows, as chat completions have it."""
 
     name: str
-    schema: dict[str, Any]
+    schema: dict[str, Any] | None = None
     description: Annotated[str, Meta(max_length=16_384)] | None = None
     strict: bool | None = None
+
+
+class SchemaFormat(Schema, frozen=True, kw_only=True):
+    """The same here: it must hold a schema."""
+
+    schema: dict[str, Any]
 
 
 class Reasoning(Struct, frozen=True, kw_only=True):
@@ -47,12 +53,17 @@ def parse_text(text: dict[str, Any] | None) -> tuple[JsonFormat | None, dict[str
             return JsonFormat(), {"format": {"type": "json_object"}, **shown}
         case "json_schema":
             form = convert(config.format, SchemaFormat, path)
-            name, schema = checked_name(form.name, f"{path}.name"), checked_schema(form.schema, f"{path}.schema")
-            described = {"type": "json_schema", "name": name, "description": form.description, "schema": schema}
-            json_format = JsonFormat(schema, name, form.description, form.strict)
-            return json_format, {"format": {**described, "strict": form.strict}, **shown}
+            described = {"name": form.name, "description": form.description, "schema": form.schema}
+            as_shown = {"type": "json_schema", **described, "strict": form.strict}
+            return json_format(form, path), {"format": as_shown, **shown}
         case kind:
             raise Unsupported(f"The format '{kind}'", path)
+
+
+def json_format(form: Schema, path: str) -> JsonFormat:
+    """The format, of a schema that a backend can bear. Raises BadParameter."""
+    name, schema = checked_name(form.name, f"{path}.name"), checked_schema(form.schema, f"{path}.schema")
+    return JsonFormat(schema, name, form.description, form.strict)
 
 
 def parse_reasoning(reasoning: dict[str, Any] | None) -> tuple[str | None, dict[str, Any]]:

@@ -72,7 +72,13 @@ def checked_items(given: str | list[Any], new_id: Callable[[str], str]) -> tuple
     """`input` in one form, each item with its `id`, given or new. Raises BadParameter or Unsupported."""
     if isinstance(given, str):
         given = [{"role": "user", "content": given}]
-    return tuple(checked_item(item, f"input[{index}]", new_id) for index, item in enumerate(given))
+    items = tuple(checked_item(item, f"input[{index}]", new_id) for index, item in enumerate(given))
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        if item["id"] in seen:  # pages of items are found by it: the next one would begin before the last
+            raise BadParameter(f"Two items have the id '{item['id'][:100]}'.", f"input[{index}].id")
+        seen.add(item["id"])
+    return items
 
 
 def checked_item(item: Any, path: str, new_id: Callable[[str], str]) -> Item:

@@ -106,15 +106,20 @@ def checked_image(part: ImagePart, path: str) -> dict[str, Any]:
 
 
 def checked_file(part: FilePart, path: str) -> dict[str, Any]:
-    """A document. Raises Unsupported where it is named, not sent."""
+    """A document as the API shows it."""
+    inline_file(part, path)
+    return {"type": "input_file", "filename": part.filename, "file_data": part.file_data}
+
+
+def inline_file(part: FilePart, path: str) -> tuple[str, str]:
+    """A document's media type and base64. Raises BadParameter, or Unsupported where it is named, not sent."""
     for name in ("file_id", "file_url"):
         if getattr(part, name) is not None:
             what = "A stored file" if name == "file_id" else "Fetching a URL"
             raise Unsupported(what, f"{path}.{name}", "Send the file itself as 'file_data'.")
     if part.file_data is None:
         raise BadParameter(f"'{path}.file_data' is missing.", f"{path}.file_data")
-    file_data(part.file_data, part.filename, f"{path}.file_data")
-    return {"type": "input_file", "filename": part.filename, "file_data": part.file_data}
+    return file_data(part.file_data, part.filename, f"{path}.file_data")
 
 
 def shown_text(text: str, role: str) -> dict[str, Any]:

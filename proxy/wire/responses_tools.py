@@ -176,10 +176,14 @@ def choose(found: Tools, choice: Any) -> Tools:
 
 def choose_among(found: Tools, allowed: Allowed) -> Tools:
     """The model sees none but the allowed tools; the response object shows them all."""
-    names = {tool_named(found, tool, f"tool_choice.tools[{index}]") for index, tool in enumerate(allowed.tools)}
+    chosen = [
+        {"type": kind_of(tool, path), "name": tool_named(found, tool, path)}
+        for path, tool in ((f"tool_choice.tools[{index}]", tool) for index, tool in enumerate(allowed.tools))
+    ]
+    names = {tool["name"] for tool in chosen}
     if allowed.mode == "required" and not names:
         raise BadParameter("'tool_choice.tools' is empty, but one of them must be called.", "tool_choice.tools")
-    shown = {"type": "allowed_tools", "mode": allowed.mode, "tools": allowed.tools}
+    shown = {"type": "allowed_tools", "mode": allowed.mode, "tools": chosen}
     tools = tuple(tool for tool in found.tools if tool.name in names)
     return replace(found, tools=tools, choice=allowed.mode, shown_choice=shown)
 

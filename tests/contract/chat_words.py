@@ -152,7 +152,7 @@ def texts(given: Any) -> tuple[Any, ...]:
     )
 
 
-def encoded(vector: tuple[float, ...], encoding: str | None) -> Any:
+def encoded(vector: Vector, encoding: str | None) -> Any:
     if encoding != "base64":
-        return vector
+        return list(vector)
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -90,13 +90,13 @@ async def test_signs_of_life_are_no_silence() -> None:
 
 
 async def test_an_answer_that_outgrows_its_log_is_incomplete() -> None:
-    script = [*([[TextDelta("x" * 400)]] * 10), DONE]
+    script = [*([[TextDelta("x" * 20_000)]] * 10), DONE]
     backend = FakeBackend("fake", script=script)
-    async with gateway("limits.max_response_bytes = 1024", [backend]) as started, client(started) as socket:
+    async with gateway("limits.max_response_bytes = 65536", [backend]) as started, client(started) as socket:
         await socket.create()
         end = (await socket.until())[-1]
     assert end["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
-    assert len(end["response"]["output"][0]["content"][0]["text"]) == 800
+    assert len(end["response"]["output"][0]["content"][0]["text"]) == 40_000
     assert backend.open == 0
 
 

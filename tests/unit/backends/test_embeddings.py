@@ -1,11 +1,17 @@
 """Embeddings and counts of tokens over HTTP: what is asked, and what answers mean."""
 
+import asyncio
+import math
+import struct
+from array import array
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
 from backends.base import Embeddings
-from backends.errors import BackendError, ModelNotFound, ProtocolViolation, ServerFailed, UnsupportedFeature
+from backends.embeddings_dialect import decode
+from backends.errors import BackendError, InvalidRequest, ModelNotFound, ProtocolViolation, ServerFailed, UnsupportedFeature
 from backends.http import Transport
 from backends.json import dumps
 from backends.openai_compatible import OpenAICompatible, Options
@@ -32,15 +38,52 @@ async def test_what_is_asked(transport: Transport) -> None:
         await OpenAICompatible(Options(name="b", base_url=upstream.url), transport).embed(ASK)
         [seen] = upstream.requests
     assert (seen.method, seen.path) == ("POST", "/v1/embeddings")
-    assert seen.json() == {"model": "m", "input": ["a", [1, 2]], "encoding_format": "float", "dimensions": 2}
+    assert seen.json() == {"model": "m", "input": ["a", [1, 2]], "encoding_format": "base64", "dimensions": 2}
+
+
+async def test_a_server_that_refuses_base64_is_asked_for_numbers_from_then_on(transport: Transport) -> None:
+    refusal = plain(400, {"error": {"message": "encoding_format"}})
+    async with Upstream(refusal, plain(200, vectors(0, 1)), plain(200, vectors(0, 1))) as upstream:
+        backend = OpenAICompatible(Options(name="b", base_url=upstream.url), transport)
+        assert [*(await backend.embed(ASK)).vectors[1]] == [1.0, 0.5]
+        await backend.embed(ASK)
+        asked = [seen.json()["encoding_format"] for seen in upstream.requests]
+    assert asked == ["base64", "float", "float"]
+
+
+async def test_a_request_that_is_wrong_in_any_format_is_refused(transport: Transport) -> None:
+    refusal = plain(400, {"error": {"message": "input is too short"}})
+    async with Upstream(refusal, refusal) as upstream:
+        with pytest.raises(InvalidRequest):
+            await OpenAICompatible(Options(name="b", base_url=upstream.url), transport).embed(ASK)
+
+
+async def test_vectors_as_base64(transport: Transport) -> None:
+    shown = [b64encode(struct.pack("<2f", number, 0.5)).decode() for number in (0.0, 1.0)]
+    found = await embedded(transport, dumps({"data": [{"index": at, "embedding": shown[at]} for at in (1, 0)]}))
+    assert [[*vector] for vector in found.vectors] == [[0.0, 0.5], [1.0, 0.5]]
+
+
+@pytest.mark.parametrize("encoding", ["base64", "float"])
+async def test_many_vectors_are_read_in_slices(encoding: str) -> None:
+    numbers = array("f", [0.5]) * 1024
+    shown = b64encode(numbers).decode() if encoding == "base64" else numbers.tolist()
+    data = dumps({"data": [{"embedding": shown}] * 1024})
+    reading = asyncio.create_task(decode(data, EmbeddingRequest("m", ("a",) * 1024)))
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len((await reading).vectors) == 1024
+    assert turns > 2  # without slices: the one in which all of it is done, and the one in which that is seen
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (vectors(0, 1, usage={"prompt_tokens": 3}), Embeddings(((0.0, 0.5), (1.0, 0.5)), 3)),
-        (vectors(1, 0), Embeddings(((1.0, 0.5), (0.0, 0.5)), None)),
-        (vectors(None, None, usage={"prompt_tokens": "many"}), Embeddings(((0.0, 0.5), (1.0, 0.5)), None)),
+        (vectors(0, 1, usage={"prompt_tokens": 3}), Embeddings([array("d", [0.0, 0.5]), array("d", [1.0, 0.5])], 3)),
+        (vectors(1, 0), Embeddings([array("d", [1.0, 0.5]), array("d", [0.0, 0.5])], None)),
+        (vectors(None, None, usage={"prompt_tokens": "many"}), Embeddings([array("d", [0.0, 0.5]), array("d", [1.0, 0.5])], None)),
     ],
 )
 async def test_vectors_in_the_order_of_the_inputs(transport: Transport, body: bytes, expected: Embeddings) -> None:
@@ -52,7 +95,10 @@ async def test_vectors_in_the_order_of_the_inputs(transport: Transport, body: by
     [
         (vectors(0), 200, ProtocolViolation),
         (b"no JSON", 200, ProtocolViolation),
-        (dumps({"data": [{"embedding": "base64"}] * 2}), 200, ProtocolViolation),
+        (dumps({"data": [{"embedding": "no base64"}] * 2}), 200, ProtocolViolation),
+        (dumps({"data": [{"embedding": "aGVsbG8="}] * 2}), 200, ProtocolViolation),  # five bytes are no float32
+        (dumps({"data": [{"embedding": b64encode(struct.pack("<f", math.nan)).decode()}] * 2}), 200, ProtocolViolation),
+        (dumps({"data": [{"embedding": [None]}] * 2}), 200, ProtocolViolation),
         (dumps({"data": [{"embedding": []}] * 2}), 200, ProtocolViolation),
         (dumps({"error": {"message": "broken"}}), 200, ServerFailed),
         (dumps({"error": {"message": "This server does not support embeddings."}}), 501, UnsupportedFeature),

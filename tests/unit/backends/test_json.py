@@ -1,12 +1,13 @@
 """JSON goes in and comes out unchanged, and never deeper than allowed."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.json import MAX_DEPTH, JsonError, deeper_than, dumps, loads
+from backends.json import MAX_DEPTH, JsonError, containers_outside_strings, deeper_than, dumps, loads
 
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -80,3 +81,30 @@ def test_more_lists_and_objects_than_anybody_needs_are_refused_unless_they_are_t
     with pytest.raises(JsonError, match="more than 50000"):
         loads("[" + "[]," * 60_000 + "0]")
     assert loads('["' + "[]" * 60_000 + '"]')
+
+
+BRACKETED = st.recursive(
+    st.text(alphabet='[]{}"\\,a'),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='[{"\\'), inner, max_size=4),
+)
+
+
+def number_of_containers(value: object) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + sum(map(number_of_containers, value.values() if isinstance(value, dict) else value))
+
+
+@given(BRACKETED, st.integers(1, 9))
+def test_lists_and_objects_are_counted_and_never_those_in_text(value: object, piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("backends.json.PIECE", piece)
+        assert containers_outside_strings(dumps(value)) == number_of_containers(value)
+
+
+@pytest.mark.parametrize("end", [b'"' + b'\\"' * 200_000, b"\\" * 200_000, b'"' * 200_000], ids=["escaped", "slashes", "quotes"])
+def test_a_string_without_an_end_costs_no_more_than_its_length(end: bytes) -> None:
+    before = time.process_time()
+    with pytest.raises(JsonError):
+        loads(b"[" * 50_001 + end)
+    assert time.process_time() - before < 2  # it is 10 ms; what grows with the square takes minutes

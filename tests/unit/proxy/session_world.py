@@ -27,7 +27,7 @@ class Answer:
     turn = None
 
     def __init__(self, response_id: str, create: Create, new_id: Callable[[str], str]) -> None:
-        self.id, self.create = response_id, create
+        self.id, self.previous_id = response_id, create.previous_response_id
         self.log = ResponseLog(1 << 20)
         self._composer = Composer(self.log, {"id": response_id, "metadata": {}}, new_id)
         self._composer.start()

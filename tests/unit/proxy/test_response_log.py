@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.response_log import LogFull, Mark, Part, ResponseLog
+from proxy.response_log import DELTA, MARK, LogFull, Mark, Part, ResponseLog
 
 EVENTS = st.lists(st.one_of(st.none(), st.tuples(st.integers(1, 3), st.text(min_size=1, max_size=8))), max_size=40)
 
@@ -50,7 +50,7 @@ def test_behind_counts_the_bytes_that_a_reader_has_not_read(events: list[tuple[i
 
 
 def test_a_delta_that_does_not_fit_is_refused_and_what_was_there_stays() -> None:
-    log = ResponseLog(4)
+    log = ResponseLog(4 + DELTA)
     part = log.open(Part("delta", {}))
     log.add(part, "abc")
     with pytest.raises(LogFull):
@@ -70,7 +70,7 @@ def test_a_long_answer_costs_little_more_than_its_text() -> None:
 
 
 def test_a_mark_that_is_text_too_counts_as_text_and_its_weight_against_the_bound() -> None:
-    log = ResponseLog(100)
+    log = ResponseLog(100 + MARK + 3 * DELTA)
     part = log.open(Part("delta", {}))
     log.add(part, "ab")
     likely = Mark("delta", {"delta": "ä"})
@@ -83,6 +83,23 @@ def test_a_mark_that_is_text_too_counts_as_text_and_its_weight_against_the_bound
     with pytest.raises(LogFull):
         log.add(part, "x" * 60)
     assert log.text(0) == "abäc"
+
+
+def test_small_deltas_and_marks_count_against_the_bound_but_the_end_always_fits() -> None:
+    log = ResponseLog(10_000)
+    part = log.open(Part("delta", {}))
+    for _ in range(10_000 // (DELTA + 1)):
+        log.add(part, "x")
+    with pytest.raises(LogFull):
+        log.add(part, "x" * DELTA)
+    log = ResponseLog(10_000)
+    for _ in range(10_000 // MARK + 1):
+        log.check()
+        log.mark(Mark("mark", {}))
+    with pytest.raises(LogFull):
+        log.check()
+    log.mark(Mark("end", {}, terminal=True))
+    assert log.ended
 
 
 def test_more_parts_than_fit_into_sixteen_bits() -> None:

@@ -170,6 +170,26 @@ def test_log_probabilities_count_against_the_bound_of_the_log() -> None:
     assert events_of(log)[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [each for _ in range(1000) for each in (TextDelta("a"), ReasoningDelta("b"))],
+        [ToolCallStart(n, f"c{n}", "look") for n in range(1000)],
+    ],
+)
+def test_what_is_opened_again_and_again_counts_against_the_bound_of_the_log(said: list[Any]) -> None:
+    log = ResponseLog(100_000)
+    composer = composed(log)
+    with pytest.raises(LogFull):
+        composer.feed(said)
+    composer.stop("max_output_tokens")
+    found = events_of(log)
+    assert found[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert log.weight < 400_000
+    added, done = (sum(e["type"] == f"response.output_item.{word}" for e in found) for word in ("added", "done"))
+    assert added == done == len(found[-1]["response"]["output"])
+
+
 def test_a_call_of_a_tool_in_a_namespace_names_both() -> None:
     found = events([ToolCallStart(0, "c0", "crew__look"), ToolCallStart(1, "c1", "look"), DONE])
     called = [(item["name"], item.get("namespace")) for item in found[-1]["response"]["output"]]
