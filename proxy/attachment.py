@@ -24,7 +24,7 @@ class Delivery:
     Events that pile up while the client does not read leave as one delta, so a backlog costs its text and no more.
     """
 
-    __slots__ = ("ended", "frames", "log", "number", "position", "response_id", "stream_id")
+    __slots__ = ("acked", "ended", "frames", "log", "number", "position", "response_id", "stream_id")
 
     def __init__(self, log: ResponseLog, stream_id: str | None, response_id: str = "") -> None:
         self.log = log
@@ -32,6 +32,7 @@ class Delivery:
         self.response_id = response_id
         self.number = 0  # among the deliveries of its session
         self.position = 0
+        self.acked = 0  # up to here it need not be sent again
         self.ended = False
         self.frames = Frames(log, stream_id)
 
@@ -51,16 +52,21 @@ class Delivery:
 
     @property
     def held(self) -> int:
-        """About how many bytes its log takes."""
-        return self.log.weight
+        """About how many bytes its log takes, without the text that the client has for certain."""
+        log, text = self.log, self.log.size - self.log.behind(self.acked)
+        return log.weight - 2 * text  # a log weighs its text twice
 
 
 @dataclass(frozen=True, slots=True)
 class Rewound:
-    """What a rewind has undone: so many frames. `loose` are those of no response, to be sent again, in order."""
+    """What a rewind has undone: so many frames. `loose` are those of no response, to be sent again, in order.
+
+    `lost`: some of it was deleted, and cannot be sent again.
+    """
 
     frames: int
     loose: list[bytes]
+    lost: bool
 
 
 class Sent:
@@ -79,7 +85,7 @@ class Sent:
         self._loose_bytes = 0
         self._known: dict[int, Delivery] = {}  # by delivery number: what has to be sent, or sent again some day
         self._unsent: dict[int, Delivery] = {}  # those of them that are not wholly sent, in order
-        self._finished: deque[tuple[int, Delivery]] = deque()  # wholly sent, with the number of the last frame
+        self._finished: deque[tuple[int, int, Delivery]] = deque()  # wholly sent: number of the last frame, its bytes
         self._finished_bytes = 0
         self._numbered = 0
         self._window = 0
@@ -92,23 +98,25 @@ class Sent:
         self._known[delivery.number] = self._unsent[delivery.number] = delivery
 
     def take(self, delivery: Delivery) -> list[bytes]:
-        """The frames of `delivery` that are due now and fit into the window."""
+        """The frames of `delivery` that are due now and fit into the window. Reads no more of the log than that."""
+        if self.last >= self.limit:
+            return []
         log, position = delivery.log, delivery.position
-        if position + 1 == log.head and log.last is not None and self.last < self.limit:
+        if position + 1 == log.head and log.last is not None:
             delivery.position = position + 1
             return [self._number(delivery.frames.delta(position, *log.last), delivery.number << PLACE | position)]
         frames = []
-        for entry in log.read(position):
-            if self.last >= self.limit:
-                break
+        for entry in log.entries(position):
             frames.append(self._number(delivery.frames.frame(entry), delivery.number << PLACE | position))
             position = entry[0] + 1
+            if self.last >= self.limit:
+                break
         delivery.position = position
         if log.ended and position == log.head and not delivery.ended:
             delivery.ended = True
             del self._unsent[delivery.number]
-            self._finished.append((self.last, delivery))
-            self._finished_bytes += delivery.held
+            self._finished.append((self.last, weight := delivery.log.weight, delivery))
+            self._finished_bytes += weight
         return frames
 
     def loose(self, frame: bytes, keep: bool) -> bytes:
@@ -144,17 +152,15 @@ class Sent:
             return None
         kept = after - self._first + 1
         undone = self.last - after
+        lost = False
         for entry in self._entries[kept:]:
-            if entry:
-                delivery = self._known[entry >> PLACE]
+            if entry and (delivery := self._known.get(entry >> PLACE)) is not None:
                 delivery.position = min(delivery.position, entry & (1 << PLACE) - 1)
                 delivery.ended = False
+            elif entry:
+                lost = True
         del self._entries[kept:]
-        while self._finished and self._finished[-1][0] > after:
-            delivery = self._finished.pop()[1]
-            self._finished_bytes -= delivery.held
-            self._unsent[delivery.number] = delivery
-        self._unsent = dict(sorted(self._unsent.items()))
+        lost |= self._take_back(after)
         loose = [(number, frame) for number, frame in self._loose.items() if number > after]
         for number, frame in loose:
             del self._loose[number]
@@ -162,23 +168,27 @@ class Sent:
         self.last = after
         self.acked = max(self.acked, after)
         self.window(0)
-        return Rewound(undone, [frame for _, frame in loose])
+        return Rewound(undone, [frame for _, frame in loose], lost)
 
-    def restart(self, after: int = 0) -> None:
-        """A client that knows nothing: what was not wholly sent is sent from its beginning. Older numbers are void.
+    def restart(self, after: int = 0) -> bool:
+        """A client that knows nothing: all that it has not acknowledged is sent from its beginning, if it was not
+        deleted; whether some was. Older numbers are void.
 
         New ones are higher than `after` and than any that was ever given.
         """
+        lost = self._take_back(self.acked)
         self._forget(self.last)
         # One number is left out, so that whoever has the last of the old ones is not taken for who has none of the new.
         self.last = self.acked = self._start = max(self.last + 1, after)
         self._first = self.last + 1
         for delivery in self._unsent.values():
-            delivery.position = 0
+            delivery.position = delivery.acked = 0
+            delivery.ended = False
         self.window(0)
+        return lost
 
     def shrink(self, most: int) -> None:
-        """Forget responses that were wholly sent, the oldest first, until at most `most` bytes are held."""
+        """Forget responses that were wholly sent, the oldest first, until `held` is at most `most`."""
         while self._finished and self.held > most:
             self._forget(self._finished[0][0])
 
@@ -197,6 +207,11 @@ class Sent:
         """About how many bytes it takes to undo: the responses that were sent, loose frames, the undo log."""
         return self._finished_bytes + self._loose_bytes + ENTRY * len(self._entries)
 
+    @property
+    def finished(self) -> int:
+        """How many bytes of that `shrink` can free at most, about."""
+        return self._finished_bytes
+
     def _number(self, frame: bytes, entry: int) -> bytes:
         self.last = number = self.last + 1
         self._entries.append(entry)
@@ -204,16 +219,32 @@ class Sent:
             self._forget(number - self._undo)
         return b'%b,"sl_seq":%d}' % (frame[:-1], number)
 
+    def _take_back(self, after: int) -> bool:
+        """What was wholly sent, but not before number `after`, is unsent; whether some of that was deleted."""
+        while self._finished and self._finished[-1][0] > after:
+            _, weight, delivery = self._finished.pop()
+            self._finished_bytes -= weight
+            self._unsent[delivery.number] = delivery
+        self._unsent = dict(sorted(self._unsent.items()))
+        # One that is deleted while it runs says its end in a moment, which its lane waits for.
+        gone = [each.number for each in self._unsent.values() if each.log.gone and each.log.ended]
+        for number in gone:
+            del self._unsent[number], self._known[number]
+        return bool(gone)
+
     def _forget(self, number: int) -> None:
         """`number` and what came before it cannot be undone any more."""
         dropped = number - self._first + 1
         if dropped <= 0:
             return
+        for entry in self._entries[:dropped]:
+            if entry and (delivery := self._known.get(entry >> PLACE)) is not None:
+                delivery.acked = entry & (1 << PLACE) - 1
         del self._entries[:dropped]
         self._first = number + 1
         while self._finished and self._finished[0][0] <= number:
-            delivery = self._finished.popleft()[1]
-            self._finished_bytes -= delivery.held
+            _, weight, delivery = self._finished.popleft()
+            self._finished_bytes -= weight
             del self._known[delivery.number]
         while self._loose and (oldest := next(iter(self._loose))) <= number:
             self._loose_bytes -= len(self._loose.pop(oldest))

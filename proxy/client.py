@@ -5,7 +5,7 @@ This is the client of a plain connection: when its connection closes, its respon
 
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import structlog
 
@@ -126,9 +126,12 @@ class Client:
         self._obey(self._session.receive_binary())
 
     def drained(self) -> None:
-        """The outlet takes frames again."""
-        for stream in tuple(self._streams.values()):
+        """The outlet takes frames again. Lanes that were served come last the next time: it may be for one of them."""
+        for lane, stream in tuple(self._streams.items()):
+            before = stream.delivery.position
             stream.wake()
+            if stream.delivery.position > before and self._streams.get(lane) is stream:
+                self._streams[lane] = self._streams.pop(lane)
             stream.generation.caught_up()
 
     def drain(self) -> None:
@@ -187,6 +190,8 @@ class Client:
                         self.outlet.resume(wanted)
                 case Ack() | Window() | Pause() as flow:
                     self._flow(flow)
+                case other:
+                    assert_never(other)
 
     def _start(self, create: Create, lane: str | None) -> list[Command]:
         if create.previous_response_id is not None:

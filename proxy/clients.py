@@ -1,15 +1,15 @@
 """Every client of the socket: plain ones live as long as their connection, those with a session are remembered.
 
 A session belongs to the API key that made it: under another key the same name is another session. It has one connection
-at a time; a newer one takes the older one's place. What is remembered is bounded, by number, by bytes and by time; of
-those that are away, the ones that left first go first.
+at a time; a newer one takes the older one's place. What is remembered is bounded, by number, by bytes and by time.
 """
 
 import re
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
 import structlog
@@ -25,7 +25,7 @@ from proxy.turns import Kept
 
 log = structlog.get_logger()
 KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")  # 128 random bits at least, as the clients make them
-SWEEP = 1.0  # seconds between two counts of the bytes
+SWEEP = 1.0  # seconds between two looks at the bytes of all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Bounds:
 
     detach_ttl: float = 60
     resume_ttl: float = 600
-    max_session_bytes: int = 8 * 1024 * 1024
+    max_session_bytes: int = 64 * 1024 * 1024
     max_total_bytes: int = 256 * 1024 * 1024
     max_sessions: int = 10_000
     max_sessions_per_key: int = 1_000
@@ -93,6 +93,7 @@ class Clients:
         self._away: OrderedDict[tuple[str, str], None] = OrderedDict()  # the longest away first
         self._per_key: Counter[str] = Counter()
         self._sweeper: Timer | None = None
+        self.held = 0  # about how many bytes all sessions take, each as it was last counted
         self.resumes: Counter[str] = Counter()  # by result
 
     def plain(self, principal: Principal, extended: bool) -> Client:
@@ -101,21 +102,25 @@ class Clients:
         return Client(principal=principal, session=session, kept=Kept(self._connection_bytes), **self._members)
 
     def admit(self, principal: Principal, key: str) -> None:
-        """Before `attach`: one that is away may have to go. Raises BadSessionKey or TooManySessions."""
+        """Whether `attach` may be called: nothing changes. Raises BadSessionKey or TooManySessions."""
         if not KEY.fullmatch(key):
             raise BadSessionKey
         if (principal.id, key) in self._sessions:
             return
-        if self._per_key[principal.id] >= self._bounds.max_sessions_per_key:
-            self._make_room(self._bounds.max_sessions_per_key, principal.id)
-        if len(self._sessions) >= self._bounds.max_sessions:
-            self._make_room(self._bounds.max_sessions)
+        per_key, all_keys = self._bounds.max_sessions_per_key, self._bounds.max_sessions
+        if self._per_key[principal.id] >= per_key and self._longest_away(principal.id) is None:
+            raise TooManySessions(per_key)
+        if len(self._sessions) >= all_keys and not self._away:
+            raise TooManySessions(all_keys)
 
     def attach(self, principal: Principal, wanted: Resume, outlet: Outlet, extended: bool) -> SessionClient:
-        """The session of that key, which goes on with `outlet`. Call `admit` first."""
+        """The session of that key, which goes on with `outlet`. Call `admit` first. The one that is away for longest may
+        have to go.
+        """
         name = (principal.id, wanted.key)
         remembered = self._sessions.get(name)
         if remembered is None:
+            self._make_room(principal.id)
             remembered = self._sessions[name] = Remembered(self._new(principal, name, wanted.after or 0))
             self._per_key[principal.id] += 1
         client = remembered.client
@@ -137,11 +142,6 @@ class Clients:
         """How many are attached, and how many away."""
         return Counter(attached=len(self._sessions) - len(self._away), away=len(self._away))
 
-    @property
-    def held(self) -> int:
-        """About how many bytes all sessions take."""
-        return sum(remembered.client.held for remembered in self._sessions.values())
-
     def drain(self) -> None:
         """Those that are away start nothing new."""
         for name in self._away:
@@ -155,26 +155,53 @@ class Clients:
             self._forget(name)
 
     def enforce(self) -> None:
-        """Keep to the bytes that all may take."""
-        held = self.held
-        while held > self._bounds.max_total_bytes and self._away:
-            name = next(iter(self._away))
-            held -= self._sessions[name].client.held
-            log.info("session_forgotten", principal=name[0], reason="max_total_bytes")
+        """Keep to the bytes that all may take. First goes what was sent, of whoever has most of it; then sessions that
+        are away, of the key that takes most; at last what can be continued though it was not stored.
+        """
+        if not self._full:
+            return
+        clients = [remembered.client for remembered in self._sessions.values()]
+        for client in sorted(clients, key=lambda each: each.finished, reverse=True):
+            if not self._full or not client.finished:
+                break
+            client.trim()
+        self._forget_away()
+        for client in (remembered.client for remembered in self._sessions.values()):
+            if not self._full:
+                break
+            client.forget_turns()
+
+    @property
+    def _full(self) -> bool:
+        return self.held > self._bounds.max_total_bytes
+
+    def _forget_away(self) -> None:
+        """Sessions that are away go until all is within the bound: of the key that takes most, the longest away."""
+        if not self._full:
+            return
+        taken: Counter[str] = Counter()
+        for (principal, _), remembered in self._sessions.items():
+            taken[principal] += remembered.client.held
+        away: defaultdict[str, deque[tuple[str, str]]] = defaultdict(deque)
+        for name in self._away:
+            away[name[0]].append(name)
+        most = [(-taken[principal], principal) for principal in away]
+        heapify(most)
+        while self._full and most:
+            minus, principal = heappop(most)
+            name = away[principal].popleft()
+            minus += self._sessions[name].client.held
+            log.info("session_forgotten", principal=principal, reason="max_total_bytes")
             self._forget(name)
-        for remembered in self._sessions.values():
-            if held <= self._bounds.max_total_bytes:
-                return
-            held -= remembered.client.held
-            remembered.client.trim()
-            held += remembered.client.held
+            if away[principal]:
+                heappush(most, (minus, principal))
 
     def _new(self, principal: Principal, name: tuple[str, str], after: int) -> SessionClient:
         bounds = self._bounds
         return SessionClient(
             principal=principal,
             session=Session(self._limits, resumable=True),
-            kept=Kept(self._connection_bytes),
+            kept=Kept(min(self._connection_bytes, bounds.max_session_bytes // 2)),
             epoch=self._new_epoch(),
             # A client that comes back to a session that is lost has numbers of the old one: none of ours is among them.
             sent=Sent(bounds.undo, start=after),
@@ -182,6 +209,7 @@ class Clients:
             ahead=self._ahead,
             shown=self._shown,
             on_left=partial(self._left, name),
+            on_weighed=self._weighed,
             **self._members,
         )
 
@@ -193,11 +221,18 @@ class Clients:
             self._call_later(self._bounds.resume_ttl, partial(self._forget, name)),
         ]
 
-    def _make_room(self, limit: int, principal: str | None = None) -> None:
-        oldest = next((name for name in self._away if principal in (None, name[0])), None)
-        if oldest is None:
-            raise TooManySessions(limit)
-        self._forget(oldest)
+    def _weighed(self, more: int) -> None:
+        self.held += more
+
+    def _longest_away(self, principal: str | None = None) -> tuple[str, str] | None:
+        return next((name for name in self._away if principal in (None, name[0])), None)
+
+    def _make_room(self, principal: str) -> None:
+        """For one more. There may be none to go, if several were admitted at once: then there is one too many."""
+        if self._per_key[principal] >= self._bounds.max_sessions_per_key and (name := self._longest_away(principal)):
+            self._forget(name)
+        if len(self._sessions) >= self._bounds.max_sessions and (name := self._longest_away()):
+            self._forget(name)
 
     def _forget(self, name: tuple[str, str]) -> None:
         remembered = self._sessions.pop(name)
@@ -206,6 +241,7 @@ class Clients:
         for timer in remembered.timers:
             timer.cancel()
         remembered.client.close()
+        self.held -= remembered.client.held
 
     def _sweep(self) -> None:
         self.enforce()

@@ -129,7 +129,7 @@ class Session(Table, frozen=True):
     )
     max_session_bytes: Annotated[
         Bytes, Meta(description="What one session may take; answers of a client that is away are cancelled at it.")
-    ] = 8388608
+    ] = 67108864
     max_total_bytes: Annotated[Bytes, Meta(description="What all sessions may take together.")] = 268435456
     max_sessions: Annotated[Count, Meta(description="Sessions in all, with a connection and without.")] = 10000
     max_sessions_per_key: Annotated[Count, Meta(description="Sessions of one API key.")] = 1000

@@ -90,6 +90,10 @@ class Generation:
         """Wake `reader` for what is there and for all that comes."""
         self._readers += (reader,)
         reader.wake()
+        self.say_again(reader)
+
+    def say_again(self, reader: Reader) -> None:
+        """The newest notice of each kind, for a reader that has just come, or come back."""
         for notice in self._notices.values():
             reader.notice(notice)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -58,6 +59,8 @@ class Generations:
         self._log_ttl = log_ttl
         self._running: dict[str, Generation] = {}
         self._per_principal: Counter[Principal] = Counter()  # of those that run
+        # By principal and id: every log that is still there, whoever holds it, so that a delete reaches it.
+        self._logs: WeakValueDictionary[tuple[str, str], ResponseLog] = WeakValueDictionary()
         self._held: Held[Generation] = Held(log_bytes, time.monotonic)
         self._ended: OrderedDict[str, Principal] = OrderedDict()
         self._none_running = asyncio.Event()
@@ -91,8 +94,10 @@ class Generations:
         route, request = self._dispatcher.plan(asked(create, previous))
         response_id = self._new_id("resp")
         call = Call(principal, request_id or self._new_id("req"))
-        response_log = ResponseLog(self._max_response_bytes)
+        response_log = self._logs[principal.id, response_id] = ResponseLog(self._max_response_bytes)
         members = response_object(create, request, response_id, int(time.time()))
+        # The log has them as objects, which its first events and its last one share.
+        response_log.charge(len(create.instructions or "") + OBJECTS * len(dumps(create.shown)))
         composer = Composer(
             response_log,
             members,
@@ -168,8 +173,8 @@ class Generations:
         Raises UnknownResponse, or StoreFailed when it may still be on the disk.
         """
         generation = self._running.get(response_id) or self._held.get(response_id)
-        found = generation is not None and generation.call.principal == principal and not generation.deleted
-        if generation is not None and found:
+        found = self._gone((principal.id, response_id))
+        if generation is not None and generation.call.principal == principal:
             self._forget(generation)
         if not await self._turns.delete(principal, response_id) and not found:
             raise UnknownResponse
@@ -180,6 +185,8 @@ class Generations:
         for generation in (*self._running.values(), *held):
             if generation.call.principal == principal:
                 self._forget(generation)
+        for name in [name for name in self._logs.keys() if name[0] == principal.id]:
+            self._gone(name)
         return await self._turns.delete_all(principal)
 
     def cancel_all(self) -> None:
@@ -219,6 +226,14 @@ class Generations:
             if not self._running:
                 self._none_running.set()
 
+    def _gone(self, name: tuple[str, str]) -> bool:
+        """Whoever else holds the log, a session perhaps, shall not send it again; whether it was there."""
+        held = self._logs.get(name)
+        if held is None or held.gone:
+            return False
+        held.gone = True
+        return True
+
     def _forget(self, generation: Generation) -> None:
         generation.deleted = True
         generation.cancel()
@@ -234,13 +249,12 @@ class Generations:
             return
         try:
             turn, row = self._turns.remember(principal, create, generation.response, previous)
-            shown = OBJECTS * len(dumps(create.shown))  # the log has it as objects
         except Exception:  # to remember it is a service; that its readers hear of the end is a duty
             log.exception("response_not_remembered")
             return
         generation.remembered(row, turn)
         expires = time.monotonic() + self._log_ttl
-        self._held.put(generation.id, generation, generation.log.weight + row.size + shown, expires)
+        self._held.put(generation.id, generation, generation.log.weight + row.size, expires)
 
 
 def asked(create: Create, previous: Turn | None) -> Request:

@@ -5,6 +5,7 @@ each event is an offset into it, so a long answer costs little more than its tex
 """
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -47,7 +48,21 @@ class ResponseLog:
     newest event if that is a delta: what a reader that keeps up needs.
     """
 
-    __slots__ = ("_ends", "_marks", "_max_bytes", "_of", "_spent", "_text", "_told", "ended", "head", "last", "parts")
+    __slots__ = (
+        "__weakref__",
+        "_ends",
+        "_marks",
+        "_max_bytes",
+        "_of",
+        "_spent",
+        "_text",
+        "_told",
+        "ended",
+        "gone",
+        "head",
+        "last",
+        "parts",
+    )
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes  # what marks take is taken off, so that `add` need not look
@@ -60,6 +75,7 @@ class ResponseLog:
         self.parts: list[Part] = []
         self.head = 0
         self.ended = False
+        self.gone = False  # deleted: whoever has read to its end shall not begin again
         self.last: tuple[int, str] | None = None
 
     @property
@@ -98,6 +114,10 @@ class ResponseLog:
         self._of.append(0)
         self.head += 1
 
+    def charge(self, weight: int) -> None:
+        """Count bytes that its events share, once. They do not shorten the answer."""
+        self._spent += weight
+
     def check(self) -> None:
         """Before a part is opened, which takes several marks. Raises LogFull when the bound is reached."""
         if len(self._text) + DELTA * self.head > self._max_bytes:
@@ -129,21 +149,23 @@ class ResponseLog:
         return len(self._text) - (self._ends[position - 1] if position else 0)
 
     def read(self, position: int) -> list[Entry]:
-        """The events from `position` to the head, each with its number. A run of deltas of one part is one delta with
-        the number of the last.
+        """The events from `position` to the head, as `entries` gives them."""
+        return [*self.entries(position)]
+
+    def entries(self, position: int) -> Iterator[Entry]:
+        """The events from `position` to the head, each with its number, none before it is asked for. A run of deltas of
+        one part is one delta with the number of the last.
         """
         ends, of, head = self._ends, self._of, self.head
-        entries: list[Entry] = []
         while position < head:
             part = of[position]
             if part == 0:
-                entries.append((position, 0, self._marks[position]))
+                yield position, 0, self._marks[position]
                 position += 1
                 continue
             start = ends[position - 1] if position else 0
             last = position
             while last + 1 < head and of[last + 1] == part:
                 last += 1
-            entries.append((last, part, self._text[start : ends[last]].decode()))
+            yield last, part, self._text[start : ends[last]].decode()
             position = last + 1
-        return entries

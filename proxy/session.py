@@ -30,7 +30,9 @@ STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")  # ws-mode guide: the charset o
 CLIENT_EVENTS = ("response.create", "response.cancel", "response.steer", "response.processed")
 EXTENSIONS = ("streamlane:ping", "streamlane:session.resume", "streamlane:session.ack", "streamlane:flow.set")
 EVENT_IDS = 1024  # creates that a session remembers, so that a repeat is known for one
-MAX_EVENT_ID = 512  # characters
+MAX_EVENT_ID = 512  # characters, of four bytes at most
+EVENT_ID = 256  # bytes that one takes beside its characters, about
+MAX_ECHO = 4096  # bytes of a frame that is told again in its refusal
 MAX_NUMBER = 2**53 - 1  # what JavaScript can count to
 
 
@@ -120,9 +122,10 @@ class State(Enum):
 class Lane:
     """Creates in the order they came. The first of them waits for a place when the lane is WAITING."""
 
-    creates: deque[tuple[Create, str | None]] = field(default_factory=deque)  # with their event_id
+    creates: deque[tuple[Create, str | None, int]] = field(default_factory=deque)  # with their event_id, and bytes
     state: State = State.IDLE
     event_id: str | None = None  # of the create that runs
+    size: int = 0  # bytes of the create that runs
 
 
 class Session:
@@ -136,16 +139,19 @@ class Session:
         self.extended = extended
         self._resumable = resumable
         self._fresh = True  # nothing was received yet
-        self._event_ids: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+        self._event_ids: OrderedDict[tuple[str | None, str], int] = OrderedDict()  # and their bytes
         self._limits = limits
         self._lanes: dict[str | None, Lane] = {None: Lane()}
         self._waiting: deque[str | None] = deque()  # lanes in the order in which they get a place
         self._active = 0
         self._draining = False
+        self._size = 0  # bytes of the frame that is looked at
+        self.held = 0  # about how many bytes its creates take, and the event ids
 
     def receive(self, frame: bytes | str) -> list[Command]:
         """One text frame."""
         first, self._fresh = self._fresh, False
+        self._size = len(frame)
         try:
             event = loads(frame)
         except JsonError as error:
@@ -169,9 +175,10 @@ class Session:
         lane = self._lanes[stream_id]
         assert lane.state is State.RUNNING
         lane.state = State.IDLE
-        if refused and lane.event_id is not None:
-            self._event_ids.pop((stream_id, lane.event_id), None)
-        lane.event_id = None
+        self.held -= lane.size
+        if refused:
+            self._forget(stream_id, lane.event_id)
+        lane.event_id, lane.size = None, 0
         self._active -= 1
         if lane.creates:
             self._wait(lane, stream_id)
@@ -198,15 +205,20 @@ class Session:
     def _refuse_waiting(self, error: ProxyError) -> list[Command]:
         refused: list[Command] = []
         for stream_id, lane in self._lanes.items():
-            for _, event_id in lane.creates:
+            for _, event_id, size in lane.creates:
                 refused.append(Refuse(error, stream_id))
-                if event_id is not None:
-                    self._event_ids.pop((stream_id, event_id), None)
+                self.held -= size
+                self._forget(stream_id, event_id)
             lane.creates.clear()
             if lane.state is State.WAITING:
                 lane.state = State.IDLE
         self._waiting.clear()
         return refused
+
+    def _forget(self, stream_id: str | None, event_id: str | None) -> None:
+        """A create that has not begun may be sent again."""
+        if event_id is not None:
+            self.held -= self._event_ids.pop((stream_id, event_id), 0)
 
     def _event(self, event: dict[str, Any], stream_id: str | None, first: bool) -> list[Command]:
         match event.get("type"):
@@ -220,7 +232,7 @@ class Session:
             case "response.processed":  # CODEX says so after each response; nothing to do
                 return []
             case "response.steer":
-                return [Answer(steering_refused(event))]
+                return [Answer(steering_refused(event if self._size <= MAX_ECHO else {}))]
             case "response.inject":
                 raise Unsupported("The event 'response.inject'", "type")
             case str(kind) if self.extended and kind in EXTENSIONS:
@@ -235,7 +247,10 @@ class Session:
 
     def _extension(self, kind: str, event: dict[str, Any], stream_id: str | None, first: bool) -> list[Command]:
         if kind == "streamlane:ping":
-            return [Answer({"type": "streamlane:pong", "id": event.get("id")})]
+            ping = event.get("id")
+            if isinstance(ping, list | dict) or (isinstance(ping, str) and len(ping) > MAX_EVENT_ID):
+                raise BadFrame(f"'id' must be a number or a string of at most {MAX_EVENT_ID} characters.", "id")
+            return [Answer({"type": "streamlane:pong", "id": ping})]
         if kind == "streamlane:session.resume":
             if self._resumable or not first:
                 raise BadFrame(f"'{kind}' must be the first event of a connection without 'sl_session'.", "type")
@@ -253,6 +268,8 @@ class Session:
         window, paused = number(event, "window"), event.get("pause")
         if not isinstance(paused, bool | None) or (window is None and paused is None):
             raise BadFrame("Give 'window', a number, or 'pause', true or false, for one lane; or both.", "window")
+        if paused is not None and stream_id not in self._lanes:
+            raise BadFrame("Nothing was created on this lane yet.", "stream_id")
         flow: list[Command] = [] if window is None else [Window(window)]
         return flow if paused is None else [*flow, Pause(stream_id, paused)]
 
@@ -274,11 +291,13 @@ class Session:
         starts_now = lane.state is State.IDLE and self._active < self._limits.active and not self._waiting
         if not starts_now and sum(len(lane.creates) for lane in self._lanes.values()) >= self._limits.queued:
             raise TooManyQueued(self._limits.queued)
-        lane.creates.append((create, event_id))
+        lane.creates.append((create, event_id, self._size))
+        self.held += self._size
         if event_id is not None:
-            self._event_ids[stream_id, event_id] = None
+            size = self._event_ids[stream_id, event_id] = EVENT_ID + 4 * len(event_id)
+            self.held += size
             if len(self._event_ids) > EVENT_IDS:
-                self._event_ids.popitem(last=False)
+                self.held -= self._event_ids.popitem(last=False)[1]
         if lane.state is State.IDLE:
             self._wait(lane, stream_id)
         return self._fill()
@@ -295,7 +314,7 @@ class Session:
             lane = self._lanes[stream_id]
             lane.state = State.RUNNING
             self._active += 1
-            create, lane.event_id = lane.creates.popleft()
+            create, lane.event_id, lane.size = lane.creates.popleft()
             started.append(Start(create, stream_id))
         return started
 
@@ -309,7 +328,7 @@ def number(event: Mapping[str, Any], name: str) -> int | None:
 
 
 def steering_refused(event: Mapping[str, Any]) -> dict[str, object]:
-    """Steering is part of the protocol, but not of ours: said in the protocol's own way."""
+    """Steering is part of the protocol, but not of ours: said in the protocol's own way, which repeats the event."""
     return {
         "type": "response.steer.failed",
         "error": {

@@ -16,10 +16,9 @@ from proxy.attachment import Delivery, Rewound, Sent
 from proxy.client import Client, Outlet, Stream
 from proxy.errors import BadFrame, ResumeGap, error_event
 from proxy.generation import Generation
-from proxy.outcome import Notice
 from proxy.session import Ack, Pause, Window
 
-CHECK = 64  # events of a response between two looks at the bytes that a client takes while it is away
+CHECK = 64  # events of a response between two counts of the bytes that its session takes
 
 
 @dataclass(slots=True)
@@ -30,18 +29,18 @@ class Line:
     stream: "SessionStream | None" = None
     paused: bool = False
     stalled: bool = False  # the client was told that its lane's backend waits for it
+    checked: int = 0  # the event of the stream at which the bytes are counted again
 
 
 class SessionStream(Stream):
     """One generation on its way to one session."""
 
-    __slots__ = ("_line", "_notices", "_owner")
+    __slots__ = ("_line", "_owner")
 
     def __init__(self, client: "SessionClient", generation: Generation, stream_id: str | None, line: Line) -> None:
         super().__init__(client, generation, stream_id)
         self._owner = client
         self._line = line
-        self._notices: dict[str, Notice] = {}
 
     @property
     def behind(self) -> int:
@@ -52,20 +51,11 @@ class SessionStream(Stream):
         """Send what is new, after what the lane has to send before it."""
         return self._owner.advance(self._line)
 
-    def notice(self, notice: Notice) -> None:
-        """The newest of each kind is said again to a client that comes back."""
-        self._notices[notice.kind] = notice
-        super().notice(notice)
-
-    def say_again(self) -> None:
-        """The client is back."""
-        for notice in self._notices.values():
-            super().notice(notice)
-
 
 class SessionClient(Client):
     """One session, for as long as it is remembered. `max_bytes` bounds what it takes, roughly; a generation waits for
-    an attached client that is more than `ahead` bytes behind. `shown` is told to the client. `members` are Client's.
+    an attached client that is more than `ahead` bytes behind. `shown` is told to the client, and `on_weighed` is told
+    by how much `held` has changed. `members` are Client's.
     """
 
     def __init__(
@@ -77,6 +67,7 @@ class SessionClient(Client):
         ahead: int,
         shown: Mapping[str, object],
         on_left: Callable[[], None],
+        on_weighed: Callable[[int], None],
         **members: Any,
     ) -> None:
         super().__init__(**members)
@@ -86,6 +77,8 @@ class SessionClient(Client):
         self._ahead = ahead
         self._shown = shown
         self._on_left = on_left
+        self._on_weighed = on_weighed
+        self.held = 0  # about how many bytes it takes beside its connection, when they were last counted
         self._lines: dict[str | None, Line] = {}
         self._pending: list[bytes] = []  # frames of no response, for a client that is away
         self._known = False  # was attached before
@@ -96,9 +89,9 @@ class SessionClient(Client):
         return super().idle and not any(line.queue for line in self._lines.values())
 
     @property
-    def held(self) -> int:
-        """About how many bytes it takes beside its connection."""
-        return self._sent.held + sum(delivery.held for delivery in self._sent.unsent)
+    def finished(self) -> int:
+        """How many bytes of it `trim` can free, about."""
+        return self._sent.finished
 
     def attach(self, outlet: Outlet, after: int | None, epoch: str | None, extended: bool) -> str:
         """Go on with `outlet`, from number `after`: "new", "resumed", or "gap" when not all that follows is held."""
@@ -114,7 +107,8 @@ class SessionClient(Client):
         if result == "gap":
             error = ResumeGap()
             self._on_refused(error)
-            self._say(error_event(error), keep=rewound is None)  # otherwise a second return finds the same gap
+            keep = rewound is None or rewound.lost  # otherwise a second return finds the same gap
+            self._say(error_event(error), keep)
         if extended:
             self.tell(hello)
         pending, self._pending = self._pending, []
@@ -127,20 +121,27 @@ class SessionClient(Client):
         self._advance_all()
         for line in tuple(self._lines.values()):
             if line.stream is not None:
-                line.stream.say_again()
+                line.stream.generation.say_again(line.stream)
+        self._weigh()
         return result
 
+    def receive(self, frame: bytes | str) -> None:
+        """One text frame."""
+        super().receive(frame)
+        self._weigh()
+
     def leave(self, outlet: Outlet) -> None:
-        """Its connection is gone; what runs goes on."""
+        """Its connection is gone; what runs goes on. Nothing is cancelled yet: it may be back at once."""
         if self.outlet is not outlet:
             return
         self.outlet = None
         for line in tuple(self._lines.values()):
             line.paused = line.stalled = False
-            self.advance(line)
-            if line.stream is not None:
-                line.stream.generation.caught_up()
-        self._check_bytes()
+            if (stream := line.stream) is not None:
+                if stream.generation.log.ended:  # the lane does not wait until that was sent
+                    self.ended(stream)
+                else:
+                    stream.generation.caught_up()
         self._on_left()
 
     def stop(self) -> None:
@@ -154,19 +155,27 @@ class SessionClient(Client):
     def trim(self) -> None:
         """Forget what was sent: should it get lost, the client is told of a gap."""
         self._sent.shrink(0)
+        self._weigh()
+
+    def forget_turns(self) -> None:
+        """What was not stored cannot be continued any more."""
+        self._kept.shrink(0)
+        self._weigh()
 
     def drained(self) -> None:
         """The outlet takes frames again."""
         self._advance_all()
+        self._weigh()
 
     def tell(self, event: Mapping[str, object]) -> None:
-        """An event of no response. Ours say how things are now, and are not said again later."""
-        self._say(event, keep=not str(event["type"]).startswith("streamlane:"))
+        """An event of no response. Only errors are said again later: somebody may wait for what they refuse."""
+        self._say(event, keep=event["type"] == "error")
 
     def ended(self, stream: Stream) -> None:
         """The lane is free."""
         self._lines[stream.delivery.stream_id].stream = None
         super().ended(stream)
+        self._weigh()
 
     def advance(self, line: Line) -> bool:
         """Send what is due on a lane; whether all of it was. Once per token."""
@@ -182,12 +191,14 @@ class SessionClient(Client):
             delivery = queue[0]
             outlet.write(self._sent.take(delivery))
             if not delivery.ended:
-                if delivery.position < delivery.log.head:
+                head = delivery.log.head
+                if head >= line.checked:
+                    self._check(line, head)
+                if delivery.position < head:
                     return self._hold(line)
                 line.stalled = False
                 return True
             queue.popleft()
-            self._sent.shrink(self._max_bytes)
             if line.stream is not None and line.stream.delivery is delivery:
                 self.ended(line.stream)
             else:  # sent before, and sent again
@@ -198,14 +209,13 @@ class SessionClient(Client):
 
     def _rewind(self, after: int | None, epoch: str | None) -> tuple[str, Rewound | None]:
         if after is None:
-            self._sent.restart()
-            return "resumed", None
+            return "gap" if self._sent.restart() else "resumed", None
         if after and (after > self._sent.last or epoch not in (None, self._epoch)):  # numbers of another life
             self._sent.restart(after)
             return "gap", None
         rewound = self._sent.rewind(after)
         if rewound is not None:
-            return "resumed", rewound
+            return "gap" if rewound.lost else "resumed", rewound
         return "gap", self._sent.rewind(self._sent.oldest)
 
     def _hello(self, fresh: bool, rewound: int) -> Mapping[str, object]:
@@ -235,6 +245,7 @@ class SessionClient(Client):
         stream = self._streams[lane] = line.stream = SessionStream(self, generation, lane, line)
         self._sent.add(stream.delivery)
         line.queue.append(stream.delivery)
+        line.checked = 0
         generation.follow(stream)
 
     def _flow(self, command: Ack | Window | Pause) -> None:
@@ -247,16 +258,16 @@ class SessionClient(Client):
             case Window(frames):
                 self._sent.window(frames)
             case Pause(stream_id, paused):
-                line = self._lines.get(stream_id)
-                if line is None:
-                    self.refuse(BadFrame("Nothing was created on this lane yet.", "stream_id"), stream_id)
-                    return
-                line.paused = paused
+                self._lines.setdefault(stream_id, Line()).paused = paused
         self._advance_all()
 
     def _advance_all(self) -> None:
-        for line in tuple(self._lines.values()):
+        """Each lane in turn. Those that were served come last the next time, or a slow client would see only one."""
+        for lane, line in tuple(self._lines.items()):
+            before = self._sent.last
             self.advance(line)
+            if self._sent.last > before:
+                self._lines[lane] = self._lines.pop(lane)
             if line.stream is not None:
                 line.stream.generation.caught_up()
 
@@ -277,13 +288,22 @@ class SessionClient(Client):
             log = stream.delivery.log
             if log.ended:
                 self.ended(stream)
-                self._check_bytes()
-            elif log.head % CHECK == 0:
-                self._check_bytes()
-        return True
-
-    def _check_bytes(self) -> None:
-        if self.held > self._max_bytes:
-            self._sent.shrink(self._max_bytes - sum(delivery.held for delivery in self._sent.unsent))
+            elif log.head >= line.checked:
+                self._check(line, log.head)
+            else:
+                return True
             if self.held > self._max_bytes:
                 self.stop()
+        return True
+
+    def _check(self, line: Line, head: int) -> None:
+        line.checked = head + CHECK
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Count its bytes. What was wholly sent is forgotten if they are too many."""
+        rest = self._session.held + self._kept.size + sum(map(len, self._pending))
+        rest += sum(delivery.held for delivery in self._sent.unsent)
+        self._sent.shrink(max(0, self._max_bytes - rest))
+        before, self.held = self.held, rest + self._sent.held
+        self._on_weighed(self.held - before)

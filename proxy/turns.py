@@ -72,6 +72,11 @@ class Kept:
         """The turn of that id, whichever lane it is of."""
         return next((turn for turn in self._newest.values() if turn.id == response_id and turn.whole), None)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return sum(turn.size for turn in self._newest.values())
+
     def ended(self, stream_id: str | None, turn: Turn | None, previous_id: str | None) -> None:
         """A response of the lane has ended with `turn`, or failed or was refused, which is None.
 
@@ -80,10 +85,14 @@ class Kept:
         if turn is not None:
             self._newest[stream_id] = turn
             self._newest.move_to_end(stream_id)
-            while sum(each.size for each in self._newest.values()) > self._max_bytes:
-                self._newest.popitem(last=False)
+            self.shrink(self._max_bytes)
         elif (newest := self._newest.get(stream_id)) is not None and newest.id == previous_id:
             del self._newest[stream_id]
+
+    def shrink(self, most: int) -> None:
+        """Let go of what was kept longest ago until at most `most` bytes are left."""
+        while self.size > most:
+            self._newest.popitem(last=False)
 
 
 class Turns:

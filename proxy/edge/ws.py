@@ -76,7 +76,7 @@ class Socket:
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         self._heard = self._loop.time()
-        self.blocked = self._closing = self._gone = False
+        self.blocked = self._leaving = self._closing = self._gone = False
         self._draining: dict[str, object] | None = None  # what is said about it
         self._farewell = 0.0  # seconds to wait before the close that follows a drain
         self._unread = 0  # bytes of such events since the client is behind
@@ -87,10 +87,12 @@ class Socket:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Upgrade, then relay until the client is gone."""
+        if request.transport is None:  # gone before the handshake
+            return web.Response()
+        self._transport = request.transport  # first of all: `cut` may come during the handshake
         self._writer = await self._ws.prepare(request)
-        if request.transport is None:  # gone during the handshake
+        if self._transport.is_closing():
             return self._ws
-        self._transport = request.transport
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         if (raw := self._transport.get_extra_info("socket")) is not None:
             raw.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER)
@@ -114,6 +116,7 @@ class Socket:
         except ProxyError as error:
             self._client.refuse(error)
         else:
+            self._client.outlet = None
             self._client = self._clients.attach(self._principal, wanted, self, self._extended)
             self._end_if_draining()
 
@@ -136,6 +139,8 @@ class Socket:
     async def _read(self) -> None:
         while True:
             message = await self._ws.receive()
+            if self._gone:  # replaced: what it says now is not obeyed
+                return
             self._heard = self._loop.time()
             match message.type:
                 case WSMsgType.TEXT if is_utf8(message.data):
@@ -215,10 +220,22 @@ class Socket:
 
     def settle(self) -> None:
         """A lane has nothing to send any more. If none has, a socket that drains closes."""
-        if self._draining is not None and self._client.idle and not self._closing:
+        if self._draining is not None and self._idle and not self._leaving:
+            self._leaving = True
+            self._tasks.create_task(self._leave(), context=self._context)
+
+    @property
+    def _idle(self) -> bool:
+        """Never while it becomes the connection of a session, nor when it was replaced."""
+        return self._client.outlet is self and self._client.idle
+
+    async def _leave(self) -> None:
+        """Say farewell when its turn comes, unless it has become the connection of a session that is at work."""
+        await asyncio.sleep(self._farewell)
+        self._leaving = False
+        if self._idle and not self._closing:
             self._closing = True
-            restarting = self._close(WSCloseCode.SERVICE_RESTART, b"The gateway is restarting.", self._farewell)
-            self._tasks.create_task(restarting, context=self._context)
+            await self._close(WSCloseCode.SERVICE_RESTART, b"The gateway is restarting.")
 
     def replace(self) -> None:
         """Another connection has taken over the session: from here on this one sends nothing."""
@@ -228,8 +245,7 @@ class Socket:
             replaced = self._close(REPLACED, b"A newer connection has taken over this session.")
             self._tasks.create_task(replaced, context=self._context)
 
-    async def _close(self, code: int, reason: bytes, wait: float = 0) -> None:
-        await asyncio.sleep(wait)
+    async def _close(self, code: int, reason: bytes) -> None:
         try:
             async with asyncio.timeout(self._deadlines.send):
                 await self._ws.close(code=code, message=reason)

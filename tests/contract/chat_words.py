@@ -4,6 +4,7 @@ import base64
 import struct
 from typing import Any
 
+from backends.base import Vector
 from backends.events import (
     Event,
     Finished,

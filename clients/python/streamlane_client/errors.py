@@ -4,7 +4,7 @@ StreamlaneError
 ├── Refused          the gateway said no before the response began
 ├── Failed           the response began, then failed
 ├── ConnectionLost   there is no connection, or it broke
-└── Cancelled        cancelled before it was sent, or while there was no connection, so there is no last event
+└── Cancelled        cancelled, and never sent or without a connection, so there is no last event
 """
 
 import json
@@ -57,7 +57,7 @@ class ConnectionLost(StreamlaneError):
 
 
 class Cancelled(StreamlaneError):
-    """Cancelled before it was sent, or while there was no connection, so there is no last event."""
+    """Cancelled before it was sent, or the connection was gone before its last event came."""
 
 
 def refused(event: Mapping[str, Any]) -> Refused:

@@ -111,9 +111,11 @@ class Record:
 
     def take(self) -> Event | None:
         """The next event; None at the end. Raises what ended it early, once all events are taken."""
+        if self.dropped:
+            return None
         if self.events:
             return self.events.popleft()
-        if self.error is not None and not self.dropped and not isinstance(self.error, Cancelled):
+        if self.error is not None and not isinstance(self.error, Cancelled):
             raise self.error.with_traceback(None)
         return None
 
@@ -139,6 +141,7 @@ class Lanes:
         self._running: dict[str, Record] = {}
         self._free = [f"lane{number}" for number in reversed(range(ACTIVE))]
         self._numbers = count(1)
+        self._before: dict[str, str | None] = {}  # by lane: the response that was there last
         self._unsure: list[str] = []  # lanes whose create was sent on an earlier socket, and may not have arrived
         self.held = False  # the gateway stops: what is asked now waits for the next one
 
@@ -207,7 +210,7 @@ class Lanes:
         if lane is None and kind == "error":  # a frame that the gateway could not read at all
             lane = next((lane for lane, record in self._running.items() if record.id is None), None)
         record = self._running.get(lane) if isinstance(lane, str) else None
-        if record is None or record.fetched or (record.id is None and _is_tail(kind)):
+        if record is None or record.fetched or (record.id is None and self._is_tail(event, lane)):
             return []
         if kind == "error" and code(event) == "session_away":  # it never began, and is sent again
             return []
@@ -216,6 +219,9 @@ class Lanes:
 
     def lost(self, error: StreamlaneError, *, resumable: bool, too_big: bool) -> None:
         """The socket is gone. Unless the gateway keeps our session, so is every answer that had begun on it."""
+        for record in self._running.values():
+            if record.cancelled:  # its last event may be long in coming
+                record.end(Cancelled("The answer was cancelled, and then the connection was lost.", code="cancelled"))
         ended = [] if resumable else [record for record in self._running.values() if record.id is not None]
         if too_big:  # the longest, which it must have meant
             unread = [record for record in self._running.values() if record.id is None]
@@ -250,8 +256,19 @@ class Lanes:
     def _release(self, record: Record, *, fill: bool = True) -> list[bytes]:
         lane = next(lane for lane, running in self._running.items() if running is record)
         del self._running[lane]
+        self._before[lane] = record.id
         self._free.append(lane)
         return self.fill() if fill else []
+
+    def _is_tail(self, event: Mapping[str, Any], lane: str) -> bool:
+        """What comes on a lane before its response began is the end of the one before.
+
+        That one may have been fetched meanwhile, and then its last event is late.
+        """
+        kind, response = str(event.get("type")), event.get("response")
+        if kind == "response.created" or kind in TERMINAL:
+            return isinstance(response, dict) and response.get("id") == self._before.get(lane, "")
+        return kind.startswith("response.")
 
 
 def gone(message: str) -> ConnectionLost:
@@ -266,11 +283,6 @@ def _create(lane: str, record: Record) -> bytes:
 
 def _cancel(lane: str) -> bytes:
     return b'{"type":"response.cancel","stream_id":"%b"}' % lane.encode()
-
-
-def _is_tail(kind: object) -> bool:
-    """What comes on a lane before its response began is the end of the one before."""
-    return str(kind).startswith("response.") and kind != "response.created" and kind not in TERMINAL
 
 
 def _text(response: Mapping[str, Any]) -> str:

@@ -83,7 +83,8 @@ class Link:
                         await self._outgoing.join()
             keeper.cancel()
             await asyncio.wait([keeper])
-            self._end(closed())  # a task that is cancelled before it began does nothing of what it says
+            if self._keeper is keeper:  # a task that is cancelled before it began does nothing of what it says
+                self._end(closed())
 
     def _wake(self) -> None:
         self._hurry.set()
@@ -111,6 +112,7 @@ class Link:
                         return  # the same would come again; the next answer tries once more
                     if self._lanes.running and loop.time() - lost > self._session.lifetime:
                         self._lanes.end(error)
+                        self._session = Session()
                     if not self._lanes.running:
                         self._refuse(error)
                     self._settle(error)
@@ -122,7 +124,6 @@ class Link:
                         await connection.close()
                     lost = loop.time()
                     if code is not None and code >= FINAL:
-                        self._session = Session()
                         return
                     self._lanes.lost(end, resumable=self._session.epoch is not None, too_big=code == TOO_BIG)
                     failures = 0 if moved or lost - opened > STABLE else failures + 1
@@ -138,6 +139,7 @@ class Link:
             task.cancel()
         self._lanes.end(error)
         self._refuse(error)
+        self._session = Session()  # the old one would bring what is left of the old answers, on the lanes of new ones
         if self.state != "closed":
             self._change("closed", error)
 

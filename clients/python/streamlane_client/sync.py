@@ -2,6 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Self
 
 from streamlane_client import http
@@ -32,13 +35,14 @@ class Answer:
     def cancel(self) -> None:
         """Stop it. Its events go on to the last one, `response.incomplete`; without effect when it has ended."""
         if not self._record.ended:
-            self._loop.call_soon_threadsafe(self._link.cancel, self._record)
+            with suppress(RuntimeError):  # the client was closed at this moment, and ended it
+                self._loop.call_soon_threadsafe(self._link.cancel, self._record)
 
     def close(self) -> None:
         """Stop it and forget its events: the iteration ends."""
-        if not self._record.ended:
-            self.cancel()
-            self._loop.call_soon_threadsafe(self._record.drop)
+        self.cancel()
+        with self._news:  # another thread may be taking an event
+            self._record.drop()
 
     def response(self) -> Response:
         """Wait for the end; the final response object, also of an answer that was cancelled. Raises StreamlaneError."""
@@ -89,8 +93,10 @@ class Client:
         self._address = address(base_url, api_key)
         self._link = Link(self._address, on_state)
         self._loop = asyncio.new_event_loop()
+        self._asking = threading.RLock()  # so that nothing is asked of a loop that is about to stop
+        self._closed = False
         # A daemon: a program that forgets to close its client ends all the same.
-        self._thread = threading.Thread(target=self._loop.run_forever, name="streamlane-client", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="streamlane-client", daemon=True)
         self._thread.start()
 
     @property
@@ -108,7 +114,10 @@ class Client:
 
         At most 16 answers run at once; more wait here. Raises TypeError or ValueError for what JSON cannot say.
         """
-        return Answer(self._link, self._running_loop(), body(model, input, more))
+        asked = body(model, input, more)
+        with self._asking:
+            self._check_open()
+            return Answer(self._link, self._loop, asked)
 
     def models(self) -> list[Model]:
         """What can be asked for as `model`. Raises StreamlaneError."""
@@ -116,15 +125,19 @@ class Client:
 
     def open(self) -> None:
         """Connect now instead of with the first answer. Raises StreamlaneError."""
-        asyncio.run_coroutine_threadsafe(self._link.open(), self._running_loop()).result()
+        with self._asking:
+            self._check_open()
+            opened = self._start(self._link.open())
+        opened.result()
 
     def close(self) -> None:
         """Close the socket, for good. Answers that have not ended stop, and raise ConnectionLost."""
-        if not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._link.close(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._asking:
+            if not self._closed:
+                self._closed = True
+                self._start(self._leave())
+        if threading.current_thread() is not self._thread:  # `on_state` may close the client too
             self._thread.join()
-            self._loop.close()
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +145,19 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop.is_closed():
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
+
+    async def _leave(self) -> None:
+        try:
+            await self._link.close()
+        finally:
+            self._loop.stop()
+
+    def _start(self, what: Coroutine[Any, Any, None]) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(what, self._loop)
+
+    def _check_open(self) -> None:
+        if self._closed:
             raise RuntimeError("This client was closed. Make another.")
-        return self._loop

@@ -100,6 +100,15 @@ def test_a_finish_reason(theirs: Any, ours: FinishReason) -> None:
     assert events(chunk({}, theirs), b"[DONE]") == [Finished(ours, None)]
 
 
+@pytest.mark.parametrize("reason", ["error", "abort"])
+def test_a_server_that_broke_off_has_not_finished(reason: str) -> None:
+    decoder = Decoder()
+    assert decoder.feed(chunk({"content": "It is "})) == [TextDelta("It is ")]
+    with pytest.raises(StreamBroken):
+        decoder.feed(chunk({}, reason))
+    assert not decoder.finished
+
+
 @pytest.mark.parametrize(
     "messages",
     [

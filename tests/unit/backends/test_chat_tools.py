@@ -138,6 +138,17 @@ def test_those_of_half_a_character_come_with_its_other_half() -> None:
     ]
 
 
+CERTAIN = {"content": [{"token": "Hi", "logprob": None, "top_logprobs": [
+    {"token": "Hi", "logprob": None}, {"token": "Yo", "logprob": -1.5}, {"token": "Ho", "logprob": -2}]}]}  # fmt: skip
+RAW_CERTAIN = {"tokens": ["Hi"], "token_logprobs": [None], "top_logprobs": [{"Hi": None, "Yo": -1.5, "Ho": -2.5}]}
+
+
+@pytest.mark.parametrize("logprobs", [CERTAIN, RAW_CERTAIN], ids=["chat", "raw"])
+def test_a_null_stands_for_a_token_that_could_hardly_be(logprobs: Any) -> None:
+    data = dumps({"choices": [{"text": "Hi", "logprobs": logprobs}]})
+    assert Decoder("m", 1).feed(data) == [TextDelta("Hi", (Logprob("Hi", -9999.0, (("Yo", -1.5),)),))]
+
+
 @pytest.mark.parametrize("logprobs", [[], "many", {"content": "x"}, {"content": [{"token": 1}]}, {"tokens": ["a"]}, {}])
 def test_those_that_make_no_sense_are_left_out(logprobs: Any) -> None:
     data = dumps({"choices": [{"delta": {"content": "Hi"}, "logprobs": logprobs}]})

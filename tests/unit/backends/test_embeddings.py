@@ -11,7 +11,14 @@ import pytest
 
 from backends.base import Embeddings
 from backends.embeddings_dialect import decode
-from backends.errors import BackendError, InvalidRequest, ModelNotFound, ProtocolViolation, ServerFailed, UnsupportedFeature
+from backends.errors import (
+    BackendError,
+    InvalidRequest,
+    ModelNotFound,
+    ProtocolViolation,
+    ServerFailed,
+    UnsupportedFeature,
+)
 from backends.http import Transport
 from backends.json import dumps
 from backends.openai_compatible import OpenAICompatible, Options
@@ -83,7 +90,10 @@ async def test_many_vectors_are_read_in_slices(encoding: str) -> None:
     [
         (vectors(0, 1, usage={"prompt_tokens": 3}), Embeddings([array("d", [0.0, 0.5]), array("d", [1.0, 0.5])], 3)),
         (vectors(1, 0), Embeddings([array("d", [1.0, 0.5]), array("d", [0.0, 0.5])], None)),
-        (vectors(None, None, usage={"prompt_tokens": "many"}), Embeddings([array("d", [0.0, 0.5]), array("d", [1.0, 0.5])], None)),
+        (
+            vectors(None, None, usage={"prompt_tokens": "many"}),
+            Embeddings([array("d", [0.0, 0.5]), array("d", [1.0, 0.5])], None),
+        ),
     ],
 )
 async def test_vectors_in_the_order_of_the_inputs(transport: Transport, body: bytes, expected: Embeddings) -> None:

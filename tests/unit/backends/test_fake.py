@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken
+from backends.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, Overloaded, StreamBroken
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.fake import FakeBackend, Options, Step
 from backends.request import EmbeddingRequest, NamedTool, Request, Tool, said
@@ -160,3 +160,14 @@ async def test_the_same_text_has_the_same_vector() -> None:
     assert len(one) == 300
     with pytest.raises(ModelNotFound):
         await backend.embed(EmbeddingRequest("other", ("x",)))
+
+
+async def test_many_vectors_leave_the_loop_its_turns() -> None:
+    making = asyncio.create_task(FakeBackend("a").embed(EmbeddingRequest("fake", ("x",) * 64, dimensions=16_384)))
+    turns = 0
+    while not making.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 2
+    with pytest.raises(InvalidRequest):
+        await FakeBackend("a").embed(EmbeddingRequest("fake", ("x",) * 2048, dimensions=16_384))

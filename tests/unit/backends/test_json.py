@@ -102,7 +102,9 @@ def test_lists_and_objects_are_counted_and_never_those_in_text(value: object, pi
         assert containers_outside_strings(dumps(value)) == number_of_containers(value)
 
 
-@pytest.mark.parametrize("end", [b'"' + b'\\"' * 200_000, b"\\" * 200_000, b'"' * 200_000], ids=["escaped", "slashes", "quotes"])
+@pytest.mark.parametrize(
+    "end", [b'"' + b'\\"' * 200_000, b"\\" * 200_000, b'"' * 200_000], ids=["escaped", "slashes", "quotes"]
+)
 def test_a_string_without_an_end_costs_no_more_than_its_length(end: bytes) -> None:
     before = time.process_time()
     with pytest.raises(JsonError):

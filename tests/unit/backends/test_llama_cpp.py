@@ -3,8 +3,7 @@
 import asyncio
 import threading
 from array import array
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from backends.errors import (
 )
 from backends.events import Finished, TextDelta, Usage
 from backends.json import dumps
-from backends.llama_cpp.backend import COUNTERS, MOST_COUNTS, LlamaCpp, Options
+from backends.llama_cpp.backend import LlamaCpp, Options
 from backends.llama_cpp.cores import cpu_quota, physical_cores
 from backends.llama_cpp.engine import Put, Setup
 from backends.request import (
@@ -124,79 +123,6 @@ async def test_vectors_and_counts_come_from_the_engine(tmp_path: Path) -> None:
         await backend.embed(EmbeddingRequest("tiny", ("a",), dimensions=2))
     with pytest.raises(ModelNotFound):
         await backend.count_tokens(replace(ASK, model="other"))
-
-
-class HeldEngine(ScriptedEngine):
-    """Stays in `embed` and `count` until `let_out` is set."""
-
-    def __init__(self) -> None:
-        super().__init__(endless, 1)
-        self.let_out = threading.Event()
-        self.entered: list[str] = []
-
-    def embed(self, body: dict[str, Any]) -> bytes:
-        self.entered.append("embed")
-        self.let_out.wait()
-        return super().embed(body)
-
-    def count(self, body: dict[str, Any]) -> int:
-        self.entered.append("count")
-        self.let_out.wait()
-        return super().count(body)
-
-
-@pytest.fixture
-async def held(tmp_path: Path) -> AsyncIterator[tuple[LlamaCpp, HeldEngine]]:
-    engine = HeldEngine()
-    tiny_model(tmp_path / "tiny.gguf")
-    backend = LlamaCpp("local", model="tiny", models_dir=tmp_path, parallel=1, load=lambda *_: engine)
-    await backend.start()
-    yield backend, engine
-    engine.let_out.set()
-    await backend.close()
-    assert engine.closed
-
-
-async def turns(number: int = 10) -> None:
-    for _ in range(number):
-        await asyncio.sleep(0)
-
-
-async def test_a_request_for_vectors_holds_its_slot_until_its_thread_is_out(held: tuple[LlamaCpp, HeldEngine]) -> None:
-    backend, engine = held
-    asked = EmbeddingRequest("tiny", ("a",))
-    embedding = asyncio.create_task(backend.embed(asked))
-    await turns()
-    embedding.cancel()
-    await turns()
-    assert not embedding.done()
-    for refused in (backend.embed(asked), backend.stream(ASK).__aenter__()):
-        with pytest.raises(Overloaded):
-            await refused
-    engine.let_out.set()
-    with pytest.raises(asyncio.CancelledError):
-        await embedding
-    assert (await backend.embed(asked)).vectors
-
-
-async def test_counts_that_nobody_waits_for_are_never_begun_and_leave_the_loops_own_threads_alone(
-    held: tuple[LlamaCpp, HeldEngine],
-) -> None:
-    backend, engine = held
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-    counting = [asyncio.create_task(backend.count_tokens(ASK)) for _ in range(MOST_COUNTS)]
-    await turns()
-    assert await asyncio.to_thread(str, 1) == "1"  # as a look-up of a name does
-    with pytest.raises(Overloaded):
-        await backend.count_tokens(ASK)
-    for task in counting:
-        task.cancel()
-    await turns()
-    last = asyncio.create_task(backend.count_tokens(ASK))
-    await turns()
-    engine.let_out.set()
-    assert await last == 3
-    assert len(engine.entered) <= COUNTERS + 1
 
 
 CALL = Message("assistant", (ToolCall("a", "clock", "{}"),))

@@ -43,7 +43,13 @@ def test_a_schema_of_common_lengths_is_taken() -> None:
 
 @pytest.mark.parametrize(
     ("given", "shown"),
-    [("", "{}"), (" ", "{}"), ('{"a": 1}', '{"a": 1}'), ('{"a": ', '{"input":"{\\"a\\": "}'), ("Oslo", '{"input":"Oslo"}')],
+    [
+        ("", "{}"),
+        (" ", "{}"),
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"a": ', '{"input":"{\\"a\\": "}'),
+        ("Oslo", '{"input":"Oslo"}'),
+    ],
 )
 def test_arguments_of_earlier_calls_are_json(given: str, shown: str) -> None:
     calls = Message("assistant", (Text("Well."), ToolCall("a", "clock", given)))

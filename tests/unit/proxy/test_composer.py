@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from backends.events import (
     Usage,
 )
 from backends.json import loads
-from proxy.response_log import ResponseLog
+from proxy.response_log import Mark, ResponseLog
 from proxy.wire.responses_composer import Composer
 from proxy.wire.responses_frames import Frames
 
@@ -99,3 +100,21 @@ def test_events_are_well_formed_whatever_is_said_and_however_it_ends(
         assert [item["type"] for item in response["output"]] == ["message"], "an empty answer is still a message"
     if batches and response["output"]:
         assert response["usage"] is not None
+
+
+def test_a_count_of_no_tokens_beside_text_is_an_estimate_and_says_so() -> None:
+    def usage(*events: Event) -> Any:
+        log = ResponseLog(1_000_000)
+        composer = Composer(log, {"id": "resp_1"}, lambda kind: kind)
+        composer.feed(events)
+        *_, (_, _, end) = log.read(0)
+        assert isinstance(end, Mark)
+        shown: Any = end.fields["response"]
+        return shown["usage"]
+
+    counted = usage(ReasoningDelta("Hm"), TextDelta("a"), TextDelta("b"), Finished("stop", Usage(7, 0, 3)))
+    assert (counted["input_tokens"], counted["output_tokens"], counted["total_tokens"]) == (7, 3, 10)
+    assert counted["output_tokens_details"]["reasoning_tokens"] == 1
+    assert counted["sl_estimated"] is True
+    assert "sl_estimated" not in usage(TextDelta("a"), Finished("stop", Usage(7, 1)))
+    assert "sl_estimated" not in usage(Finished("stop", Usage(7, 0)))

@@ -74,3 +74,6 @@ def test_what_is_past_its_time_leaves_memory_when_something_new_comes() -> None:
     held.put("b", "b", 10, SWEEP + 5)
     assert [key for key, _ in held.items()] == ["b"]
     assert held.size == 10
+    now = 3 * SWEEP
+    held.sweep()
+    assert held.size == 0

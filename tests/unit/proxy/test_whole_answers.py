@@ -61,20 +61,34 @@ def dispatcher(*backends: FakeBackend, first_event: float = 60) -> tuple[Dispatc
     return made, outcomes
 
 
-@pytest.mark.parametrize("first", [Wordless, Full])
-async def test_the_next_target_embeds_what_the_first_cannot(first: type[FakeBackend]) -> None:
+class Unable(FakeBackend):
+    """A backend that learns only from its server that there are no vectors."""
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        raise UnsupportedFeature("embeddings", "model")
+
+
+@pytest.mark.parametrize(("first", "failed"), [(Wordless, []), (Unable, ["a"]), (Full, ["a"])])
+async def test_the_next_target_embeds_what_the_first_cannot(first: type[FakeBackend], failed: list[str]) -> None:
     calls, outcomes = dispatcher(first("a"), FakeBackend("b"))
     made = await calls.embed(CALL, ASKED)
     assert (len(made.vectors), made.input_tokens) == (1, 2)
     [outcome] = outcomes
     assert (outcome.status, outcome.model, outcome.backend, outcome.request_id) == ("completed", "both", "b", "req_1")
-    assert [attempt.backend for attempt in outcome.failed_attempts] == ["a"]
+    assert [attempt.backend for attempt in outcome.failed_attempts] == failed
     assert outcome.usage is not None
     assert outcome.usage.input_tokens == 2
 
 
-async def test_the_last_targets_error_is_the_answer_and_is_recorded() -> None:
-    calls, outcomes = dispatcher(Full("a"), Wordless("b"))
+async def test_nobody_waits_in_the_line_of_a_target_that_has_no_vectors() -> None:
+    calls, _ = dispatcher(Wordless("a", slots=1), FakeBackend("b"))
+    async with calls.lines()["a"].one(1, lambda _: None):
+        assert (await calls.embed(CALL, ASKED)).vectors
+
+
+@pytest.mark.parametrize("last", [Wordless, Unable])
+async def test_the_last_targets_error_is_the_answer_and_is_recorded(last: type[FakeBackend]) -> None:
+    calls, outcomes = dispatcher(Wordless("a") if last is Wordless else Full("a"), last("b"))
     with pytest.raises(UnsupportedFeature) as raised:
         await calls.embed(CALL, ASKED)
     assert raised.value.backend == "b"

@@ -5,16 +5,19 @@ import re
 import signal
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from proxy.errors import StoreFailed
 from proxy.store.memory import MemoryStore
 from proxy.store.port import OVERHEAD, Row
-from proxy.store.sqlite import opened
-from proxy.store.sqlite_file import MIGRATIONS, WAL_IS_SAFE, StoreUnusable, prepare, queries
+from proxy.store.sqlite import SqliteStore, opened
+from proxy.store.sqlite_file import MIGRATIONS, WAL_IS_SAFE, Delete, StoreUnusable, prepare, queries
+from tests.upstream import until
 
 ROOM = 1024 * 1024
 ROOT = Path(__file__).parents[4]
@@ -110,6 +113,27 @@ async def test_a_disk_that_fails_costs_the_file_and_no_answer(tmp_path: Path) ->
             database.execute("ALTER TABLE hidden RENAME TO responses")
         store.remember(row("resp_3"))
     assert ids(path) == {"resp_3"}
+
+
+async def test_whatever_the_writer_fails_with_the_next_group_is_written() -> None:
+    failing: list[Exception] = [MemoryError(), sqlite3.OperationalError()]
+    written: list[str] = []
+
+    async def writer(deletes: Sequence[Delete], rows: Sequence[Row], _: float | None) -> list[int]:
+        if failing and rows:
+            raise failing.pop()
+        written.extend(each.id for each in rows)
+        return [0] * len(deletes)
+
+    async with aiosqlite.connect(":memory:") as reader:
+        store = SqliteStore(memory=memory(), reader=reader, writer=writer, queue_bytes=ROOM, now=lambda: 1000)
+        task = asyncio.create_task(store.run())
+        for number in range(3):
+            store.remember(row(f"resp_{number}"))
+            await until(lambda: store.unwritten == 0 or task.done())
+        store.close()
+        await task
+    assert (written, store.lost) == (["resp_2"], 2)
 
 
 async def test_a_delete_reaches_what_is_being_written(tmp_path: Path) -> None:

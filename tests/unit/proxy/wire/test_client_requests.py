@@ -1,5 +1,6 @@
 """Requests of the chat, completions, embeddings and messages APIs become one vocabulary, or an error that names why."""
 
+from array import array
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -29,7 +30,7 @@ from backends.request import (
 from proxy.errors import BadParameter, ProxyError, Unsupported
 from proxy.wire.chat_request import parse_chat
 from proxy.wire.completions_request import parse_completion
-from proxy.wire.embeddings import parse_embeddings
+from proxy.wire.embeddings import embedding_objects, embeddings_body, parse_embeddings
 from proxy.wire.messages_request import parse_count, parse_messages
 from tests.unit.proxy.wire.client_requests import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES
 from tests.unit.proxy.wire.responses_requests import LOOK, PIXEL
@@ -142,6 +143,21 @@ def test_embeddings_are_asked_in_four_forms() -> None:
     assert parse_embeddings(EMBEDDINGS["several"]) == (EmbeddingRequest("m", ("a", "b"), 2), False)
     assert parse_embeddings(EMBEDDINGS["token ids"])[0].inputs == ((1, 2), (3,))
     assert parse_embeddings({"model": "m", "input": [1, 2]})[0].inputs == ((1, 2),)
+    with pytest.raises(BadParameter, match="dimensions"):
+        parse_embeddings({"model": "m", "input": "a", "dimensions": 16_385})
+
+
+@pytest.mark.parametrize("packed", [array("f", [0.5, 1]), array("d", [0.5, 1])])
+def test_embeddings_are_shown_as_numbers_or_as_base64(packed: Any) -> None:
+    asked = EmbeddingRequest("m", ("a", "b"))
+    for base64, shown in ((False, [0.5, 1.0]), (True, "AAAAPwAAgD8=")):
+        data = list(embedding_objects([packed, packed], base64=base64))
+        assert loads(embeddings_body(asked, data, 3)) == {
+            "object": "list",
+            "data": [{"object": "embedding", "index": index, "embedding": shown} for index in (0, 1)],
+            "model": "m",
+            "usage": {"prompt_tokens": 3, "total_tokens": 3},
+        }
 
 
 def test_a_coding_agents_message() -> None:
@@ -215,6 +231,9 @@ URL = "https://example.com/a.png"
         ("messages", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, Unsupported, "tools[0]"),
         ("messages", {"mcp_servers": [{"url": URL}]}, Unsupported, "mcp_servers"),
         ("messages", {"tool_choice": {"type": "tool", "name": "f"}}, BadParameter, "tool_choice"),
+        ("messages", {"messages": [{"role": "user"}]}, BadParameter, "messages[0].content"),
+        ("messages", {"messages": [{"role": "user", "content": []}]}, BadParameter, "messages"),
+        ("messages", {"messages": [{"role": "user", "content": ""}]}, BadParameter, "messages"),
         ("messages", {"max_tokens": None}, BadParameter, "max_tokens"),
         ("messages", {"temperature": 1.5}, BadParameter, "temperature"),
         (
@@ -237,3 +256,9 @@ def test_what_cannot_be_done_is_named(api: str, members: dict[str, Any], error: 
     with pytest.raises(error) as raised:
         parse({**first, **members})
     assert raised.value.param == param
+
+
+def test_a_missing_member_is_said_to_be() -> None:
+    with pytest.raises(BadParameter, match="^'messages' is missing.$") as raised:
+        parse_chat({"model": "m"})
+    assert raised.value.param == "messages"

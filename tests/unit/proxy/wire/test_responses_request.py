@@ -193,6 +193,12 @@ def test_tool_choice(choice: Any, wanted: Any) -> None:
     assert parsed(tools=[LOOK, PATCH], tool_choice=choice).request.tool_choice == wanted
 
 
+def test_the_shown_choice_is_what_was_checked() -> None:
+    tools = [{"type": "function", "name": "get_weather", "more": {"than": "needed"}}]
+    shown = parsed(tools=[LOOK], tool_choice={"type": "allowed_tools", "mode": "auto", "tools": tools}).shown
+    assert shown["tool_choice"]["tools"] == [{"type": "function", "name": "get_weather"}]
+
+
 def test_formats() -> None:
     assert parsed(text={"format": {"type": "text"}}).request.format is None
     assert parsed(text={"format": {"type": "json_object"}}).request.format == JsonFormat()
@@ -261,9 +267,11 @@ for _ in range(50):
         ({"tool_choice": {"type": "file_search"}}, Unsupported, "tool_choice", "file_search"),
         ({"tools": [LOOK], "tool_choice": {"type": "function", "name": "x"}}, BadParameter, "tool_choice", "'x'"),
         ({"text": {"format": {"type": "yaml"}}}, Unsupported, "text.format", "yaml"),
-        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, BadParameter, "text.format", "schema"),
+        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, BadParameter, "text.format.schema", "missing"),
         ({"include": ["everything"]}, BadParameter, "include[0]", "everything"),
-        ({"metadata": {"a": "x" * 513}}, BadParameter, "metadata[...]", "512"),
+        ({"metadata": {"a": "x" * 513}}, BadParameter, "metadata", "512"),
+        ({"metadata": {"x" * 65: ""}}, BadParameter, "metadata", "Invalid key in 'metadata': expected"),
+        ({"input": [{"id": "a", "content": "x", "role": "user"}] * 2}, BadParameter, "input[1].id", "Two items"),
         ({"metadata": {f"{n}": "" for n in range(17)}}, BadParameter, "metadata", "16"),
         ({"top_logprobs": 21}, BadParameter, "top_logprobs", "20"),
         ({"stop": ""}, BadParameter, "stop", "empty"),
@@ -271,7 +279,7 @@ for _ in range(50):
         ({"input": [{"id": "msg_1"}]}, Unsupported, "input[0]", "previous_response_id"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, Unsupported, "input[0]", "item itself"),
         ({"input": [{"type": "web_search_call", "id": "x"}]}, Unsupported, "input[0]", "web_search_call"),
-        ({"input": [{"content": "hi"}]}, BadParameter, "input[0]", "role"),
+        ({"input": [{"content": "hi"}]}, BadParameter, "input[0].role", "'input[0].role' is missing."),
         ({"input": ["hi"]}, BadParameter, "input[0]", "an object"),
         ({"input": [{"type": "reasoning", "summary": []}]}, BadParameter, "input", "no message"),
         (content({"type": "input_image", "image_url": "https://x.example/a.png"}), Unsupported,
