@@ -114,8 +114,8 @@ class Clients:
             raise TooManySessions(all_keys)
 
     def attach(self, principal: Principal, wanted: Resume, outlet: Outlet, extended: bool) -> SessionClient:
-        """The session of that key, which goes on with `outlet`. Call `admit` first. The one that is away for longest may
-        have to go.
+        """The session of that key, which goes on with `outlet`. Call `admit` first. For a new one, the one that is away
+        for longest may have to go.
         """
         name = (principal.id, wanted.key)
         remembered = self._sessions.get(name)

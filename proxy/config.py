@@ -119,7 +119,7 @@ class Responses(Table, frozen=True):
 
 
 class Session(Table, frozen=True):
-    """What is remembered of clients that may come back (`sl_session`). Those that left first are forgotten first."""
+    """What is remembered of clients that may come back (`sl_session`). Bounded by time, number and bytes."""
 
     detach_ttl: Annotated[
         Seconds, Meta(description="Seconds that answers go on without their client; then they are cancelled.")

@@ -185,7 +185,7 @@ class Generations:
         for generation in (*self._running.values(), *held):
             if generation.call.principal == principal:
                 self._forget(generation)
-        for name in [name for name in self._logs.keys() if name[0] == principal.id]:
+        for name in [name for name in self._logs if name[0] == principal.id]:
             self._gone(name)
         return await self._turns.delete_all(principal)
 

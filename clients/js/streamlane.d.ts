@@ -78,6 +78,7 @@ export type SavedAnswer = {
     events: ResponseEvent[];
     lane: string | null;
     cancelled: boolean;
+    fetched: boolean;
     fields: Create;
 };
 export type Task = {

@@ -50,7 +50,7 @@
  */
 /**
  * @typedef {{key: string, id: string | null, text: string, events: ResponseEvent[], lane: string | null,
- *   cancelled: boolean, fields: Create}} SavedAnswer
+ *   cancelled: boolean, fetched: boolean, fields: Create}} SavedAnswer
  */
 /**
  * One create, from when it was asked for to its end. `fetched`: its end is asked for over HTTP.
@@ -231,6 +231,8 @@ export class Client extends EventTarget {
   #waiting = [];
   /** @type {Map<string, Task>} */
   #running = new Map(); // by lane, in the order in which they were sent
+  /** @type {Map<string, string | null>} */
+  #before = new Map(); // by lane: the response that was there last
   #lanes = Array.from({ length: LANES }, (_, index) => `lane_${LANES - index}`); // those that are free
   #key;
   /** @type {string | null} */
@@ -306,7 +308,7 @@ export class Client extends EventTarget {
    * @returns {Session}
    */
   get session() {
-    const answers = this.#tasks().map(({ answer, fields, lane, cancelled }) => ({ ...saved(answer), fields, lane, cancelled }));
+    const answers = this.#tasks().map(({ answer, ...task }) => ({ ...saved(answer), ...task }));
     return { key: this.#key, epoch: this.#epoch, after: this.#after, answers };
   }
 
@@ -372,9 +374,9 @@ export class Client extends EventTarget {
   }
 
   /** @param {SavedAnswer} saved */
-  #restore({ lane, cancelled, fields, ...before }) {
+  #restore({ lane, cancelled, fetched, fields, ...before }) {
     /** @type {Task} */
-    const task = { answer: new Answer(() => this.#cancel(task), before), fields, lane, cancelled, fetched: false };
+    const task = { answer: new Answer(() => this.#cancel(task), before), fields, lane, cancelled, fetched };
     if (lane === null) return void this.#waiting.push(task);
     this.#running.set(lane, task);
     this.#lanes = this.#lanes.filter((free) => free !== lane);
@@ -389,6 +391,7 @@ export class Client extends EventTarget {
     const { signal } = this.#closing;
     for (const change of ["online", "offline"]) globalThis.addEventListener?.(change, look, { signal });
     globalThis.document?.addEventListener("visibilitychange", look, { signal });
+    for (const task of this.#running.values()) if (task.fetched) void this.#fetchEnd(task); // by the client before
     this.#connect();
   }
 
@@ -463,6 +466,7 @@ export class Client extends EventTarget {
     let failed = this.#epoch === null ? running.filter(({ answer }) => answer.id !== null) : []; // it keeps no sessions
     if (code === TOO_BIG) failed = failed.concat(largest(running.filter(({ answer }) => answer.id === null)));
     for (const task of failed) this.#free(task);
+    for (const task of running) if (task.cancelled) this.#leave(task); // its last event may be long in coming
     this.#failed(error);
     for (const { answer } of failed) fail(answer, error);
   }
@@ -571,8 +575,7 @@ export class Client extends EventTarget {
     if (event.stream_id === undefined && type.startsWith("streamlane:")) return this.#ofSession(event);
     const task = this.#running.get(event.stream_id ?? "") ?? (type === "error" ? this.#unread() : undefined);
     if (!task || task.fetched) return;
-    // What comes on a lane before its response began is the end of the one before.
-    if (task.answer.id === null && type.startsWith("response.") && type !== "response.created" && !TERMINAL.has(type)) return;
+    if (task.answer.id === null && this.#isTail(event)) return;
     this.#moved = true;
     if (TERMINAL.has(type)) this.#free(task);
     give(task.answer, event);
@@ -645,8 +648,22 @@ export class Client extends EventTarget {
   }
 
   /** @param {Task} task */
-  #free({ lane }) {
-    if (lane !== null && this.#running.delete(lane)) this.#lanes.push(lane);
+  #free(task) {
+    const { lane, answer } = task;
+    if (lane === null || this.#running.get(lane) !== task) return;
+    this.#running.delete(lane);
+    this.#before.set(lane, answer.id);
+    this.#lanes.push(lane);
+  }
+
+  /**
+   * What comes on a lane before its response began is the end of the one before. That one may have been fetched meanwhile,
+   * and then its last event is late.
+   * @param {ResponseEvent} event
+   */
+  #isTail({ type, stream_id, response }) {
+    if (type !== "response.created" && !TERMINAL.has(type)) return type.startsWith("response.");
+    return response !== undefined && response.id === (this.#before.get(stream_id ?? "") ?? "");
   }
 
   /** Whose create an error means that names no lane: the gateway could not read it, and reads in order. */
@@ -658,12 +675,13 @@ export class Client extends EventTarget {
   #cancel(task) {
     if (task.cancelled) return;
     task.cancelled = true;
+    if (!task.lane || this.#state !== "open") this.#leave(task);
+    else if (task.answer.id !== null) this.#sendCancel(task); // otherwise as soon as there is something to cancel
+  }
+
+  /** It was cancelled, and nobody can be told now: if it was sent, that is for when there is a connection. @param {Task} task */
+  #leave(task) {
     const { lane, answer, fields } = task;
-    if (lane && this.#state === "open") {
-      if (answer.id !== null) this.#sendCancel(task); // else as soon as there is something to cancel
-      return;
-    }
-    // Nobody can be told now. What was sent is told when there is a connection again.
     this.#waiting = this.#waiting.filter((each) => each !== task);
     const content = [{ type: "output_text", text: saved(answer).text, annotations: [] }];
     const output = lane ? [{ type: "message", role: "assistant", status: "incomplete", content }] : [];
@@ -702,7 +720,7 @@ export class Client extends EventTarget {
     }
     if (response.ok && body) return body;
     const retryAfter = response.headers.get("Retry-After");
-    const error = body?.error ?? { message: `${this.#base}${path} answered with HTTP ${response.status}.` };
+    const error = body?.error?.message ? body.error : { message: `${this.#base}${path} answered with HTTP ${response.status}.` };
     throw refusal({ ...error, headers: { "retry-after": retryAfter } }, response.status);
   }
 }

@@ -18,7 +18,7 @@ import { ofDevice } from "./storage.js";
 import { themeButton } from "./theme_button.js";
 import { ThreadView } from "./thread_view.js";
 import { Toast } from "./toast.js";
-import { adopted, Conversation, merge } from "./tree.js";
+import { adopted, Conversation, goneOn } from "./tree.js";
 import { welcome } from "./welcome.js";
 import { connectionWords, queueWords, wordsFor } from "./words.js";
 
@@ -90,19 +90,12 @@ export class App {
       focusPrompt: () => this.composer.text.focus(),
     });
     addEventListener("hashchange", () => void this.#openFromAddress());
-    addEventListener("pagehide", () => {
-      handover.leave(this.gateway.client, this.answers.open());
-      this.answers.running.forEach(({ conversation }) => void this.#save(conversation));
-    });
-    document.addEventListener("visibilitychange", () => {
-      // A hidden page may be thrown away without another word.
-      if (document.hidden) handover.leave(this.gateway.client, this.answers.open());
-      else handover.forget();
-    });
     this.composer.useDraft("new");
-    const left = handover.take();
+    const left = handover.left();
     const connected = this.gateway.start(left?.session);
     if (left) await this.#goOn(left);
+    handover.watch(() => this.#leave()); // not before: a page that is reloaded at once leaves what it found
+    addEventListener("pagehide", () => this.answers.running.forEach(({ conversation }) => void this.#save(conversation)));
     await this.#openFromAddress();
     await this.#list();
     await connected;
@@ -202,7 +195,9 @@ export class App {
   }
 
   #settings() {
+    const { id } = this.current;
     dialogs.editSettings(this.current.data.settings, (settings) => {
+      if (id !== this.current.id) return; // it was deleted meanwhile, with all others
       this.current.data.settings = settings;
       if (!this.current.isEmpty) this.#save(this.current);
     });
@@ -280,12 +275,15 @@ export class App {
   /** With what the page before this one was writing. @param {import("./handover.js").Left} left */
   async #goOn({ left, open }) {
     const { answers } = this.gateway.client; // now: those that end meanwhile leave it
-    for (const { data, node, key, elapsed } of open) {
+    const stored = await Promise.all(open.map(({ data }) => this.chats.peek(data.id)));
+    for (const [index, { data, node, key, elapsed }] of open.entries()) {
       const answer = answers.find((/** @type {any} */ each) => each.key === key);
-      const conversation = new Conversation(merge(await this.chats.peek(data.id), data));
-      if (answer) void this.answers.resume(conversation, conversation.node(node), answer, elapsed + Date.now() - left);
+      const conversation = goneOn(stored[index], data, node);
+      if (answer && conversation) void this.answers.resume(conversation, conversation.node(node), answer, elapsed + Date.now() - left);
     }
   }
+
+  #leave() { handover.leave(this.gateway.client, this.answers.open()); }
 
   // What is shown.
 
@@ -367,6 +365,7 @@ export class App {
 
   /** @param {Conversation} conversation */
   async #save(conversation) {
+    if (document.hidden) this.#leave(); // what was left before is older than what is stored now
     await this.chats.save(conversation.data);
     await this.#list();
   }

@@ -43,9 +43,13 @@ export function byId(id) {
   return /** @type {T} */ (document.getElementById(id));
 }
 
-/** Put text on the clipboard, also where the browser offers no clipboard API (plain HTTP in a local network). @param {string} text */
+/** Put text on the clipboard, also where the browser offers no clipboard API (plain HTTP in a local network) or forbids it. @param {string} text */
 export async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch {
+    // There is none, or the browser does not let this page have it.
+  }
   const area = h("textarea", { class: "off-screen", "aria-hidden": "true" });
   area.value = text;
   (document.querySelector("dialog[open]") ?? document.body).append(area);
@@ -56,6 +60,7 @@ export async function copyText(text) {
 
 /** Say on a button for a moment that it worked. @param {HTMLElement} button @param {string} word */
 export function confirmOn(button, word) {
+  if (button.classList.contains("confirmed")) return;
   const label = button.getAttribute("aria-label") ?? "";
   button.classList.add("confirmed");
   button.setAttribute("aria-label", word);

@@ -20,12 +20,23 @@ export const handover = {
     ofTab.set(NAME, JSON.stringify(left));
   },
 
-  /** What the page before this one left: once, for a copy of this tab must not go on with it too. @returns {Left | null} */
-  take() {
+  /**
+   * Leave it when this page goes, or is hidden and may go without another word; take it back when it is seen again.
+   * @param {() => void} leave
+   */
+  watch(leave) {
+    const look = () => (document.hidden ? leave() : this.forget());
+    addEventListener("pagehide", leave);
+    document.addEventListener("visibilitychange", look);
+    look();
+  },
+
+  /** What the page before this one left. @returns {Left | null} */
+  left() {
     const text = ofTab.get(NAME);
-    this.forget();
     return text === null ? null : JSON.parse(text);
   },
 
+  /** A copy of this tab must not go on with it too. */
   forget() { ofTab.remove(NAME); },
 };

@@ -58,6 +58,7 @@ export class MessageView {
 
   /** Say what goes on before the first token. @param {string} words */
   say(words) {
+    if (this.shown > 0 || this.node.reasoning) return;
     this.state.replaceChildren(h("span", { class: "pulse", "aria-hidden": "true" }), words);
     this.state.hidden = false;
   }
@@ -71,7 +72,7 @@ export class MessageView {
     this.element.classList.toggle("running", running);
     this.element.setAttribute("aria-busy", String(running));
     if (!running) this.state.hidden = true;
-    else if (this.shown === 0 && !node.reasoning && !this.state.textContent) this.say("Sending…");
+    else if (!this.state.textContent) this.say("Sending…");
     if (this.thinking) this.thinking.textContent = this.#thoughtWords();
     this.problem.replaceChildren(...(running || this.isUser ? [] : this.#ending()));
     this.foot.replaceChildren(...(running ? [] : this.isUser ? this.#userFoot() : this.#answerFoot()));

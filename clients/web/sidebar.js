@@ -132,7 +132,9 @@ export class Sidebar {
 
   async #search() {
     const text = this.search.value.trim();
-    this.found = text ? await this.actions.search(text) : null;
+    const found = text ? await this.actions.search(text) : null;
+    if (text !== this.search.value.trim()) return; // the next search is under way
+    this.found = found;
     this.update({ now: Date.now() });
   }
 }

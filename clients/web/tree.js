@@ -99,7 +99,7 @@ export class Conversation {
   /** @param {string} at */
   #chosen(at) {
     const chosen = this.data.chosen[at];
-    const isThere = this.data.nodes[chosen] && (this.data.nodes[chosen].parent ?? ROOT) === at;
+    const isThere = Object.hasOwn(this.data.nodes, chosen) && (this.data.nodes[chosen].parent ?? ROOT) === at;
     return isThere ? chosen : this.children.get(at)?.at(-1);
   }
 
@@ -137,26 +137,44 @@ export function merge(theirs, mine) {
     const other = nodes[id];
     if (!other || !isFurther(other, node)) nodes[id] = node;
   }
-  return { ...mine, nodes, chosen: { ...theirs.chosen, ...mine.chosen } };
+  const { title, named } = theirs.named && !mine.named ? theirs : mine; // a name that a person gave
+  return { ...mine, title, named, nodes, chosen: { ...theirs.chosen, ...mine.chosen } };
+}
+
+/**
+ * Go on with an answer of the page before this one: from where that left it, which is where the next event belongs, and not
+ * from what was stored since.
+ * @param {Data | undefined} stored @param {Data} left @param {string} id of the answer
+ * @returns {Conversation | null} Null when it has ended.
+ */
+export function goneOn(stored, left, id) {
+  const data = merge(stored, left);
+  if (hasEnded(data.nodes[id])) return null;
+  data.nodes[id] = left.nodes[id];
+  return new Conversation(data);
 }
 
 /**
  * What another tab has stored, with our own objects for the messages that it has not changed: their views may stay.
- * @param {Data} theirs @param {Data} mine @returns {Data | null} Null when no message is another.
+ * @param {Data} theirs @param {Data} mine @returns {Data | null} Null when no message is another, and the name is the same.
  */
 export function adopted(theirs, mine) {
   const nodes = { ...theirs.nodes };
   for (const [id, node] of Object.entries(mine.nodes)) if (JSON.stringify(nodes[id]) === JSON.stringify(node)) nodes[id] = node;
   const ids = Object.keys(nodes);
   const isSame = ids.length === Object.keys(mine.nodes).length && ids.every((id) => nodes[id] === mine.nodes[id]);
-  return isSame ? null : { ...theirs, nodes };
+  if (!isSame) return { ...theirs, nodes };
+  return theirs.title === mine.title ? null : { ...mine, title: theirs.title, named: theirs.named };
 }
 
 /** @param {Message} a @param {Message} b */
 function isFurther(a, b) {
-  // A failure without text is no end: a retry begins anew in its place.
-  const ended = (/** @type {Message} */ { status, text }) => status !== "running" && status !== "interrupted" && !(status === "failed" && !text);
-  return ended(a) !== ended(b) ? ended(a) : a.text.length > b.text.length;
+  return hasEnded(a) !== hasEnded(b) ? hasEnded(a) : a.text.length > b.text.length;
+}
+
+/** @param {Message} message */
+function hasEnded({ status, text }) {
+  return status !== "running" && status !== "interrupted" && !(status === "failed" && !text); // a retry begins in its place
 }
 
 /** Answers that nobody writes any more, because their page is gone. @param {Data} data */

@@ -16,6 +16,7 @@ const WORDS = {
     "This conversation is too long for the model.", "Start a new chat, or choose a model with a longer context.", false, true],
   rate_limit_exceeded: ["Too many questions at once.", "Wait a moment, then try again.", true, true],
   too_many_queued_creates: ["Too many answers are waiting.", "Wait until one has ended, then try again.", true, false],
+  too_many_running_responses: ["Too many answers are being written.", "Wait until one has ended, then try again.", true, false],
   backend_overloaded: ["The model is busy.", "Try again in a moment, or ask another model.", true, true],
   backend_unreachable: ["The model's server does not answer.", "Is it running? Try again, or ask another model.", true, true],
   backend_stream_broken: ["The model's server broke off in the middle.", "Try again.", true, true],

@@ -55,10 +55,7 @@ def chat(
             raise click.UsageError(str(error)) from None
         given = {"instructions": system or None, "temperature": temperature}
         fields = {name: value for name, value in given.items() if value is not None}
-        for name in (
-            "SIGTERM",
-            "SIGHUP",
-        ):  # a closed terminal too: the gateway would wait for us
+        for name in ("SIGTERM", "SIGHUP"):  # a closed terminal too: the gateway would wait for us
             if hasattr(signal, name):  # Windows has no SIGHUP
                 signal.signal(getattr(signal, name), leave)
         with client:

@@ -1,7 +1,9 @@
 """The chat page when the network or the page itself goes away in the middle of an answer: it goes on where it was."""
 
 import asyncio
+import json
 
+import pytest
 from playwright.async_api import expect
 
 from backends.events import TextDelta
@@ -102,6 +104,87 @@ async def test_stop_after_a_reload_stops_the_generation(page_at: PageAt) -> None
         await chat.ended()
         await expect(chat.answer).to_contain_text("You stopped this answer.")
         await asyncio.wait_for(backend.left.wait(), 30)
+
+
+NAME = "streamlane-session"
+HIDE = "Object.defineProperty(document, 'hidden', { value: true, configurable: true });" + (
+    "document.dispatchEvent(new Event('visibilitychange'));"
+)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_hidden_page_that_is_thrown_away_leaves_no_word_twice(page_at: PageAt, ended: bool) -> None:
+    """It went on writing, and storing, after it left its session to the next page. It ends without another word."""
+    middle, end = asyncio.Event(), asyncio.Event()
+    script = [[TextDelta("First, ")], middle, [TextDelta("second, ")], end, [TextDelta("third.")], [DONE]]
+    async with gateway(backends=[FakeBackend("fake", script=script)]) as started:
+        chat = await chat_at(page_at, started)
+        await chat.ask()
+        await expect(chat.answer.locator(".prose")).to_have_text("First,")
+        await chat.page.evaluate(HIDE)
+        left = await chat.page.evaluate(f"sessionStorage.getItem('{NAME}')")
+        middle.set()
+        if ended:
+            end.set()
+            await chat.kept("First, second, third.")
+        else:
+            await expect(chat.answer.locator(".prose")).to_have_text("First, second,")
+        await chat.page.evaluate("dispatchEvent(new Event('pagehide'))")  # stores what is there
+        await chat.kept("First, second, third." if ended else "First, second, ")
+        if ended:
+            assert await chat.page.evaluate(f"sessionStorage.getItem('{NAME}')") is None
+        await chat.page.add_init_script(
+            f"if (!window.again) sessionStorage.setItem('{NAME}', {json.dumps(left)}); window.again = true;"
+        )
+        await chat.page.reload()
+        if not ended:
+            await expect(chat.answer).to_have_attribute("aria-busy", "true")
+        end.set()
+        await chat.ended()
+        await expect(chat.answer.locator(".prose")).to_have_text("First, second, third.")
+        await expect(chat.answer).to_contain_text("5 tokens")
+        chat.tab.assert_clean()
+
+
+async def test_a_page_that_is_reloaded_before_it_has_begun_leaves_what_it_found(page_at: PageAt) -> None:
+    gate = asyncio.Event()
+    backend = halves(gate)
+    async with gateway(backends=[backend]) as started:
+        chat = await chat_at(page_at, started)
+        await chat.ask()
+        await expect(chat.answer.locator(".prose")).to_have_text("First half,")
+        # The next page waits for its database, and is reloaded meanwhile.
+        await chat.page.add_init_script(
+            """if (!sessionStorage.getItem("slow")) {
+                sessionStorage.setItem("slow", "1");
+                IDBFactory.prototype.open = () => ({});
+            }"""
+        )
+        await chat.page.reload()
+        await chat.page.reload()
+        gate.set()
+        await expect(chat.answer.locator(".prose")).to_have_text("First half, second half.")
+        await chat.ended()
+        assert len(backend.requests) == 1
+
+
+async def test_a_name_that_another_tab_gave_stays(page_at: PageAt) -> None:
+    async with gateway(backends=[FakeBackend("fake", text="Yes.")]) as started:
+        one = await chat_at(page_at, started)
+        await one.asked("The question")
+        await one.kept("Yes.")
+        two = Chat(Tab(await one.page.context.new_page(), one.tab.origin))
+        watch(two.tab)
+        await two.page.goto(one.page.url)
+        await two.ready()
+        await two.page.get_by_role("button", name="More on The question").click()
+        await two.page.get_by_role("menuitem", name="Rename").click()
+        await two.page.get_by_role("textbox", name="New name").fill("A name")
+        await two.page.keyboard.press("Enter")
+        await expect(one.page.locator("#title")).to_have_text("A name")
+        await one.asked("And on")
+        await expect(one.page.locator("#chats .chat-title")).to_have_text(["A name"])
+        await expect(two.page.locator("#title")).to_have_text("A name")
 
 
 async def test_two_tabs_have_sessions_of_their_own(page_at: PageAt) -> None:

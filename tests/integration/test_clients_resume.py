@@ -86,6 +86,37 @@ async def test_a_cancel_without_a_connection_ends_the_answer_at_once_and_the_gat
                 await backend.left.wait()
 
 
+async def test_cancelled_just_before_the_connection_is_lost_an_answer_ends_with_it() -> None:
+    async with gateway(backends=[halves(asyncio.Event())]) as started, Wire(started.base_url) as wire:
+        async with AsyncClient(wire.base_url) as client:
+            answer = client.create(model="fake", input="hi")
+            assert await first_words(answer) == "Hel"
+            answer.cancel()
+            wire.down()
+            async with asyncio.timeout(30):
+                assert await answer.text() == "Hel"
+            wire.up()
+            await client.open()
+
+
+async def test_a_client_that_was_closed_and_is_used_again_has_nothing_of_its_old_answers() -> None:
+    gate = asyncio.Event()
+    async with gateway(backends=[halves(gate)]) as started, AsyncClient(started.base_url) as client:
+        for begun in (True, False):
+            gate.clear()
+            old = client.create(model="fake", input="hi")
+            if begun:
+                assert await first_words(old) == "Hel"
+            else:
+                await client.open()
+            await client.close()
+            gate.set()
+            new = client.create(model="fake", input="hi")
+            assert await new.text() == "Hello"
+            assert (await new.response())["status"] == "completed"
+            assert new.id != old.id
+
+
 async def test_an_answer_that_ended_while_the_session_was_lost_is_fetched() -> None:
     """The gateway forgot the session, but holds the response: what is missing of it comes as one delta."""
     gate = asyncio.Event()

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,6 +110,46 @@ async def test_closing_does_not_wait_for_a_gateway_that_is_silent() -> None:
         began = time.monotonic()
         client.close()  # on the gateway's own loop, so that it cannot answer
         assert time.monotonic() - began < 8
+
+
+async def test_any_thread_may_close_the_client_and_nobody_is_left_waiting() -> None:
+    def use(url: str) -> None:
+        client = Client(url)
+        started = threading.Barrier(9)
+
+        def ask() -> None:
+            started.wait()
+            with pytest.raises((ConnectionLost, RuntimeError), match="closed"):
+                while True:
+                    client.create(model="fake", input="hi").text()
+
+        def close() -> None:
+            started.wait()
+            client.close()
+
+        threads = [threading.Thread(target=each, daemon=True) for each in [ask] * 4 + [close] * 4]
+        for thread in threads:
+            thread.start()
+        started.wait()
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads)
+
+    async with gateway(backends=[answers()]) as started:
+        for _ in range(10):
+            await asyncio.to_thread(use, started.base_url)
+
+
+async def test_a_client_may_be_closed_where_its_state_is_told() -> None:
+    def use(url: str) -> None:
+        client = Client(url, on_state=lambda state, _: client.close() if state == "open" else None)
+        with pytest.raises(ConnectionLost, match="closed"):
+            client.create(model="fake", input="hi").text()
+        client.close()
+        assert client.state == "closed"
+
+    async with gateway(backends=[FakeBackend("fake", script=[asyncio.Event(), DONE])]) as started:
+        await asyncio.to_thread(use, started.base_url)
 
 
 async def test_a_program_that_forgets_to_close_ends_all_the_same() -> None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import aiohttp
 import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -283,3 +284,33 @@ async def test_the_unmodified_sdk_resumes() -> None:
     assert event.type == "response.completed"
     assert said == "".join(tokens(400))
     assert wire.connections > cuts >= 3
+
+
+@pytest.mark.parametrize("path", ["/responses/{}", "/responses"])
+async def test_what_is_deleted_is_not_sent_again(path: str) -> None:
+    async with gateway("responses.log_bytes = 1024", backends=[answers()]) as started:  # its log is held by nobody else
+        async with session(started) as socket:
+            await socket.create(store=False)
+            response_id = (await socket.until())[-1]["response"]["id"]
+        async with (
+            aiohttp.ClientSession() as http,
+            http.delete(started.base_url + path.format(response_id)) as reply,
+        ):
+            assert reply.status == 200
+        async with session(started, 0) as socket:
+            assert (await socket.next())["error"]["code"] == "sl_resume_gap"
+            await socket.create(store=False)
+            events = await socket.until()
+        assert text_of(events) == "Hello wörld"
+        assert response_id not in str(events)
+
+
+async def test_what_every_event_of_a_response_repeats_is_counted_once() -> None:
+    async with gateway(backends=[answers()]) as started:
+        async with session(started) as socket:
+            await socket.create(store=False)
+            await socket.until()
+            small = started.generations.held_bytes
+            await socket.create(store=False, instructions="x" * 500_000)
+            await socket.until()
+        assert started.generations.held_bytes - 2 * small > 2 * 490_000  # in its events, and as it is stored

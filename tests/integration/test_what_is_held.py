@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import pytest
@@ -18,6 +18,8 @@ from proxy.turns import Turn
 from tests.gateway import DONE, answers, client, gateway
 from tests.upstream import until
 
+T = TypeVar("T")
+ASKED = "What was asked in this file alone?"
 KEYS = ("sk-sl-aaaaaaaaaaaaaaaa", "sk-sl-bbbbbbbbbbbbbbbb")
 LOOK: dict[str, Any] = {"type": "function", "name": "look", "parameters": {"type": "object"}}
 
@@ -34,7 +36,7 @@ def deep(levels: int) -> dict[str, Any]:
 
 
 LIKELY = TextDelta("a", (Logprob("a", -0.1, (("b", -1.0),) * 20),))
-ALLOWED = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "look", **deep(55)}]}
+ALLOWED = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "look", **deep(60)}]}
 
 
 @pytest.mark.parametrize(
@@ -65,19 +67,20 @@ async def test_of_a_conversation_that_ended_nothing_is_held_but_its_responses(en
             ids = []
             for _ in range(3):
                 previous = {"previous_response_id": ids[-1]} if ids and end is DONE else {}
-                await socket.create(store=False, **previous)
+                await socket.create(text=ASKED, store=False, **previous)
                 ids.append((await socket.until())[-1]["response"]["id"])
             generation = running.generations.find(ids[-1], ANONYMOUS)
             assert generation.ended
-        await until(lambda: not alive(Turn))
-        await until(lambda: not alive(Request))
+        backend.requests.clear()
+        await until(lambda: not any(turn.id in ids for turn in alive(Turn)))
+        await until(lambda: not any(ASKED in repr(request.messages) for request in alive(Request)))
         assert [running.generations.find(each, ANONYMOUS).log.head > 0 for each in ids] == [True] * 3
         stored = await running.generations.get(ids[-1], ANONYMOUS)
-        assert stored.items[0]["content"][0]["text"] == "hi"
+        assert stored.items[0]["content"][0]["text"] == ASKED
         assert stored.response == generation.response
 
 
-def alive(kind: type) -> list[object]:
+def alive(kind: type[T]) -> list[T]:
     gc.collect()
     return [each for each in gc.get_objects() if type(each) is kind]
 

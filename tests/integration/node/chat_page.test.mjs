@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 const WEB = new URL("../../../clients/web/", import.meta.url);
-const { Conversation, adopted, checked, interruptRunning, merge, titleOf } = await import(new URL("tree.js", WEB));
+const { Conversation, adopted, checked, goneOn, interruptRunning, merge, titleOf } = await import(new URL("tree.js", WEB));
 const { fail, requestFor, speed, take } = await import(new URL("progress.js", WEB));
 const { queueWords, wordsFor } = await import(new URL("words.js", WEB));
 
@@ -101,6 +101,40 @@ test("of what another tab stored only the messages that are others become new ob
   const { nodes } = adopted(stored, data);
   assert.equal(nodes.a1, data.nodes.a1);
   assert.deepEqual([nodes.a2.text, nodes.q3.text], ["a2, longer", "q3"]);
+});
+
+test("a name that a person gave in one tab is taken over by the others", () => {
+  const { data } = talk();
+  const named = new Conversation(structuredClone(data));
+  named.rename("Mine");
+  const { title, nodes } = adopted(named.data, data);
+  assert.equal(title, "Mine");
+  assert.equal(nodes.a1, data.nodes.a1);
+  assert.equal(merge(named.data, data).title, "Mine"); // also by one that writes before it heard of it
+  data.title = "Old";
+  data.named = true;
+  assert.equal(merge(data, named.data).title, "Mine"); // the later of two
+});
+
+test("an answer goes on from where its page left it, not from what was stored since, and not when it has ended", () => {
+  const left = talk();
+  Object.assign(left.node("a2"), { status: "running", text: "half" });
+  const stored = structuredClone(left.data);
+  assert.equal(goneOn(undefined, structuredClone(left.data), "a2").node("a2").text, "half");
+  stored.nodes.a2.text = "half and more";
+  for (const status of ["running", "interrupted"]) {
+    stored.nodes.a2.status = status;
+    const { text, status: now } = goneOn(stored, structuredClone(left.data), "a2").node("a2");
+    assert.deepEqual([text, now], ["half", "running"]);
+  }
+  stored.nodes.a2.status = "done";
+  assert.equal(goneOn(stored, structuredClone(left.data), "a2"), null);
+});
+
+test("only messages can be chosen", () => {
+  const { data } = talk();
+  const chat = new Conversation(checked({ ...data, chosen: { root: "constructor", a1: "__proto__" } }));
+  assert.deepEqual(ids(chat), ["q1", "a1", "q2", "a2"]);
 });
 
 test("a chat that is imported comes back as it was, without what we do not know", () => {

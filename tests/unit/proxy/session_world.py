@@ -1,7 +1,7 @@
 """A world for tests of sessions without sockets: answers that speak when told, a network that loses, a clock."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -12,13 +12,34 @@ from proxy.create import Create
 from proxy.errors import UnknownModel
 from proxy.generation import Reader
 from proxy.outcome import Notice, Principal
-from proxy.response_log import ResponseLog
+from proxy.response_log import Entry, ResponseLog
 from proxy.session import Limits, Resume
 from proxy.wire.responses_composer import Composer
 
 ME, OTHER = Principal("me"), Principal("other")
 KEY = "k" * 16
 AHEAD = 16
+
+
+class CountingLog(ResponseLog):
+    """Knows how many events were looked at, merged ones too, and how often it was weighed."""
+
+    __slots__ = ("looked_at", "weighed")
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_bytes)
+        self.looked_at = self.weighed = 0
+
+    @property
+    def weight(self) -> int:
+        self.weighed += 1
+        return super().weight
+
+    def entries(self, position: int) -> Iterator[Entry]:
+        for entry in super().entries(position):
+            self.looked_at += entry[0] + 1 - position
+            position = entry[0] + 1
+            yield entry
 
 
 class Answer:
@@ -28,7 +49,7 @@ class Answer:
 
     def __init__(self, response_id: str, create: Create, new_id: Callable[[str], str]) -> None:
         self.id, self.previous_id = response_id, create.previous_response_id
-        self.log = ResponseLog(1 << 20)
+        self.log = CountingLog(1 << 20)
         self._composer = Composer(self.log, {"id": response_id, "metadata": {}}, new_id)
         self._composer.start()
         self._readers: tuple[Reader, ...] = ()
@@ -38,6 +59,9 @@ class Answer:
     def follow(self, reader: Reader) -> None:
         self._readers += (reader,)
         reader.wake()
+        self.say_again(reader)
+
+    def say_again(self, reader: Reader) -> None:
         reader.notice(Notice("route", {"queue_position": 0}))
 
     def leave(self, reader: Reader) -> None:
@@ -96,9 +120,13 @@ class Answers:
 
 
 class Line:
-    """A connection: what was written to it, and how much of that its client has read."""
+    """A connection: what was written to it, and how much of that its client has read. It is blocked when more than
+    `room` bytes were written since `drained`, as a socket is.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 1 << 30) -> None:
+        self.room = room
+        self.waiting = 0
         self.blocked = False
         self.written: list[dict[str, Any]] = []
         self.read = 0
@@ -108,9 +136,16 @@ class Line:
     def write(self, frames: list[bytes]) -> None:
         assert not self.replaced
         self.written += map(json.loads, frames)
+        self.waiting += sum(map(len, frames))
+        self.blocked |= self.waiting > self.room
 
     def tell(self, frame: bytes) -> None:
         self.write([frame])
+
+    def drained(self, client: Client) -> None:
+        """All of it is on its way to the client."""
+        self.blocked, self.waiting = False, 0
+        client.drained()
 
     def resume(self, wanted: Resume) -> None:
         raise AssertionError
@@ -166,7 +201,7 @@ class World:
         self.answers = Answers()
         self.clock = Clock()
         self.refused: list[Exception] = []
-        epochs = count(1)
+        self.lives = 0  # sessions that were made
         self.clients = Clients(
             generations=self.answers,
             limits=Limits(active=3, lanes=4, queued=5),
@@ -176,9 +211,13 @@ class World:
             max_frame_bytes=1 << 20,
             spawn=lambda _: None,
             call_later=self.clock.call_later,
-            new_epoch=lambda: f"e{next(epochs)}",
+            new_epoch=self._new_epoch,
             on_refused=self.refused.append,
         )
+
+    def _new_epoch(self) -> str:
+        self.lives += 1
+        return f"e{self.lives}"
 
     def attach(
         self,
@@ -188,10 +227,11 @@ class World:
         principal: Principal = ME,
         extended: bool = False,
         epoch: str | None = None,
+        room: int = 1 << 30,
     ) -> tuple[Line, Client]:
         """A new connection of a session."""
         self.clients.admit(principal, key)
-        line = Line()
+        line = Line(room)
         return line, self.clients.attach(principal, Resume(key, after, epoch), outlet(line), extended)
 
 

@@ -8,6 +8,7 @@ What holds, whatever happens:
 - numbers of frames go up by one, over all connections of one life;
 - a create that is sent again is executed once;
 - who is away is waited for by nobody, what is held is bounded, a connection that was replaced gets nothing more;
+- an event is looked at once for each time that it is sent, or lost;
 - somebody else's session of the same name sees nothing of all this.
 """
 
@@ -24,6 +25,7 @@ LANES = [None, "a", "b"]
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 UNDO = 64
 BYTES = 60_000
+ROOM = 3_000  # bytes that a connection takes before its client reads
 
 
 class Known:
@@ -41,14 +43,20 @@ class Machine(RuleBasedStateMachine):
         self.world = World(undo=UNDO, detach_ttl=60, resume_ttl=600, max_session_bytes=BYTES)
         self.others, _ = self.world.attach(principal=OTHER)
         self.sent: dict[str, str | None] = {}  # event ids and their lanes
-        self.answers_before = 0
+        self.connections = 0
+        self.lives = 0
         self.connect(None)
 
     def connect(self, after: int | None) -> None:
         """A connection; without a number the client has forgotten everything."""
-        self.line, self.client = self.world.attach(after, extended=True)
+        self.line, self.client = self.world.attach(after, extended=True, room=ROOM)
         self.attached = True
+        self.connections += 1
+        if self.lives != self.world.lives:  # a session that is new knows nothing of what the old one did
+            self.lives, self.before = self.world.lives, len(self.world.answers.all)
+            self.asked: set[str] = set()
         if after is None:
+            self.torn: set[str | None] = set()  # lanes whose response may go on in the middle, after a gap
             self.last: int | None = None
             self.known: dict[str, Known] = {}
             self.items: dict[str, str] = {}
@@ -57,8 +65,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 12))
     def read(self, most: int) -> None:
-        for event in self.line.next(most) if self.attached else []:
-            self.take(event)
+        if self.attached:
+            for event in self.line.next(most):
+                self.take(event)
+            if self.line.waiting > ROOM and self.line.read == len(self.line.written):
+                self.line.drained(self.client)
 
     def take(self, event: dict[str, Any]) -> None:
         number, kind = event["sl_seq"], event["type"]
@@ -67,6 +78,7 @@ class Machine(RuleBasedStateMachine):
             for each in self.known.values():
                 each.whole = False
             self.running.clear()
+            self.torn = set(LANES)
         elif self.last is not None and not self.gap:
             assert number == self.last + 1
         self.gap = lost
@@ -78,13 +90,16 @@ class Machine(RuleBasedStateMachine):
             assert lane not in self.running, "a lane overlaps itself"
             name = event["response"]["id"]
             assert name not in self.known or not self.known[name].whole, "a response came twice"
+            self.torn.discard(lane)
             self.known[name] = Known(lane)
             self.running[lane] = name
             self.begun[lane].append(name)
             ids = [int(each.removeprefix("resp_")) for each in self.begun[lane]]
             assert ids == sorted(set(ids)), "a lane lost its order"
         elif lane not in self.running:
-            assert self.lossy(), "an event of nothing"
+            assert lane in self.torn, "an event of nothing"
+            if kind in TERMINAL:
+                self.torn.discard(lane)
             return
         known = self.known[self.running[lane]]
         assert not known.ended
@@ -97,10 +112,6 @@ class Machine(RuleBasedStateMachine):
             [whole] = [each for each in self.world.answers.all if each.id == name]
             if known.whole:
                 assert known.text == whole.said
-
-    def lossy(self) -> bool:
-        """Whether a gap was said in this life, so that a response may go on in the middle."""
-        return self.world.clients.resumes["gap"] > 0
 
     @precondition(lambda self: self.attached)
     @rule(lane=st.sampled_from(LANES), bad=st.booleans())
@@ -116,6 +127,7 @@ class Machine(RuleBasedStateMachine):
         self.ask(event_id, self.sent[event_id], "m")
 
     def ask(self, event_id: str, lane: str | None, model: str) -> None:
+        self.asked.add(event_id)
         create(self.client, event_id=event_id, model=model, **({} if lane is None else {"stream_id": lane}))
 
     @rule(data=st.data(), words=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4))
@@ -128,6 +140,11 @@ class Machine(RuleBasedStateMachine):
         if running := self.world.answers.running:
             data.draw(st.sampled_from(running)).finish()
 
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        if ended := [answer for answer in self.world.answers.all if answer.log.ended]:
+            data.draw(st.sampled_from(ended)).log.gone = True
+
     @precondition(lambda self: self.attached)
     @rule(lane=st.sampled_from(LANES))
     def cancel(self, lane: str | None) -> None:
@@ -138,7 +155,7 @@ class Machine(RuleBasedStateMachine):
     def back_pressure(self, blocked: bool) -> None:
         self.line.blocked = blocked
         if not blocked:
-            self.client.drained()
+            self.line.drained(self.client)
 
     @precondition(lambda self: self.attached and self.last)
     @rule()
@@ -193,11 +210,12 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def a_create_is_executed_once(self) -> None:
-        assert len(self.world.answers.all) <= len(self.sent) or self.lossy() or self.forgotten()
+        assert len(self.world.answers.all) - self.before <= len(self.asked)
 
-    def forgotten(self) -> bool:
-        """Whether the session was new more than once: then it cannot know what the old one did."""
-        return self.world.clients.resumes["new"] > 2
+    @invariant()
+    def an_event_is_looked_at_once_for_each_sending(self) -> None:
+        logs = [answer.log for answer in self.world.answers.all]
+        assert sum(log.looked_at for log in logs) <= sum(log.head for log in logs) * self.connections
 
     @invariant()
     def others_see_nothing(self) -> None:
@@ -208,13 +226,12 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.connect(self.last or 0)
-        for answer in tuple(self.world.answers.all):
-            while not answer.log.ended:
+        while not self.client.idle or self.line.read < len(self.line.written):
+            running, unread = self.world.answers.running, len(self.line.written) - self.line.read
+            assert running or unread, "nothing happens any more"
+            for answer in running:
                 answer.finish()
-        while self.world.answers.running:
-            self.world.answers.running[0].finish()
-        self.read(1 << 30)
-        assert self.client.idle
+            self.read(1 << 30)
         assert not self.running, "a response has no end"
 
 

@@ -259,6 +259,6 @@ def test_what_cannot_be_done_is_named(api: str, members: dict[str, Any], error: 
 
 
 def test_a_missing_member_is_said_to_be() -> None:
-    with pytest.raises(BadParameter, match="^'messages' is missing.$") as raised:
+    with pytest.raises(BadParameter, match=r"^'messages' is missing\.$") as raised:
         parse_chat({"model": "m"})
     assert raised.value.param == "messages"
