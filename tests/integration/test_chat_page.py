@@ -339,10 +339,12 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(page_at: PageAt,
         file = tmp_path / "chats.json"
         await (await download.value).save_as(file)
         assert {kept["title"] for kept in json.loads(file.read_text())["chats"]} == {"Second topic", "Water"}
+        await chat.page.get_by_label("System prompt").fill("Of this chat")
         await chat.button("Delete all chats").click()
         await chat.button("Delete all").click()
         await expect(titles).to_have_count(0)
         await chat.button("Settings").click()
+        await expect(chat.page.get_by_label("System prompt")).to_have_value("")
         async with chat.page.expect_file_chooser() as chooser:
             await chat.button("Import").click()
         await (await chooser.value).set_files(file)

@@ -107,9 +107,8 @@ async def test_stop_after_a_reload_stops_the_generation(page_at: PageAt) -> None
 
 
 NAME = "streamlane-session"
-HIDE = "Object.defineProperty(document, 'hidden', { value: true, configurable: true });" + (
-    "document.dispatchEvent(new Event('visibilitychange'));"
-)
+HIDE = """Object.defineProperty(document, "hidden", { value: true, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));"""
 
 
 @pytest.mark.parametrize("ended", [True, False])
