@@ -1,12 +1,14 @@
 """Our clients lose their connection in the middle of answers, and go on; what cannot go on is said."""
 
 import asyncio
+import json
 
 import pytest
 
 from backends.events import TextDelta
 from backends.fake import FakeBackend
 from streamlane_client import AsyncAnswer, AsyncClient, Cancelled, ConnectionLost, Event
+from streamlane_client.lanes import Lanes, Record
 from tests.gateway import DONE, answers, gateway, process
 from tests.integration.cuts import Wire
 from tests.integration.node_client import script
@@ -149,6 +151,25 @@ async def test_an_answer_that_had_not_begun_begins_when_the_connection_is_back()
             wire.up()
             assert (await first.response())["status"] == "cancelled"
             assert await second.text() == "Hello"
+
+
+def test_the_last_event_of_an_answer_that_was_fetched_is_not_the_end_of_the_next_one_on_its_lane() -> None:
+    lanes = Lanes()
+    first, second = (Record(b'{"model":"m"}', lambda: None) for _ in range(2))
+    lanes.add(first)
+    lane = json.loads(lanes.fill()[0])["stream_id"]
+    ended = {"id": "resp_1", "status": "completed", "output": []}
+    lanes.receive({"type": "response.created", "stream_id": lane, "response": {"id": "resp_1"}})
+    [record] = lanes.to_fetch()
+    assert record.catch_up(ended)
+    lanes.fetched(record)
+    lanes.add(second)
+    assert json.loads(lanes.fill()[0])["stream_id"] == lane
+    lanes.receive({"type": "response.completed", "stream_id": lane, "response": ended})
+    assert not second.ended
+    lanes.receive({"type": "response.created", "stream_id": lane, "response": {"id": "resp_2"}})
+    lanes.receive({"type": "response.completed", "stream_id": lane, "response": ended | {"id": "resp_2"}})
+    assert second.final()["id"] == "resp_2"
 
 
 @pytest.mark.needs("node")
