@@ -192,6 +192,10 @@ class Sent:
         while self._finished and self.held > most:
             self._forget(self._finished[0][0])
 
+    def holds(self, response_id: str) -> bool:
+        """Whether a response will be sent, or can be sent again."""
+        return any(each.response_id == response_id and not each.log.gone for each in self._known.values())
+
     @property
     def oldest(self) -> int:
         """The earliest number from which a rewind is possible."""

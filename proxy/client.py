@@ -16,7 +16,20 @@ from proxy.errors import ProxyError, error_event
 from proxy.generation import Generation
 from proxy.generations import Generations
 from proxy.outcome import Notice, Principal
-from proxy.session import Ack, Answer, Cancel, Command, Pause, Refuse, Resume, Session, Start, State, Window
+from proxy.session import (
+    Ack,
+    Answer,
+    Cancel,
+    Command,
+    Pause,
+    Refuse,
+    Repeated,
+    Resume,
+    Session,
+    Start,
+    State,
+    Window,
+)
 from proxy.turns import Kept
 
 log = structlog.get_logger()
@@ -188,7 +201,7 @@ class Client:
                 case Resume() as wanted:
                     if self.outlet is not None:
                         self.outlet.resume(wanted)
-                case Ack() | Window() | Pause() as flow:
+                case Ack() | Window() | Pause() | Repeated() as flow:
                     self._flow(flow)
                 case other:
                     assert_never(other)
@@ -202,7 +215,7 @@ class Client:
             generation = self._generations.start(self.principal, create)
         except ProxyError as error:
             return self._refused(error, create, lane)
-        self._follow(generation, lane)
+        self._follow(generation, lane, create.event_id)
         return []
 
     async def _begin(self, create: Create, lane: str | None) -> None:
@@ -220,14 +233,14 @@ class Client:
         if cancelled or self._closed:
             generation.cancel()
         if not self._closed:
-            self._follow(generation, lane)
+            self._follow(generation, lane, create.event_id)
 
     def _refused(self, error: Exception, create: Create, lane: str | None) -> list[Command]:
         self.refuse(error, lane)
         self._kept.ended(lane, None, create.previous_response_id)
         return self._session.done(lane, refused=True)
 
-    def _follow(self, generation: Generation, lane: str | None) -> None:
+    def _follow(self, generation: Generation, lane: str | None, event_id: str | None) -> None:
         stream = self._streams[lane] = Stream(self, generation, lane)
         generation.follow(stream)
 
@@ -242,5 +255,5 @@ class Client:
         elif stream_id in self._beginning:
             self._beginning[stream_id] = True  # otherwise nothing runs: it has just ended
 
-    def _flow(self, command: Ack | Window | Pause) -> None:
+    def _flow(self, command: Ack | Window | Pause | Repeated) -> None:
         raise AssertionError("only sessions have numbers")  # the Session core lets nobody else come so far

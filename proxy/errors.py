@@ -23,6 +23,7 @@
     ├── TooManySessions      more sessions than a key, or the gateway, may have
     ├── ResumeGap            what a returning client misses is not held any more
     ├── SessionAway          a create whose client stayed away before it could begin
+    ├── AlreadyAnswered      a create that came again after its events were let go of
     ├── Unauthorized         no key, or a wrong one
     ├── InvalidTicket        a ticket that was used, is too old, or never was one
     ├── ForbiddenOrigin      a web page of another origin
@@ -225,6 +226,17 @@ class SessionAway(ProxyError):
         super().__init__("The connection was gone for too long, so this was not begun. Send it again.")
 
 
+class AlreadyAnswered(ProxyError):
+    """A create that came again, with its `event_id`, after its response was sent and its events were let go of."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(
+            f"This was answered before, and its events are not held any more. GET /v1/responses/{response_id} may "
+            "still have the answer; with another event_id it is asked again.",
+            "event_id",
+        )
+
+
 class Unauthorized(ProxyError):
     """No key, or a wrong one."""
 
@@ -317,6 +329,7 @@ WIRE: dict[type[Exception], WireError] = {
     TooManySessions: WireError(429, "rate_limit_error", "too_many_sessions"),
     ResumeGap: WireError(409, INVALID, "sl_resume_gap"),
     SessionAway: WireError(409, INVALID, "session_away"),
+    AlreadyAnswered: WireError(409, INVALID, "already_answered"),
     Unauthorized: WireError(401, "authentication_error", "invalid_api_key"),
     InvalidTicket: WireError(401, "authentication_error", "invalid_ticket"),
     ForbiddenOrigin: WireError(403, "permission_error", "origin_not_allowed"),

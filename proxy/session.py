@@ -107,7 +107,15 @@ class Pause:
     paused: bool
 
 
-Command: TypeAlias = Start | Cancel | Refuse | Answer | Resume | Ack | Window | Pause
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A create came again whose response has ended."""
+
+    stream_id: str | None
+    event_id: str
+
+
+Command: TypeAlias = Start | Cancel | Refuse | Answer | Resume | Ack | Window | Pause | Repeated
 
 
 class State(Enum):
@@ -279,7 +287,9 @@ class Session:
             if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
                 raise BadFrame(f"'event_id' must be a string of at most {MAX_EVENT_ID} characters.", "event_id")
             if (stream_id, event_id) in self._event_ids:
-                return []  # its one response is on its way, or was sent
+                known = self._lanes[stream_id]
+                under_way = event_id == known.event_id or any(event_id == waits for _, waits, _ in known.creates)
+                return [] if under_way else [Repeated(stream_id, event_id)]
         if self._draining:
             raise Draining
         create = parse_create(event)

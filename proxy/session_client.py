@@ -6,7 +6,7 @@ the logs of its responses; `Sent` knows how much of each left under which number
     attached ──connection gone──▸ away ──comes back──▸ attached     a newer connection takes the place of an older one
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 from backends.json import dumps
 from proxy.attachment import Delivery, Rewound, Sent
 from proxy.client import Client, Outlet, Stream
-from proxy.errors import BadFrame, ResumeGap, error_event
+from proxy.errors import AlreadyAnswered, BadFrame, ResumeGap, error_event
 from proxy.generation import Generation
-from proxy.session import Ack, Pause, Window
+from proxy.session import EVENT_IDS, Ack, Pause, Repeated, Window
 
 CHECK = 64  # events of a response between two counts of the bytes that its session takes
 
@@ -80,6 +80,7 @@ class SessionClient(Client):
         self._on_weighed = on_weighed
         self.held = 0  # about how many bytes it takes beside its connection, when they were last counted
         self._lines: dict[str | None, Line] = {}
+        self._answered: OrderedDict[tuple[str | None, str], str] = OrderedDict()  # by create: its response's id
         self._pending: list[bytes] = []  # frames of no response, for a client that is away
         self._known = False  # was attached before
 
@@ -240,15 +241,19 @@ class SessionClient(Client):
         elif keep:
             self._pending.append(frame)
 
-    def _follow(self, generation: Generation, lane: str | None) -> None:
+    def _follow(self, generation: Generation, lane: str | None, event_id: str | None) -> None:
         line = self._lines.setdefault(lane, Line())
         stream = self._streams[lane] = line.stream = SessionStream(self, generation, lane, line)
         self._sent.add(stream.delivery)
+        if event_id is not None:
+            self._answered[lane, event_id] = generation.id
+            if len(self._answered) > EVENT_IDS:
+                self._answered.popitem(last=False)
         line.queue.append(stream.delivery)
         line.checked = 0
         generation.follow(stream)
 
-    def _flow(self, command: Ack | Window | Pause) -> None:
+    def _flow(self, command: Ack | Window | Pause | Repeated) -> None:
         match command:
             case Ack(number):
                 if number > self._sent.last:
@@ -259,6 +264,11 @@ class SessionClient(Client):
                 self._sent.window(frames)
             case Pause(stream_id, paused):
                 self._lines.setdefault(stream_id, Line()).paused = paused
+            case Repeated(stream_id, event_id):
+                response_id = self._answered.get((stream_id, event_id))
+                if response_id is not None and not self._sent.holds(response_id):
+                    self.refuse(AlreadyAnswered(response_id), stream_id)
+                return
         self._advance_all()
 
     def _advance_all(self) -> None:

@@ -303,6 +303,22 @@ def test_a_create_whose_answer_was_lost_is_answered_when_a_page_that_knows_nothi
     assert len(world.answers.all) == 1
 
 
+def test_a_create_whose_answer_is_not_held_any_more_is_refused_by_name_when_it_comes_again() -> None:
+    world = World()
+    line, client = world.attach(extended=True)
+    create(client, stream_id="a", event_id="e1")
+    create(client, stream_id="b", event_id="e2")
+    world.answers.all[0].finish()
+    send(client, type="streamlane:session.ack", sl_seq=line.next()[-1]["sl_seq"])
+    create(client, stream_id="b", event_id="e2")  # it still runs
+    assert line.next() == []
+    create(client, stream_id="a", event_id="e1")
+    [refused] = line.next()
+    assert (refused["stream_id"], refused["status"], refused["error"]["code"]) == ("a", 409, "already_answered")
+    assert world.answers.all[0].id in refused["error"]["message"]
+    assert len(world.answers.all) == 2
+
+
 @pytest.mark.parametrize("after", [0, 3, None])
 def test_what_was_deleted_is_not_sent_again_and_that_is_said(after: int | None) -> None:
     world = World()
