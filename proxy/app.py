@@ -1,6 +1,7 @@
 """The composition root: builds every object, owns the top task group, drains in order. Below it nobody sees Config."""
 
 import asyncio
+import errno
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from backends.request import Sampling
 from proxy import logs, metrics_table
 from proxy.clients import Bounds, Clients
 from proxy.config import Alias as AliasOptions
-from proxy.config import Config, Ops, Server
+from proxy.config import Config, Ops, Server, variable
 from proxy.data_dir import ensure_data_dir
 from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
@@ -65,6 +66,14 @@ class StartError(Exception):
     """The gateway cannot start. Says why, and what to do."""
 
 
+class PortTaken(StartError):
+    """Something else listens at `host`:`port`."""
+
+    def __init__(self, message: str, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        super().__init__(message)
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """A gateway that is running. `base_url` is what an SDK is given."""
@@ -76,14 +85,18 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator[Gateway]:
+async def running(
+    config: Config, more: Sequence[Backend] = (), on_bound: Callable[[], None] = lambda: None
+) -> AsyncIterator[Gateway]:
     """A gateway, from its start until the context is left; leaving drains it. Raises StartError.
 
-    `more` are backends beside those of the configuration, for programs that embed a gateway.
+    `more` are backends beside those of the configuration, for programs that embed a gateway. `on_bound` is called when
+    the ports are ours, before models are loaded.
     """
     async with ungrouped(), AsyncExitStack() as stack:
         ensure_data_dir(config.data_dir)
         public, private = bound(stack, "server", config.server), bound(stack, "ops", config.ops)
+        on_bound()
         transport = Transport(connect_deadline=config.deadlines.connect)
         stack.callback(transport.close)
         parts = registry.Parts(transport=transport, models_dir=config.data_dir / "models")
@@ -109,8 +122,7 @@ async def running(config: Config, more: Sequence[Backend] = ()) -> AsyncIterator
 
         metrics = Metrics(CollectorRegistry(), lambda: discovery.runtime)
         lag = LoopLag(metrics.lagged)
-        lagging = tasks.create_task(lag.run())
-        stack.callback(lagging.cancel)
+        stack.callback(tasks.create_task(lag.run()).cancel)
 
         limits = config.limits
         dispatcher = Dispatcher(
@@ -336,10 +348,14 @@ def listening(table: str, options: Server | Ops) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StartError(
+        flag = {"server": "--port", "ops": "--ops-port"}[table]
+        message = (
             f"cannot listen on {options.host}:{options.port} ({error.strerror or error}). "
-            f"Free the port, or set another {table}.port."
-        ) from None
+            f"Free the port, or set another {table}.port ({flag}, {variable(f'{table}.port')})."
+        )
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(message, options.host, options.port) from None
+        raise StartError(message) from None
 
 
 def build(options: object, parts: registry.Parts) -> Backend:
@@ -358,7 +374,7 @@ def alias(options: AliasOptions) -> Alias:
     )
 
 
-async def serve(config: Config, announce: Callable[[Gateway], None]) -> None:
+async def serve(config: Config, announce: Callable[[Gateway], None], on_bound: Callable[[], None]) -> None:
     """Run until SIGINT or SIGTERM, then drain; a second signal ends the drain (CancelledError). Raises StartError."""
     stop = asyncio.Event()
     here = asyncio.current_task()
@@ -370,6 +386,6 @@ async def serve(config: Config, announce: Callable[[Gateway], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped)
-    async with running(config) as gateway:
+    async with running(config, on_bound=on_bound) as gateway:
         announce(gateway)
         await stop.wait()

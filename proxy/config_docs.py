@@ -46,7 +46,7 @@ the model that was pulled last.
 
 The file is the one that `--config` names, else `$STREAMLANE_CONFIG`, else `streamlane.toml` in the current folder.
 
-1. A flag on the command line (`--host`, `--port`, `--log-level`) goes before
+1. A flag on the command line (`--host`, `--port`, `--ops-port`, `--log-level`) goes before
 2. an environment variable (`STREAMLANE_SERVER_PORT` for `port` in `[server]`; lists with commas), which goes before
 3. the file, which goes before
 4. the default.
@@ -58,8 +58,9 @@ of the file that way: `api_key = "${VLLM_API_KEY}"`. A variable that is not set 
 
 Relative paths start at the file's folder, those in environment variables at the current folder. `~` is your own folder.
 
-Mistakes stop every command with exit code 2. All are reported together, each with its place and, where there is one,
-the nearest known name: `streamlane.toml: server.prot: unknown key. Did you mean "port"?`
+Mistakes stop every command that reads the file with exit code 2; `streamlane doctor` lists them among the rest and
+exits with 1, and `streamlane chat` reads no file. All are reported together, each with its place and, where there is
+one, the nearest known name: `streamlane.toml: server.prot: unknown key. Did you mean "port"?`
 
 ## Reaching it from other machines
 

@@ -111,7 +111,7 @@ def _backend(reader: Reader, raw: object, path: str) -> Any:
         )
         return None
     if not isinstance(kind, str):
-        wrong = "missing" if kind is None else f"expected str, got {toml_type(kind)}"
+        wrong = "missing" if kind is None else f"expected text, got {toml_type(kind)}"
         reader.problem(at, f"{wrong}. Known kinds: {', '.join(registry.kinds())}.")
         return None
     try:

@@ -12,6 +12,7 @@ from proxy.config import settings
 from proxy.config_check import NEW_KEY, Problem, nearest
 from proxy.config_source import References, join, without_user_info
 from proxy.data_dir import home
+from proxy.type_words import name_of, plain
 
 DEFAULT = "default"
 
@@ -136,12 +137,7 @@ class Reader:
 
 def toml_type(value: object) -> str:
     """What TOML calls the type of `value`."""
-    match value:
-        case dict():
-            return "table"
-        case list():
-            return "array"
-    return type(value).__name__
+    return name_of(value, "a table")
 
 
 def _bare(type_: Any) -> Any:
@@ -150,14 +146,10 @@ def _bare(type_: Any) -> Any:
 
 
 def _sentence(text: str, value: Any, type_: Any) -> str:
-    """msgspec's message in our words: Expected `int`, got `str` becomes: expected int, got str."""
+    """msgspec's message in our words: the choices that there are, else plain ones."""
     if get_origin(bare := _bare(type_)) is Literal and isinstance(value, str):
         choices = get_args(bare)
         near = nearest(value, choices)
         listed = ", ".join(f'"{choice}"' for choice in choices)
         return f'expected one of {listed}, got "{value}"{"." if near else ""}{near}'
-    text = text.replace("`object`", "`table`").replace("`", "")
-    text = re.sub(r"str of length >= (\d+)", r"at least \1 characters", text)
-    text = re.sub(r"array of length >= 1", "at least one item", text)
-    text = text.removesuffix(".0")
-    return text[:1].lower() + text[1:]
+    return plain(text, "a table").replace("`", "")

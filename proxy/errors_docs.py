@@ -27,6 +27,18 @@ Retry what is 429 or 5xx, after that time or with growing pauses. Nothing else g
 |---|---|---|---|
 """
 
+_HTTP = """
+Errors of HTTP itself, with the type `invalid_request_error`:
+
+| code | status | when |
+|---|---|---|
+| `not_found` | 404 | There is nothing at this path. The message says where the API is. |
+| `method_not_allowed` | 405 | The path has no such method. The header `Allow` names those that it has. |
+| `upgrade_required` | 426 | A `GET` of `/v1/responses` that asks for no WebSocket. |
+| `malformed_request` | 400 | Bytes that are no HTTP request, or header lines that are too long. |
+| `http_error` | 4xx | Anything else that HTTP itself does not allow. |
+"""
+
 
 def errors_page() -> str:
     """The whole page, one row per code, in the table's order."""
@@ -37,4 +49,4 @@ def errors_page() -> str:
     rows[f"| `{UNEXPECTED.code}` | {UNEXPECTED.status} | `{UNEXPECTED.type}` |"] = [
         "A fault of the gateway's own. Its log tells more under the request's id."
     ]
-    return _HEAD + "".join(f"{key} {' Or: '.join(abouts)} |\n" for key, abouts in rows.items())
+    return _HEAD + "".join(f"{key} {' Or: '.join(abouts)} |\n" for key, abouts in rows.items()) + _HTTP

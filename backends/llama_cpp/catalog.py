@@ -64,7 +64,7 @@ def find(models_dir: Path, model: str) -> tuple[str, Path]:
         step = (
             f"Run: streamlane models pull {model}" if model in KNOWN else "Name one of those, or a .gguf file's path."
         )
-        raise EngineUnavailable(f"The model '{model}' is not pulled (pulled: {here}). {step}")
+        raise EngineUnavailable(f"The model '{model}' is not pulled in {models_dir} (pulled: {here}). {step}")
     return model, file
 
 

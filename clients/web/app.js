@@ -63,6 +63,7 @@ export class App {
         chooseModel: (node, anchor) => openMenu(anchor, "Models", this.gateway.models.map(({ id }) => ({ label: id, action: () => this.#regenerate(node, id) }))),
         continue: () => void this.send(CONTINUE),
         signIn: () => dialogs.open("sign-in"),
+        newChat: () => this.newChat(),
       },
     });
     this.current = Conversation.empty(newId(), Date.now());
@@ -84,7 +85,7 @@ export class App {
       this.newChat();
     });
     listen({
-      stop: () => this.#isRunning && (this.stop(), true),
+      stop: () => this.sidebar.closeDrawer() || (this.#isRunning && (this.stop(), true)),
       newChat: () => this.newChat(),
       toggleList: () => this.sidebar.setOpen(!this.sidebar.isOpen),
       focusPrompt: () => this.composer.text.focus(),
@@ -337,7 +338,9 @@ export class App {
     this.connection = gateway.connection;
     const state = gateway.status === "unreachable" ? "waiting" : navigator.onLine ? gateway.connection : "offline";
     byId("connection").dataset.state = state;
-    byId("connection-words").textContent = connectionWords(state, gateway.retryIn);
+    const words = connectionWords(state, gateway.retryIn);
+    byId("connection").title = words; // on a phone it is a dot
+    if (byId("connection-words").textContent !== words) byId("connection-words").textContent = words;
     byId("sign-out").hidden = keyring.key === undefined;
     if (gateway.status === "key") dialogs.open("sign-in");
     const notice = byId("notice");

@@ -15,6 +15,7 @@ import { endingOf, wordsFor } from "./words.js";
  * @property {(node: Message, anchor: HTMLElement) => void} chooseModel  then regenerate
  * @property {(node: Message) => void} continue
  * @property {() => void} signIn
+ * @property {() => void} newChat
  */
 
 export class MessageView {
@@ -37,7 +38,7 @@ export class MessageView {
     this.markdown = this.isUser ? null : new Markdown(this.body, finishCode);
     if (this.isUser) this.body.textContent = node.text;
     this.flush();
-    this.update({ index: 0, count: 1 });
+    this.update({ index: 0, count: 1, last: false });
   }
 
   /** Put on the page what has come since the last time. Call it at most once a frame. */
@@ -63,11 +64,12 @@ export class MessageView {
     this.state.hidden = false;
   }
 
-  /** Everything but the text. @param {{index: number, count: number}} version its place among its siblings */
-  update({ index, count }) {
+  /** Everything but the text. @param {{index: number, count: number, last: boolean}} place among its siblings, and whether nothing follows it */
+  update({ index, count, last }) {
     const { node } = this;
     const running = node.status === "running";
     this.version = { index, count };
+    this.last = last;
     this.who.textContent = this.isUser ? "You" : node.model || "Answer";
     this.element.classList.toggle("running", running);
     this.element.setAttribute("aria-busy", String(running));
@@ -108,21 +110,24 @@ export class MessageView {
         h("p", { class: "problem-detail" }, h("code", {}, node.error.code), " ", node.error.message),
         h("p", { class: "problem-actions" },
           words.signIn && h("button", { type: "button", class: "button primary", onclick: () => actions.signIn() }, "Sign in"),
+          words.newChat && h("button", { type: "button", class: "button primary", onclick: () => actions.newChat() }, icon("plus"), "New chat"),
           words.retry && h("button", { type: "button", class: "button", onclick: () => actions.regenerate(node) }, icon("regenerate"), "Retry"),
           words.other && h(
             "button",
             { type: "button", class: "button", "aria-haspopup": "menu", onclick: (/** @type {any} */ e) => actions.chooseModel(node, e.currentTarget) },
             "Other model", icon("chevronDown"),
           ),
-          node.text ? this.#continueButton() : null,
+          this.#continueButton(),
         ),
       )];
     }
     const ending = endingOf(node.status);
-    return ending ? [h("p", { class: "ending" }, ending, node.text ? this.#continueButton() : null)] : [];
+    return ending ? [h("p", { class: "ending" }, ending, this.#continueButton())] : [];
   }
 
+  /** Only the last answer can go on. */
   #continueButton() {
+    if (!this.node.text || !this.last) return null;
     return h("button", { type: "button", class: "button", onclick: () => this.actions.continue(this.node) }, icon("continue"), "Continue");
   }
 

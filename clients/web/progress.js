@@ -12,6 +12,7 @@ export function requestFor(conversation, parent, model) {
   const { instructions, temperature, max_output_tokens } = conversation.data.settings;
   return {
     model,
+    store: false, // the whole conversation goes with each question: the gateway need not keep it
     input: conversation.input(parent),
     ...(instructions?.trim() ? { instructions } : {}),
     ...(temperature === undefined ? {} : { temperature }),
@@ -64,13 +65,14 @@ export function fail(node, error, elapsed) {
   node.error = { code: code ?? "client_error", message, ...(status ? { status } : {}), ...(retryAfter ? { retryAfter } : {}) };
 }
 
-/** Words on how fast it was: ["first word 0.31 s", "42.1 tokens/s", "128 tokens"]. @param {Message} node @returns {string[]} */
+/** Words on how fast it was: ["first token 0.31 s", "42.1 tok/s", "128 tokens"]; "about 128 tokens" where they are estimated. @param {Message} node @returns {string[]} */
 export function speed({ stats = {}, status }) {
   const words = [];
+  const about = stats.estimated ? "about " : "";
   if (stats.first !== undefined) words.push(`first token ${seconds(stats.first)}`);
   if (stats.output && stats.total !== undefined && stats.first !== undefined && stats.total - stats.first >= 20)
-    words.push(`${((stats.output * 1000) / (stats.total - stats.first)).toFixed(1)} tok/s`);
-  if (stats.output !== undefined) words.push(`${stats.output} ${stats.output === 1 ? "token" : "tokens"}`);
+    words.push(`${((stats.output * 1000) / (stats.total - stats.first)).toFixed(stats.estimated ? 0 : 1)} tok/s`);
+  if (stats.output !== undefined) words.push(`${about}${stats.output} ${stats.output === 1 ? "token" : "tokens"}`);
   return status === "running" ? [] : words;
 }
 
@@ -88,6 +90,6 @@ function first(node, elapsed) {
 /** @param {Message} node @param {any} status @param {any} response @param {number} elapsed */
 function end(node, status, response, elapsed) {
   node.status = status;
-  const { input_tokens: input, output_tokens: output } = response.usage ?? {};
-  node.stats = { ...node.stats, total: elapsed, ...(output === undefined ? {} : { input, output }) };
+  const { input_tokens: input, output_tokens: output, sl_estimated: estimated } = response.usage ?? {};
+  node.stats = { ...node.stats, total: elapsed, ...(output === undefined ? {} : { input, output }), ...(estimated ? { estimated } : {}) };
 }

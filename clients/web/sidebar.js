@@ -57,9 +57,16 @@ export class Sidebar {
     if (focus && !open) this.toggle.focus();
   }
 
+  /** @returns {boolean} whether there was a drawer to close */
+  closeDrawer() {
+    const open = this.narrow.matches && this.isOpen;
+    if (open) this.setOpen(false);
+    return open;
+  }
+
   /** On a phone the drawer makes room for what was chosen. */
   chosen() {
-    if (this.narrow.matches && this.isOpen) this.setOpen(false);
+    this.closeDrawer();
   }
 
   /** @param {{entries?: Entry[], current?: string, running?: Set<string>, now: number}} change */

@@ -53,13 +53,13 @@ export class ThreadView {
       view.element.remove();
       this.views.delete(id);
     }
+    this.path = path;
     let next = this.list.firstElementChild;
     for (const node of wanted) {
       const { element } = this.#place(node);
       if (element === next) next = element.nextElementSibling;
       else this.list.insertBefore(element, next); // a new view, also one in the middle: what is there never moves
     }
-    this.path = path;
     this.#follow();
     if (this.oldest > 0) this.#fillWhenIdle();
   }
@@ -125,7 +125,7 @@ export class ThreadView {
   /** @param {string} id */
   #version(id) {
     const siblings = this.conversation?.siblings(id) ?? [id];
-    return { index: siblings.indexOf(id), count: siblings.length };
+    return { index: siblings.indexOf(id), count: siblings.length, last: this.path.at(-1)?.id === id };
   }
 
   #fillWhenIdle() {

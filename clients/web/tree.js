@@ -2,7 +2,7 @@
 
 /**
  * @typedef {"running" | "done" | "stopped" | "cut" | "filtered" | "failed" | "interrupted"} Status
- * @typedef {{first?: number, total?: number, input?: number, output?: number}} Stats  times in ms, counts in tokens
+ * @typedef {{first?: number, total?: number, input?: number, output?: number, estimated?: boolean}} Stats  times in ms, counts in tokens, `estimated` where the backend counted none
  * @typedef {{code: string, message: string, status?: number, retryAfter?: number}} Problem
  * @typedef {{id: string, parent: string | null, role: "user" | "assistant", text: string, at: number, reasoning?: string,
  *   thought?: number, model?: string, status?: Status, error?: Problem, stats?: Stats}} Message  `at` in Unix ms
@@ -196,7 +196,7 @@ export function checked(found) {
     if (!ID.test(id) || id === ROOT || typeof node?.text !== "string" || !["user", "assistant"].includes(node.role)) continue;
     const { parent = null, role, text, at } = node;
     const thought = Number.isFinite(node.thought) ? node.thought : undefined;
-    const stats = node.stats && Object.fromEntries(Object.entries(node.stats).filter(([, value]) => Number.isFinite(value)));
+    const stats = node.stats && Object.fromEntries(Object.entries(node.stats).filter(([, value]) => Number.isFinite(value) || value === true));
     const error = node.error && { ...node.error, code: String(node.error.code), message: String(node.error.message) };
     const words = Object.fromEntries(["reasoning", "model", "status"].map((name) => [name, node[name] && String(node[name])]));
     nodes[id] = clean({ id, parent, role, text, at: Number(at) || 0, ...words, thought, error: error ?? undefined, stats: stats ?? undefined });

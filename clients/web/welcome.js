@@ -30,7 +30,7 @@ export function welcome({ status, models, model, ask, again }) {
     ];
   return [
     h("h2", {}, "What is on your mind?"),
-    h("p", {}, h("strong", {}, model ?? models[0].id), " answers here. Your chats are kept in this browser, and nowhere else."),
+    h("p", {}, h("strong", {}, model ?? models[0].id), " answers here. Your chats are kept in this browser alone."),
     h("ul", { class: "examples" }, ...EXAMPLES.map(([word, text]) =>
       h("li", {}, h("button", { type: "button", class: "example", onclick: () => ask(text) }, h("span", { class: "example-word" }, word), text)))),
   ];

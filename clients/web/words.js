@@ -1,6 +1,6 @@
 /** What went wrong, in plain words, and what helps. Pure. */
 
-/** @typedef {{title: string, advice: string, retry: boolean, other: boolean, signIn: boolean}} Words */
+/** @typedef {{title: string, advice: string, retry: boolean, other: boolean, signIn: boolean, newChat: boolean}} Words */
 
 /** code → [what happened, what helps, does trying again help, does another model help] */
 /** @type {Record<string, [string, string, boolean, boolean]>} */
@@ -9,6 +9,7 @@ const WORDS = {
   connection_failed: ["There is no connection to the gateway.", "Your prompt is safe. Try again when it is back.", true, false],
   session_taken: ["Another tab goes on with this.", "Look there, or try again here.", true, false],
   resume_gap: ["The connection was away for too long.", "Your prompt is safe. Try again.", true, false],
+  already_answered: ["The answer was sent, and is not held any more.", "Your prompt is safe. Try again.", true, false],
   client_closed: ["The connection was closed.", "Your prompt is safe. Try again.", true, false],
   model_not_found: ["This model is not here any more.", "Choose another model.", false, true],
   model_ambiguous: ["Several backends serve a model of this name.", "Choose the one that you mean.", false, true],
@@ -40,7 +41,7 @@ const WORDS = {
 export function wordsFor({ code, status, retryAfter }) {
   const [title, advice, retry, other] = Object.hasOwn(WORDS, code) ? WORDS[code] : ["The answer failed.", "Try again.", true, true];
   const wait = retryAfter ? ` The server asks to wait ${Math.ceil(retryAfter)} s.` : "";
-  return { title, advice: advice + wait, retry, other, signIn: status === 401 || code === "invalid_api_key" };
+  return { title, advice: advice + wait, retry, other, signIn: status === 401 || code === "invalid_api_key", newChat: code === "context_length_exceeded" };
 }
 
 /** What a reader is told instead of an answer's end. @param {string | undefined} status */

@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 import click
 
 if TYPE_CHECKING:
-    from streamlane_client import Client, StreamlaneError
+    from streamlane_client import Client, Model
 
 HELP = """\
 /model         show the models        /model NAME    talk to another one
 /new           forget what was said   /quit          leave (so do Ctrl-D, and Ctrl-C at this prompt)
 Ctrl-C stops an answer."""
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -27,7 +26,12 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 @click.option("-m", "--model", metavar="NAME", help="Whom to ask. Otherwise the first model that the gateway lists.")
 @click.option("-s", "--system", metavar="TEXT", help="The system message.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="0-2", help="0 is the likeliest answer each time.")
-@click.option("--base-url", metavar="URL", help="The gateway. Otherwise $STREAMLANE_BASE_URL, then this machine's.")
+@click.option(
+    "--base-url",
+    metavar="URL",
+    envvar="STREAMLANE_BASE_URL",
+    help="The gateway. Otherwise $STREAMLANE_BASE_URL, then this machine's.",
+)
 @click.option("--api-key", metavar="KEY", help="Otherwise $STREAMLANE_API_KEY, which no list of processes shows.")
 def chat(
     *,
@@ -50,10 +54,11 @@ def chat(
         from streamlane_client import Client
 
         try:
-            client = Client(base_url, api_key)
+            client = Client(with_version(base_url), api_key)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        given = {"instructions": system or None, "temperature": temperature}
+        # The whole conversation goes with each question, so the gateway need not store any of it.
+        given = {"store": False, "instructions": system or None, "temperature": temperature}
         fields = {name: value for name, value in given.items() if value is not None}
         for name in ("SIGTERM", "SIGHUP"):  # a closed terminal too: the gateway would wait for us
             if hasattr(signal, name):  # Windows has no SIGHUP
@@ -63,6 +68,13 @@ def chat(
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
+
+
+def with_version(base_url: str | None) -> str | None:
+    """An address without a path is meant with the gateway's."""
+    if base_url and urlsplit(base_url).path in ("", "/"):
+        return f"{base_url.rstrip('/')}/v1"
+    return base_url
 
 
 def leave(number: int, frame: FrameType | None) -> None:
@@ -87,6 +99,7 @@ def question_of(prompt: tuple[str, ...]) -> str:
 
 def converse(client: "Client", model: str | None, fields: Mapping[str, Any], question: str) -> int:
     """Ask the question, or talk when there is none. `fields` go with every request. Gives the exit code."""
+    from proxy.cli.chat_trouble import trouble
     from streamlane_client import StreamlaneError
 
     try:
@@ -111,6 +124,7 @@ def once(client: "Client", model: str, fields: Mapping[str, Any], question: str)
     """One question, one answer. Gives the exit code."""
     from rich.console import Console
 
+    from proxy.cli.chat_trouble import trouble
     from proxy.cli.chat_turn import ask
     from proxy.cli.chat_view import Plain, Terminal
 
@@ -119,7 +133,7 @@ def once(client: "Client", model: str, fields: Mapping[str, Any], question: str)
     view = Terminal(console, lambda: client.state == "open") if terminal else Plain()
     turn = ask(client, model, fields, [message("user", question)], view)
     if turn.error is not None:
-        click.echo(trouble(turn.error, client), err=True)
+        click.echo(trouble(turn.error, client, model, "-m NAME"), err=True)
         return 1
     if terminal:
         console.print(turn.pace, style="dim", markup=False)
@@ -159,6 +173,7 @@ class Talk:
             return 0
 
     def _ask(self, line: str) -> None:
+        from proxy.cli.chat_trouble import trouble
         from proxy.cli.chat_turn import ask
         from proxy.cli.chat_view import Terminal
 
@@ -168,7 +183,8 @@ class Talk:
         if turn.text:  # also when it was stopped, or broke: it was read
             self._messages = [*asked, message("assistant", turn.text)]
         if turn.error is not None:
-            self._console.print(trouble(turn.error, self._client), style="red", markup=False)
+            words = trouble(turn.error, self._client, self._model, "/model NAME")
+            self._warn(words)
         else:
             self._note(turn.pace)
         self._console.print()
@@ -180,23 +196,44 @@ class Talk:
             self._messages = []
             self._note("A new conversation.")
         elif command == "/model" and rest:
-            self._model = rest
-            self._note(f"Now talking to {rest}.")
+            self._choose_model(rest)
         elif command == "/model":
             self._list_models()
         else:
             self._note(f"There is no {command}. /help lists what there is.")
         self._console.print()
 
+    def _choose_model(self, name: str) -> None:
+        from proxy.cli.chat_trouble import no_such_model
+
+        models = self._models()
+        if models is None:
+            return
+        if any(name in (listed["id"], f"{listed['owned_by']}/{listed['id']}") for listed in models):
+            self._model = name
+            self._note(f"Now talking to {name}.")
+        else:
+            self._warn(no_such_model(name, [listed["id"] for listed in models], "/model NAME"))
+
     def _list_models(self) -> None:
+        models = self._models()
+        if models is not None:
+            names = [listed["id"] for listed in models]
+            self._note("\n".join(f"{'*' if name == self._model else ' '} {name}" for name in names))
+
+    def _models(self) -> list["Model"] | None:
+        """What can be asked; None when the gateway does not say, and then the person was told."""
+        from proxy.cli.chat_trouble import trouble
         from streamlane_client import StreamlaneError
 
         try:
-            names = [listed["id"] for listed in self._client.models()]
+            return self._client.models()
         except StreamlaneError as error:
-            self._console.print(trouble(error, self._client), style="red", markup=False)
-        else:
-            self._note("\n".join(f"{'*' if name == self._model else ' '} {name}" for name in names))
+            self._warn(trouble(error, self._client))
+            return None
+
+    def _warn(self, text: str) -> None:
+        self._console.print(text, style="red", markup=False)
 
     def _note(self, text: str) -> None:
         from proxy.cli.chat_view import printable
@@ -212,15 +249,3 @@ def message(role: str, text: str) -> dict[str, str]:
 def clean(text: str) -> str:
     """What was typed, without the bytes that are not UTF-8."""
     return text.encode(errors="replace").decode()
-
-
-def trouble(error: "StreamlaneError", client: "Client") -> str:
-    """What happened and what to do, in plain words."""
-    from proxy.cli.chat_view import printable
-
-    if error.code == "connection_failed" and urlsplit(client.base_url).hostname in LOCAL:
-        return f"No gateway answers at {client.base_url}. Start one: streamlane serve"
-    if error.code == "invalid_api_key":
-        return "The gateway wants an API key that it knows. Set $STREAMLANE_API_KEY, or give --api-key."
-    again = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
-    return printable(f"{error.message}{again}")

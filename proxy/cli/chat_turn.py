@@ -21,6 +21,7 @@ class Turn:
     ended: float = 0
     said: list[str] = field(default_factory=list)
     tokens: int | None = None
+    estimated: bool = False  # the backend did not count the tokens
     cut: str | None = None  # why it is not whole
     error: StreamlaneError | None = None
 
@@ -38,12 +39,13 @@ class Turn:
     def pace(self) -> str:
         """How fast it came."""
         facts = []
+        about = "about " if self.estimated else ""
         if self.first is not None:
             facts.append(f"{self.first - self.asked:.2f} s to first token")
             if self.tokens is not None and self.tokens > 1 and self.ended > self.first:
                 facts.append(f"{(self.tokens - 1) / (self.ended - self.first):.0f} tok/s")
         if self.tokens is not None:
-            facts.append(f"{self.tokens:,} tokens")
+            facts.append(f"{about}{self.tokens:,} {'token' if self.tokens == 1 else 'tokens'}")
         if self.cut is not None:
             facts.append(
                 {"cancelled": "stopped", "max_output_tokens": "ended at the token limit"}.get(self.cut, self.cut)
@@ -90,6 +92,7 @@ def _take(event: Event, turn: Turn, view: View) -> None:
         response = event["response"]
         usage, details = response.get("usage"), response.get("incomplete_details")
         turn.tokens = usage["output_tokens"] if usage else None
+        turn.estimated = bool(usage and usage.get("sl_estimated"))
         if kind == "response.incomplete":
             turn.cut = details["reason"] if details else "incomplete"
 

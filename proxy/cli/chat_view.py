@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -73,16 +74,19 @@ class Terminal:
         self._waiting: Spinner | None = None  # until the answer begins
         self._tail = ""  # of the open block
         self._drawn: tuple[str, RenderableType] = ("", Text(""))  # and what it looks like
+        self._left = ExitStack()  # what leaving undoes
         self._live = Live(get_renderable=self._renderable, console=console, refresh_per_second=REDRAWS, transient=True)
 
     def __enter__(self) -> Self:
+        self._left.enter_context(unheard())
         self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._waiting, self._tail = None, ""
-        self._live.stop()
-        self._print(self._blocks.close())
+        with self._left:
+            self._waiting, self._tail = None, ""
+            self._live.stop()
+            self._print(self._blocks.close())
 
     def wait(self, what: str) -> None:
         if not self._tail:
@@ -128,6 +132,31 @@ class Block:
             for line in shown[-self._most :] if self._most else shown:
                 yield from line
                 yield Segment.line()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """The terminal does not show what is typed, such as ^C: it would stand in what is drawn again and again.
+
+    What was typed is not lost: the next prompt reads and shows it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import termios
+
+    try:
+        before = termios.tcgetattr(sys.stdout)
+        local = before[3] & ~termios.ECHO
+        termios.tcsetattr(sys.stdout, termios.TCSANOW, [*before[:3], local, *before[4:]])
+    except (termios.error, OSError):  # no terminal after all, or one that went away
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(sys.stdout, termios.TCSANOW, before)
 
 
 def printable(text: str) -> str:

@@ -23,8 +23,9 @@ ABOUT = 18  # columns for what a finding is about
 @click.command()
 @config_file
 @click.option("--port", type=int, help="The gateway's TCP port, when it is served with --port.")
+@click.option("--ops-port", type=int, help="Its port for health and metrics, when it is served with --ops-port.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def doctor(config: Path | None, port: int | None, as_json: bool) -> None:
+def doctor(config: Path | None, port: int | None, ops_port: int | None, as_json: bool) -> None:
     """Look at everything that Streamlane needs: what is found, what is missing, what to do.
 
     Changes nothing. The exit code is 0 when nothing must be fixed, else 1.
@@ -33,7 +34,8 @@ def doctor(config: Path | None, port: int | None, as_json: bool) -> None:
 
     from proxy.doctor.examine import examine
 
-    flags = {} if port is None else {"server.port": ("--port", str(port))}
+    given = {"server.port": ("--port", port), "ops.port": ("--ops-port", ops_port)}
+    flags = {path: (flag, str(value)) for path, (flag, value) in given.items() if value is not None}
     findings = asyncio.run(examine(config, os.environ, Path.cwd(), flags=flags))
     to_fix = sum(finding.state == "fix" for finding in findings)
     if as_json:

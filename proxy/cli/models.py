@@ -68,13 +68,15 @@ def pull(model: str, config: Path | None) -> None:
 
     console = Console()
     try:
+        folder = models_dir(config)
         with Bars(console) as bars:
-            name, new = catalog.pull(models_dir(config), model, bars.show)
+            name, new = catalog.pull(folder, model, bars.show)
     except (PullError, EngineUnavailable, OSError) as error:
         click.echo(f"Cannot pull: {error}", err=True)
         raise SystemExit(1) from None
     checked = " Its SHA-256 is the one that the hub names." if model.startswith(hub.PREFIX) else ""
-    console.print(f"{name} is ready.{checked}" if new else f"{name} is already pulled.{checked}", soft_wrap=True)
+    done = "is ready" if new else "is already pulled"
+    console.print(f"{name} {done}, in {folder}.{checked}", soft_wrap=True, highlight=False)
 
 
 class Bars:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxy.cli.models import MODELS
-from proxy.cli.shared import config_file
+from proxy.cli.shared import config_file, program
 
 if TYPE_CHECKING:
     from asyncio import Runner
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from proxy.config import BackendOptions, Config
 
 NOTHING = """\
-Nothing to serve: {file}, no model is pulled, and no server on this machine can be used.
+Nothing to serve: {file}, no model is pulled in {models}, and no server on this machine can be used.
 Looked for {ports}. Do one of these, then serve again:
 
   start one of those servers
-  streamlane models pull smollm2    a small model that runs inside Streamlane
-  streamlane config init            a streamlane.toml to name your own servers in"""
+  {pull}    a small model that runs inside Streamlane
+  {init}    a streamlane.toml to name your own servers in"""
 
+USUAL = "http://127.0.0.1:8765"  # where `streamlane chat` looks
 EXAMPLE = """\
-Ask it something (pip install "openai[realtime]"):
+From Python (pip install "openai[realtime]"):
 
     from openai import OpenAI
     with OpenAI(base_url="{base_url}", api_key="{key}").responses.connect() as connection:
@@ -42,12 +43,18 @@ Ask it something (pip install "openai[realtime]"):
 @config_file
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="TCP port; 0 takes a free one.")
+@click.option("--ops-port", type=int, help="TCP port for health and metrics; 0 takes a free one.")
 @click.option("--log-level", help="debug, info, warning or error.")
-def serve(config: Path | None, host: str | None, port: int | None, log_level: str | None) -> None:
+def serve(config: Path | None, host: str | None, port: int | None, ops_port: int | None, log_level: str | None) -> None:
     """Run the gateway until it is stopped."""
     from proxy.config_load import load
 
-    given = {"server.host": ("--host", host), "server.port": ("--port", port), "log.level": ("--log-level", log_level)}
+    given = {
+        "server.host": ("--host", host),
+        "server.port": ("--port", port),
+        "ops.port": ("--ops-port", ops_port),
+        "log.level": ("--log-level", log_level),
+    }
     flags = {path: (flag, str(value)) for path, (flag, value) in given.items() if value is not None}
     loaded = load(config, os.environ, Path.cwd(), flags)
 
@@ -59,7 +66,9 @@ def serve(config: Path | None, host: str | None, port: int | None, log_level: st
         found = loaded.config if loaded.config.backends else with_found(loaded.config, runner)
         if not found.backends:
             file = f"{loaded.path} names no [[backends]]" if loaded.path else "there is no streamlane.toml here"
-            click.echo(NOTHING.format(file=file, ports=local_servers.looked_for()), err=True)
+            pull, init = f"{program()} models pull smollm2", f"{program()} config init"
+            told = {"models": found.data_dir / MODELS, "pull": pull, "init": init.ljust(len(pull))}
+            click.echo(NOTHING.format(file=file, ports=local_servers.looked_for(), **told), err=True)
             raise SystemExit(1)
         run(found, runner)
 
@@ -73,17 +82,33 @@ def run(config: "Config", runner: "Runner") -> None:
 
     logs.configure(config.log.level, config.log.format)
     raise_descriptor_limit()
-    for model in [getattr(options, "model", None) for options in config.backends]:
-        if model is not None:  # one that runs inside: seconds pass before anything else is said
-            click.echo(f"Loading {model} …")
     gc.freeze()  # what is loaded now stays: collections need not walk it again, which would be felt as a pause
     try:
-        runner.run(app.serve(config, lambda gateway: announce(gateway, keyed=bool(config.server.api_keys))))
+        runner.run(
+            app.serve(
+                config,
+                lambda gateway: announce(gateway, keyed=bool(config.server.api_keys)),
+                lambda: loading(config),
+            )
+        )
     except asyncio.CancelledError:  # a second Ctrl+C: no time to drain
         raise SystemExit(130) from None
     except app.StartError as error:
         click.echo(f"Cannot start: {error}", err=True)
+        if isinstance(error, app.PortTaken):
+            from proxy.doctor.machine import is_ours  # where it is needed: it would make every start slower
+
+            if runner.run(is_ours(error.host, error.port)):
+                click.echo("A Streamlane gateway already runs there.", err=True)
         raise SystemExit(1) from None
+
+
+def loading(config: "Config") -> None:
+    """Name the models that run inside: seconds pass before anything else is said."""
+    for model in [getattr(options, "model", None) for options in config.backends]:
+        if model is not None:
+            click.echo(f"Loading {model} …")
+    sys.stdout.flush()
 
 
 def with_found(config: "Config", runner: "Runner") -> "Config":
@@ -114,20 +139,25 @@ def pulled_model(config: "Config", others: bool) -> "list[BackendOptions]":
 
 
 def announce(gateway: "Gateway", keyed: bool) -> None:
-    """Say where it listens and how to ask; a person reads this, and programs read the first line."""
+    """Say where it listens and how to ask: a person reads this."""
     runtime = gateway.runtime()
     names = [listed.id for listed in runtime.listed()]
     silent = [name for name in runtime.backends if name not in runtime.models]
-    click.echo(f"Streamlane listens on {gateway.base_url} (health: {gateway.ops_url}/health). Stop it with Ctrl+C.")
+    origin = gateway.base_url.removesuffix("/v1")
+    click.echo(f"Chat page: {origin}/")
+    click.echo(f"API base URL: {gateway.base_url} (described at {origin}/docs)")
     if names:
         missing = f" (no answer yet from {', '.join(silent)})" if silent else ""
-        click.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}{missing}\n")
+        click.echo(f"Models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}{missing}")
+        where = "" if origin == USUAL else f" --base-url {gateway.base_url}"
+        click.echo(f"In a terminal: {program()} chat{where}\n")
         key = "YOUR_KEY" if keyed else "none-needed"
         click.echo(EXAMPLE.format(base_url=gateway.base_url, key=key, model=names[0]))
     elif silent:
         click.echo(f"No answer yet from {', '.join(silent)}. GET /v1/models shows their models when they answer.")
     else:
         click.echo("No backend has a model yet. GET /v1/models shows it within a minute, once one has.")
+    click.echo(f"Health: {gateway.ops_url}/health. Stop the gateway with Ctrl+C.")
     sys.stdout.flush()
 
 

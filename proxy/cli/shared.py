@@ -1,5 +1,8 @@
 """What several commands have in common: the option that names the file, and help for a group without a command."""
 
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,3 +50,11 @@ def config_file(command: Command) -> Command:
         metavar="FILE",
         help="The file. Otherwise $STREAMLANE_CONFIG, then ./streamlane.toml.",
     )(command)
+
+
+def program() -> str:
+    """What to type to run this program again: its name, or its path where the name is not on PATH."""
+    started = Path(sys.argv[0])
+    if started.stem != "streamlane" or shutil.which("streamlane"):
+        return "streamlane"
+    return os.path.relpath(started) if Path.cwd() in started.parents else str(started)

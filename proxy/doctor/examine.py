@@ -1,6 +1,5 @@
 """The whole examination, in the order in which a person would ask."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -40,10 +39,7 @@ async def examine(
     file = str(loaded.path) if loaded.path else "No file: the defaults, and the environment."
     findings.append(Finding("Configuration", "ok", file))
     findings.append(machine.data_dir(config.data_dir))
-    findings += await asyncio.gather(
-        machine.port("Port", "server", config.server.host, config.server.port),
-        machine.port("Ops port", "ops", config.ops.host, config.ops.port),
-    )
+    findings += await machine.ports(config.server, config.ops)
     findings += [machine.engines(), *serving.pulled(config.data_dir / "models")]
     findings += await asked(config)
     if not config.backends:

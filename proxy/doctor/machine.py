@@ -16,6 +16,7 @@ from backends.http import Transport
 from backends.json import JsonError, loads
 from backends.llama_cpp.engines import ENGINES
 from proxy import __version__
+from proxy.config import Ops, Server, variable
 from proxy.doctor.finding import Finding
 from proxy.edge.listener import bind
 
@@ -61,8 +62,25 @@ def data_dir(path: Path) -> Finding:
     return Finding(about, "ok", text)
 
 
-async def port(about: str, table: str, host: str, number: int) -> Finding:
-    """Whether we can listen there, or already do. `table` is the one of the configuration that says where."""
+async def ports(server: Server, ops: Ops) -> list[Finding]:
+    """Both listeners. A gateway on the ops port alone is another one, and keeps this one from starting."""
+    (public, runs), (private, taken) = await asyncio.gather(
+        port("Port", "server", server.host, server.port), port("Ops port", "ops", ops.host, ops.port)
+    )
+    if taken and not runs:
+        text = f"Another Streamlane gateway has {ops.host}:{ops.port}: a second one cannot start."
+        private = Finding("Ops port", "fix", text, f"Set {another('ops')}.")
+    return [public, private]
+
+
+def another(table: str) -> str:
+    """The ways to set another port."""
+    flag = {"server": "--port", "ops": "--ops-port"}[table]
+    return f"another {table}.port ({flag}, {variable(f'{table}.port')})"
+
+
+async def port(about: str, table: str, host: str, number: int) -> tuple[Finding, bool]:
+    """Whether we can listen there, and whether a gateway already does. `table` of the configuration says where."""
     where = f"{host}:{number}"
     try:
         if number:
@@ -70,10 +88,10 @@ async def port(about: str, table: str, host: str, number: int) -> Finding:
                 taken.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE and await is_ours(host, number):
-            return Finding(about, "ok", f"A Streamlane gateway is running at {where}.")
-        step = f"Free the port, or set another {table}.port."
-        return Finding(about, "fix", f"Cannot listen on {where} ({error.strerror or error}).", step)
-    return Finding(about, "ok", f"{where} is free." if number else f"{host}, on a free port.")
+            return Finding(about, "ok", f"A Streamlane gateway is running at {where}."), True
+        step = f"Free the port, or set {another(table)}."
+        return Finding(about, "fix", f"Cannot listen on {where} ({error.strerror or error}).", step), False
+    return Finding(about, "ok", f"{where} is free." if number else f"{host}, on a free port."), False
 
 
 async def is_ours(host: str, number: int) -> bool:

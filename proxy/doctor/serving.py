@@ -45,7 +45,7 @@ def pulled(models_dir: Path) -> list[Finding]:
             bad.append(failed("Pulled models", f"{name}: {error}"))
         else:
             good.append(name)
-    return [Finding("Pulled models", "ok", ", ".join(good) or "None."), *bad]
+    return [Finding("Pulled models", "ok", ", ".join(good) or f"None in {models_dir}."), *bad]
 
 
 def nothing(models_dir: Path, servers: Sequence[Server]) -> list[Finding]:
@@ -59,7 +59,9 @@ def nothing(models_dir: Path, servers: Sequence[Server]) -> list[Finding]:
         f"Pull a model (streamlane models pull smollm2), start a server ({looked_for()}), "
         "or name yours in a file (streamlane config init)."
     )
-    return [Finding("Backends", "fix", "There is nothing to serve: no backend, no pulled model, no server.", step)]
+    return [
+        Finding("Backends", "fix", f"There is nothing to serve: no backend, no model in {models_dir}, no server.", step)
+    ]
 
 
 def on_this_machine(servers: Sequence[Server], config: Config | None) -> list[Finding]:

@@ -9,6 +9,7 @@ from aiohttp import web
 from backends.errors import BackendError
 from proxy.edge.cors import is_preflight, preflight, share
 from proxy.edge.guard import OPEN, Guard
+from proxy.edge.lost import where_instead
 from proxy.edge.replies import error_response, json_response, plain_error
 from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, give_back, request_id
 from proxy.edge.tickets import Tickets
@@ -129,8 +130,8 @@ class Api:
         return known
 
 
-def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) -> Any:
-    """The middleware that lets a request in, or says why not. `there` is what one may look for on this listener."""
+def checks(guard: Guard, on_refused: Callable[[Exception], None], there: Callable[[str], str]) -> Any:
+    """The middleware that lets a request in, or says why not. `there` says what one may look for instead of a path."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -141,16 +142,17 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
                 guard.check(request.headers)
                 return preflight(request)
             resource = request.match_info.route.resource
-            if resource is None or resource.canonical not in OPEN:
+            if resource is not None and resource.canonical in OPEN:
+                note_foreign_page(guard, request)
+            else:
                 guard.check(request.headers)
                 ticket = request.query.get("ticket") if request.path == SOCKET else None
                 request[PRINCIPAL] = guard.principal(request.headers, ticket)
             return await handler(request)
         except ProxyError as error:
             on_refused(error)
-            if isinstance(error, ForbiddenOrigin | ForbiddenHost):  # a browser hides the reason from its page
-                where = {name: request.headers.get(name, "")[:200] for name in ("Origin", "Host")}
-                log.warning("refused", code=wire(error).code, hint=str(error), **where)
+            if isinstance(error, ForbiddenOrigin | ForbiddenHost):
+                note_refusal(error, request)
             return error_response(error, request)
         except (Unanswered, BackendError) as error:
             return error_response(error.error if isinstance(error, Unanswered) else error, request)
@@ -159,7 +161,9 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
             message = f"{request.method} is not possible here. Possible: {allowed}."
             return plain_error(405, "method_not_allowed", message, {"Allow": allowed}, request)
         except web.HTTPNotFound:
-            return plain_error(404, "not_found", f"There is nothing at this path. {there}", request=request)
+            return plain_error(
+                404, "not_found", f"There is nothing at this path. {there(request.path)}", request=request
+            )
         except web.HTTPException as error:
             return plain_error(error.status, "http_error", f"{error.reason}.", request=request)
         except Exception as error:
@@ -169,9 +173,25 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: str) ->
     return check
 
 
+def note_refusal(error: ForbiddenOrigin | ForbiddenHost, request: web.Request) -> None:
+    """For the operator: a browser hides the reason from its page."""
+    where = {name: request.headers.get(name, "")[:200] for name in ("Origin", "Host")}
+    log.warning("refused", code=wire(error).code, hint=str(error), **where)
+
+
+def note_foreign_page(guard: Guard, request: web.Request) -> None:
+    """What is open is given to everybody, but the browser keeps it from a page of another origin: say so as well."""
+    try:
+        guard.check(request.headers)
+    except ForbiddenOrigin as error:
+        note_refusal(error, request)
+    except ForbiddenHost:  # probes come by any name
+        pass
+
+
 def application(guard: Guard, routed: Sequence[Routed], on_refused: Callable[[Exception], None]) -> web.Application:
     """The public listener. `on_refused` is told each error that a request was refused with."""
-    check = checks(guard, on_refused, "The API is under /v1, and described at /docs.")
+    check = checks(guard, on_refused, where_instead)
     app = web.Application(middlewares=[check])
     for each in routed:
         app.add_routes(each.routes())

@@ -42,7 +42,7 @@ def ops_application(
     guard: Guard, on_refused: Callable[[Exception], None], health: Health, registry: CollectorRegistry
 ) -> web.Application:
     """Everything that an operator asks for. With keys configured it asks for one, probes excepted."""
-    check = checks(guard, on_refused, "Here are /health, /health/live, /health/ready and /metrics.")
+    check = checks(guard, on_refused, lambda _: "Here are /health, /health/live, /health/ready and /metrics.")
     app = web.Application(middlewares=[check])
     app.add_routes([*health.routes(), web.get("/metrics", Scrape(registry).answer)])
     give_back(app)

@@ -24,6 +24,7 @@ _HEAD = """\
   <link rel="stylesheet" href="static/base.css">
   <link rel="stylesheet" href="static/reference.css">
   <script src="static/theme.js"></script>
+  <script src="static/reference.js" defer></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the text</a>
@@ -34,14 +35,14 @@ _BEGIN = """\
 <p>Give an SDK this origin with <code>/v1</code>: OpenAI's for everything but messages, Anthropic's for messages (the
 origin alone). Where keys are configured, send one as <code>Authorization: Bearer KEY</code> or
 <code>x-api-key: KEY</code>.</p>
-<pre tabindex="0" aria-label="Over HTTP"><code>curl http://localhost:8765/v1/responses \\
+<pre tabindex="0" aria-label="Over HTTP"><code>curl <span class="origin">http://localhost:8765</span>/v1/responses \\
   -H 'Content-Type: application/json' \\
-  -d '{"model": "MODEL", "input": "Hello", "stream": true}'</code></pre>
+  -d '{"model": "<span class="model">MODEL</span>", "input": "Hello", "stream": true}'</code></pre>
 <pre tabindex="0" aria-label="Over a socket"><code>from openai import OpenAI
 
-client = OpenAI(base_url="http://localhost:8765/v1", api_key="KEY")
+client = OpenAI(base_url="<span class="origin">http://localhost:8765</span>/v1", api_key="KEY")
 with client.responses.connect() as connection:
-    connection.response.create(model="MODEL", input="Hello")
+    connection.response.create(model="<span class="model">MODEL</span>", input="Hello")
     for event in connection:
         print(event.type)
         if event.type in ("response.completed", "response.incomplete", "response.failed", "error"):
@@ -89,7 +90,7 @@ def navigation(groups: Iterable[tuple[str, list[Operation]]]) -> str:
         f'<li><a href="#{anchor(name)}">{escape(name)}</a><ul>'
         + "".join(
             f'<li><a href="#{each.name}"><span class="method">{each.method.upper()}</span> '
-            f"{breakable(each.path.removeprefix('/v1'))}</a></li>"
+            f"{escape(each.path.removeprefix('/v1')).replace('/', '<wbr>/')}</a></li>"
             for each in operations
         )
         + "</ul></li>"

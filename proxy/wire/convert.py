@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from proxy.errors import BadParameter
+from proxy.type_words import plain
 
 T = TypeVar("T")
 FAULT = re.compile(r"(?P<what>.*?)( - at (?P<key>`key` in )?`\$(?P<where>.*)`)?", re.DOTALL)  # msgspec's words
@@ -30,7 +31,7 @@ def bad(fault: str, path: str) -> BadParameter:
         name = f"{field}.{missing[1]}".lstrip(".")
         return BadParameter(f"'{name}' is missing.", name)
     subject = "Invalid key in" if found["key"] else "Invalid value for"
-    return BadParameter(f"{subject} '{field}': {what[0].lower()}{what[1:200]}.", field)
+    return BadParameter(f"{subject} '{field}': {plain(what)[:200]}.", field)
 
 
 def kind_of(item: object, path: str, default: str | None = None) -> str:

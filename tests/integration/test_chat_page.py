@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import Overloaded, StreamBroken, Unreachable
+from backends.errors import ContextLengthExceeded, Overloaded, StreamBroken, Unreachable
 from backends.events import Finished, ReasoningDelta, TextDelta, Usage
 from backends.fake import FakeBackend
 from backends.request import text_of
 from tests.gateway import answers, gateway
 from tests.integration.browser import BROWSER, PageAt, Tab
-from tests.integration.chat_page import DONE, PHONE, Chat, chat_at, expect, says
+from tests.integration.chat_page import DONE, Chat, chat_at, expect, says
 from tests.models import models_dir
 
 KEY = "sk-a-key-for-the-page"
@@ -56,6 +56,8 @@ async def test_stop_ends_the_generation_frees_the_slot_and_keeps_the_text(page_a
         backend.script = says("The rest.")  # the one slot is free
         await chat.button("Continue", chat.answer).click()
         await expect(chat.answer.locator(".prose")).to_have_text("The rest.")
+        await expect(chat.button("Continue")).to_have_count(0)  # the first answer has gone on
+        await expect(chat.page.locator(".speed").first).to_contain_text("about 1 token")
         roles = [message.role for message in backend.requests[-1].messages]
         assert roles == ["user", "assistant", "user"]
         chat.tab.assert_clean()
@@ -231,6 +233,16 @@ async def test_settings_reach_the_model_and_a_cut_answer_can_go_on(page_at: Page
         await expect(chat.page.get_by_label("System prompt")).to_have_value("Be brief.")
 
 
+async def test_a_conversation_that_is_too_long_offers_a_new_one(page_at: PageAt) -> None:
+    backend = FakeBackend("fake", script=[ContextLengthExceeded(9000, 2048)])
+    async with gateway(backends=[backend]) as started:
+        chat = await chat_at(page_at, started)
+        await chat.asked("Much too long")
+        await chat.button("New chat", chat.answer).click()
+        await expect(chat.page.locator("article")).to_have_count(0)
+        await expect(chat.box).to_be_focused()
+
+
 async def test_reasoning_is_folded_away(page_at: PageAt) -> None:
     script = [[ReasoningDelta("Let me see. ")], [ReasoningDelta("Yes.")], *says("It is so.")]
     async with gateway(backends=[FakeBackend("fake", script=script)]) as started:
@@ -352,26 +364,6 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(page_at: PageAt,
         await expect(titles).to_have_text(["Second topic", "Water"])
         await titles.last.click()
         await expect(chat.answer.locator(".prose")).to_have_text("About the sea.")
-        chat.tab.assert_clean()
-
-
-async def test_on_a_phone_enter_starts_a_line_and_the_list_is_a_drawer(page_at: PageAt) -> None:
-    async with gateway(backends=[answers()]) as started:
-        chat = Chat(await page_at(started, **PHONE))
-        await expect(chat.page.get_by_text("answers here")).to_be_visible()
-        await chat.box.fill("One line")
-        await chat.box.press("Enter")
-        await expect(chat.box).to_have_value("One line\n")
-        await chat.button("Send").tap()
-        await chat.ended()
-        assert await chat.page.evaluate("document.documentElement.scrollWidth") == 360
-        await expect(chat.page.get_by_role("link", name="New chat")).to_be_hidden()
-        await chat.button("Chats").tap()
-        await expect(chat.page.get_by_role("link", name="New chat")).to_be_visible()
-        assert await chat.tab.axe() == []
-        await chat.page.get_by_role("link", name="New chat").tap()
-        await expect(chat.page.get_by_role("link", name="New chat")).to_be_hidden()
-        await expect(chat.page.locator("article")).to_have_count(0)
         chat.tab.assert_clean()
 
 

@@ -1,4 +1,6 @@
-"""The chat page where the browser does not store: blocked from the start, or full in the middle."""
+"""What the chat page stores: nothing at the gateway; and where the browser does not, from the start or later."""
+
+from aiohttp import ClientSession
 
 from tests.gateway import answers, gateway
 from tests.integration.browser import BROWSER, PageAt
@@ -58,3 +60,11 @@ async def test_a_full_disk_is_told_once_and_loses_no_chat_of_this_page(page_at: 
         await chat.page.reload()
         await expect(chat.page.locator("article.user .said")).to_have_text(["Not stored", "And on"])
         chat.tab.assert_clean()
+
+
+async def test_the_gateway_stores_nothing_of_a_chat(page_at: PageAt) -> None:
+    async with gateway(backends=[answers()]) as started:
+        chat = await chat_at(page_at, started)
+        await chat.asked()
+        async with ClientSession() as http, http.delete(f"{started.base_url}/responses") as got:
+            assert (await got.json())["deleted"] == 0  # of what was stored

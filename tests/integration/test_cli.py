@@ -124,7 +124,7 @@ def test_check_lists_every_problem(run: Run, tmp_path: Path) -> None:
         2,
         "",
         'streamlane.toml: server.prot: unknown key. Did you mean "port"?\n'
-        "streamlane.toml: limits.lanes: expected int >= 1\n",
+        "streamlane.toml: limits.lanes: expected a whole number >= 1\n",
     )
 
 
@@ -155,7 +155,8 @@ def test_schema_is_json(run: Run) -> None:
 @pytest.mark.parametrize(
     ("flag", "value", "problem"),
     [
-        ("--port", "70000", "--port: expected int <= 65535\n"),
+        ("--port", "70000", "--port: expected a whole number <= 65535\n"),
+        ("--ops-port", "70000", "--ops-port: expected a whole number <= 65535\n"),
         ("--port", "8766", "streamlane.toml: ops.port: 8766 is the server's port too. Choose another.\n"),
         ("--log-level", "loud", '--log-level: expected one of "debug", "info", "warning", "error", got "loud"\n'),
     ],

@@ -174,6 +174,26 @@ async def test_other_pages_may_neither_ask_nor_read() -> None:
         assert "Origin" in headers.getall("Vary")
 
 
+async def test_a_browser_that_keeps_our_client_from_a_page_leaves_a_line_for_the_operator() -> None:
+    async with process('[[backends]]\nname = "f"\nkind = "fake"') as started:
+        root = started.base_url.removesuffix("/v1")
+        async with aiohttp.ClientSession() as session:
+            for method, headers in (
+                ("GET", {}),  # import … from "…/static/streamlane.js"
+                ("OPTIONS", {"Access-Control-Request-Method": "POST"}),
+            ):
+                sent = {"Origin": "http://localhost:3000", **headers}
+                async with session.request(method, f"{root}/static/streamlane.js", headers=sent) as got:
+                    assert "Access-Control-Allow-Origin" not in got.headers
+            async with session.get(f"{root}/static/streamlane.js", headers={"Origin": root}):
+                pass  # our own page
+            async with session.get(f"{root}/health/live", headers={"Host": "any.example"}):
+                pass  # a probe
+        lines = [json.loads(line) for line in started.stderr.splitlines()]
+    refused = [line for line in lines if line["event"] == "refused"]
+    assert [(line["code"], line["Origin"]) for line in refused] == [("origin_not_allowed", "http://localhost:3000")] * 2
+
+
 async def test_a_preflights_odd_bytes_break_nothing(running: Gateway) -> None:
     host, port = running.base_url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))

@@ -77,7 +77,7 @@ def test_a_gateway_that_lacks_nothing(tmp_path: Path) -> None:
         f"ok    Streamlane        {__version__}",
         f"ok    Configuration     {tmp_path / 'streamlane.toml'}",
         "ok    Port              127.0.0.1, on a free port.",
-        "ok    Pulled models     None.",
+        f"ok    Pulled models     None in {tmp_path}/.local/share/streamlane/models.",
         "ok    Backend f         Up, with one, two.",
     ):
         assert line in said
@@ -148,7 +148,7 @@ async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
     assert told["Port"] == (
         "fix",
         f"Cannot listen on 127.0.0.1:{port} ({IN_USE}).",
-        "Free the port, or set another server.port.",
+        "Free the port, or set another server.port (--port, STREAMLANE_SERVER_PORT).",
     )
 
 
@@ -160,6 +160,17 @@ async def test_a_port_that_a_gateway_of_ours_has(tmp_path: Path) -> None:
     assert told["Ops port"] == ("ok", f"A Streamlane gateway is running at 127.0.0.1:{ops}.", "")
 
 
+async def test_an_ops_port_that_another_gateway_has(tmp_path: Path) -> None:
+    async with gateway(backends=[answers()]) as started:
+        ops = started.ops_url.split(":")[2]
+        told = await found(tmp_path, f"server.port = 0\nops.port = {ops}\n" + FAKE)
+    assert told["Ops port"] == (
+        "fix",
+        f"Another Streamlane gateway has 127.0.0.1:{ops}: a second one cannot start.",
+        "Set another ops.port (--ops-port, STREAMLANE_OPS_PORT).",
+    )
+
+
 async def test_an_address_that_is_not_this_machines(tmp_path: Path) -> None:
     told = await found(tmp_path, f'server.host = "192.0.2.1"\nserver.api_keys = ["{KEY}"]\n' + FAKE)
     assert told["Port"][:1] == ("fix",)
@@ -168,7 +179,8 @@ async def test_an_address_that_is_not_this_machines(tmp_path: Path) -> None:
 
 async def test_nothing_to_serve_says_three_ways_out(tmp_path: Path) -> None:
     state, text, step = (await found(tmp_path, FREE))["Backends"]
-    assert (state, text) == ("fix", "There is nothing to serve: no backend, no pulled model, no server.")
+    models = tmp_path / ".local" / "share" / "streamlane" / "models"
+    assert (state, text) == ("fix", f"There is nothing to serve: no backend, no model in {models}, no server.")
     assert step == (
         "Pull a model (streamlane models pull smollm2), start a server (vLLM on port 8000, LocalAI or llama.cpp on "
         "port 8080 and Ollama on port 11434), or name yours in a file (streamlane config init)."
@@ -218,7 +230,7 @@ async def test_a_model_file_that_is_missing_or_damaged(tmp_path: Path) -> None:
     missing = await found(tmp_path, f'{FREE}{table}"smollm2"')
     assert missing["Backend local"] == (
         "fix",
-        "The model 'smollm2' is not pulled (pulled: bad, good). Run: streamlane models pull smollm2",
+        f"The model 'smollm2' is not pulled in {models} (pulled: bad, good). Run: streamlane models pull smollm2",
         "",
     )
     assert missing["Pulled models"][0] == "fix"

@@ -110,6 +110,23 @@ async def test_what_is_not_there_is_said_as_json() -> None:
         assert (status, body["error"]["code"]) == (426, "upgrade_required")
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/v1/messages", "Leave /v1 out of the base URL: the client adds it by itself."),
+        ("/responses", "Append /v1 to the base URL."),
+        ("/chat/completions", "Append /v1 to the base URL."),
+        ("/metrics", "Metrics are on the ops listener ([ops] port, 8766 unless it was changed)."),
+        ("/nothing", "The API is under /v1, and described at /docs."),
+    ],
+)
+async def test_a_path_that_is_nearly_right_is_told_what_is_wrong(path: str, said: str) -> None:
+    async with gateway(backends=[FakeBackend("fake")]) as started:
+        for method in ("GET", "POST"):
+            status, body, _ = await get(started.base_url.removesuffix("/v1") + path, method=method)
+            assert (status, body["error"]["message"]) == (404, f"There is nothing at this path. {said}")
+
+
 async def test_a_taken_port_is_one_sentence() -> None:
     async with gateway(backends=[FakeBackend("fake")]) as started:
         port = started.base_url.split(":")[2].removesuffix("/v1")
@@ -118,7 +135,8 @@ async def test_a_taken_port_is_one_sentence() -> None:
                 pass
     reason = os.strerror(errno.EADDRINUSE)
     assert str(refused.value) == (
-        f"cannot listen on 127.0.0.1:{port} ({reason}). Free the port, or set another server.port."
+        f"cannot listen on 127.0.0.1:{port} ({reason}). "
+        "Free the port, or set another server.port (--port, STREAMLANE_SERVER_PORT)."
     )
 
 

@@ -71,3 +71,17 @@ async def test_the_page_is_for_everybody(page_at: PageAt, scheme: str, width: in
         await tab.page.keyboard.press("Enter")
         assert await tab.page.evaluate("document.activeElement.id") == "main"
         tab.assert_clean()
+
+
+@BROWSER[0]
+@BROWSER[1]
+async def test_its_examples_can_be_copied_as_they_are(page_at: PageAt) -> None:
+    async with serving() as (started, root):
+        async with aiohttp.ClientSession() as session, session.get(f"{root}/v1/models") as got:
+            model = (await got.json())["data"][0]["id"]
+        tab = await page_at(started, "/docs", viewport={"width": 390, "height": 800})
+        await tab.page.get_by_text(f'"model": "{model}"').wait_for()
+        code = "".join(await tab.page.locator("#begin pre").all_inner_texts())
+        assert code.count(root) == 2
+        assert "localhost" not in code
+        assert "MODEL" not in code

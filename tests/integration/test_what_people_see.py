@@ -32,7 +32,7 @@ from tests.wire.recorded import VLLM, recorded
 
 PORTS = "from proxy import local_servers; local_servers.PORTS = {}; from proxy.cli import main; main()"
 NOTHING = """\
-Nothing to serve: {file}, no model is pulled, and no server on this machine can be used.
+Nothing to serve: {file}, no model is pulled in {models}, and no server on this machine can be used.
 Looked for vLLM on port {port}. Do one of these, then serve again:
 
   start one of those servers
@@ -82,13 +82,17 @@ async def ended(folder: Path, port: int, *arguments: str) -> Ended:
     return Ended(child.returncode, out.decode(), (folder / "stderr").read_text())
 
 
+def nothing(home: Path, file: str, port: int) -> str:
+    return NOTHING.format(models=home / ".local/share/streamlane/models", file=file, port=port)
+
+
 # No backend at all.
 
 
 async def test_nothing_to_serve(tmp_path: Path) -> None:
     with closed_port() as port:
         said = await ended(tmp_path, port, "serve")
-    assert said == Ended(1, "", NOTHING.format(file="there is no streamlane.toml here", port=port))
+    assert said == Ended(1, "", nothing(tmp_path, "there is no streamlane.toml here", port))
 
 
 async def test_a_file_without_backends_and_nothing_here(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ async def test_a_file_without_backends_and_nothing_here(tmp_path: Path) -> None:
     with closed_port() as port:
         said = await ended(tmp_path, port, "serve")
         checked = await ended(tmp_path, port, "config", "check")
-    assert said == Ended(1, "", NOTHING.format(file=f"{tmp_path}/streamlane.toml names no [[backends]]", port=port))
+    assert said == Ended(1, "", nothing(tmp_path, f"{tmp_path}/streamlane.toml names no [[backends]]", port))
     assert checked == Ended(
         0,
         f"ok: {tmp_path}/streamlane.toml (listens on 127.0.0.1:0, backends: 0, aliases: 0, keys: 0)\n"
@@ -145,7 +149,7 @@ async def test_a_server_that_wants_a_key(tmp_path: Path) -> None:
         1,
         f"Found vLLM at {upstream.origin}, which wants a key: "
         "name it and its api_key in a file (streamlane config init)\n",
-        NOTHING.format(file=file, port=upstream.port),
+        nothing(tmp_path, file, upstream.port),
     )
 
 
@@ -194,7 +198,8 @@ async def test_model_files_that_are_not_there_are_told_before_serving(tmp_path: 
         "(No such file or directory). Check its path and your rights.\n"
         f"streamlane.toml: backends[1].model: '{tmp_path}/no.gguf' is not a GGUF model file. "
         "Point `model` to a .gguf file.\n"
-        "streamlane.toml: backends[2].model: The model 'smollm2' is not pulled (pulled: none). "
+        f"streamlane.toml: backends[2].model: The model 'smollm2' is not pulled in "
+        f"{tmp_path}/.local/share/streamlane/models (pulled: none). "
         "Run: streamlane models pull smollm2\n",
     )
 

@@ -8,11 +8,12 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
 class Usage(TypedDict):
-    """Tokens, as the backend counted them."""
+    """Tokens, as the backend counted them, or estimated."""
 
     input_tokens: int
     output_tokens: int
     total_tokens: int
+    sl_estimated: NotRequired[bool]
 
 
 class Incomplete(TypedDict):

@@ -58,10 +58,10 @@ test("the model sees the way to the question, without answers that came to nothi
 
 test("settings travel only when they are set", () => {
   const chat = talk();
-  assert.deepEqual(Object.keys(requestFor(chat, "q1", "m")), ["model", "input"]);
+  assert.deepEqual(Object.keys(requestFor(chat, "q1", "m")), ["model", "store", "input"]);
   chat.data.settings = { instructions: "Be brief.", temperature: 0, max_output_tokens: 9 };
   assert.deepEqual(requestFor(chat, "q1", "m"), {
-    model: "m", input: [{ role: "user", content: "q1" }], instructions: "Be brief.", temperature: 0, max_output_tokens: 9,
+    model: "m", input: [{ role: "user", content: "q1" }], store: false, instructions: "Be brief.", temperature: 0, max_output_tokens: 9,
   });
 });
 
@@ -171,6 +171,16 @@ test("text, times and usage come together in the message", () => {
   assert.equal(node.text, "Hello");
   assert.equal(node.status, "done");
   assert.deepEqual(speed(node), ["first token 0.25 s", "50.0 tok/s", "100 tokens"]);
+});
+
+test("tokens that the backend did not count are no exact number, also after an export", () => {
+  const node = answer();
+  take(node, delta("Hello"), 250);
+  take(node, { type: "response.incomplete", response: { usage: { input_tokens: 1, output_tokens: 97, sl_estimated: true } } }, 2250);
+  assert.deepEqual(speed(node), ["first token 0.25 s", "49 tok/s", "about 97 tokens"]);
+  const chat = talk();
+  chat.node("a2").stats = node.stats;
+  assert.equal(checked(chat.data).nodes.a2.stats.estimated, true);
 });
 
 test("without usage no speed is made up", () => {

@@ -255,4 +255,6 @@ def test_the_command_says_that_the_hash_was_checked(small_hub: Hub, tmp_path: Pa
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "tiny-q8 is ready. Its SHA-256 is the one that the hub names."
+    assert done.stdout.splitlines()[-1] == (
+        f"tiny-q8 is ready, in {tmp_path / 'data' / 'models'}. Its SHA-256 is the one that the hub names."
+    )

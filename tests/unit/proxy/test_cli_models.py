@@ -29,8 +29,9 @@ def test_with_no_models_it_says_what_can_be_pulled() -> None:
 
 def test_a_pulled_model_is_listed_with_its_size_and_context(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "tiny.gguf")
-    assert run("pull", str(model)) == (0, "tiny is ready.\n")
-    assert run("pull", str(model)) == (0, "tiny is already pulled.\n")
+    folder = tmp_path / "data" / "models"
+    assert run("pull", str(model)) == (0, f"tiny is ready, in {folder}.\n")
+    assert run("pull", str(model)) == (0, f"tiny is already pulled, in {folder}.\n")
     code, said = run("list")
     assert code == 0
     row = next(line for line in said.splitlines() if line.startswith("tiny"))

@@ -8,6 +8,7 @@ import pytest
 from backends.errors import BackendError, RateLimited
 from proxy.errors import WIRE, Draining, ProxyError, error_event, wire
 from proxy.errors_docs import errors_page
+from proxy.reference.operations import OPERATIONS
 
 
 def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
@@ -59,3 +60,9 @@ def test_an_event_says_when_to_try_again(error: Exception, seconds: str) -> None
     assert body["stream_id"] == "main"
     assert isinstance(body["error"], dict)
     assert body["error"]["headers"] == {"retry-after": seconds}
+
+
+def test_the_page_has_every_code_of_http_itself() -> None:
+    codes = {code for operation in OPERATIONS for _, code, _ in operation.plain}
+    for code in {*codes, "not_found", "method_not_allowed", "upgrade_required", "malformed_request"}:
+        assert f"| `{code}` |" in errors_page()

@@ -34,7 +34,8 @@ class Caller:
 
 
 async def settle() -> None:
-    for _ in range(4):
+    """Long enough for a place to go through the hands of everybody in line."""
+    for _ in range(200):
         await asyncio.sleep(0)
 
 
