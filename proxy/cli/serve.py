@@ -25,6 +25,7 @@ Looked for {ports}. Do one of these, then serve again:
   {pull}    a small model that runs inside Streamlane
   {init}    a streamlane.toml to name your own servers in"""
 
+GARBAGE = 20_000  # objects made and not freed, between two looks for cycles
 USUAL = "http://127.0.0.1:8765"  # where `streamlane chat` looks
 EXAMPLE = """\
 From Python (pip install "openai[realtime]"):
@@ -83,6 +84,8 @@ def run(config: "Config", runner: "Runner") -> None:
     logs.configure(config.log.level, config.log.format)
     raise_descriptor_limit()
     gc.freeze()  # what is loaded now stays: collections need not walk it again, which would be felt as a pause
+    # Nearly all is freed by counting. With Python's own 700, looking for cycles took 8 % of the time of a busy gateway.
+    gc.set_threshold(GARBAGE)
     try:
         runner.run(
             app.serve(
