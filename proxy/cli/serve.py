@@ -84,7 +84,7 @@ def run(config: "Config", runner: "Runner") -> None:
     logs.configure(config.log.level, config.log.format)
     raise_descriptor_limit()
     gc.freeze()  # what is loaded now stays: collections need not walk it again, which would be felt as a pause
-    # Nearly all is freed by counting. With Python's own 700 the slowest tokens of a busy gateway came 25 ms late, not 6.
+    # Nearly all is freed by counting. With Python's own 700 a busy gateway's slowest tokens came 25 ms late, not 6.
     gc.set_threshold(GARBAGE)
     try:
         runner.run(
