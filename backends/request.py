@@ -136,8 +136,13 @@ class Sampling:
 
     def otherwise(self, defaults: "Sampling") -> "Sampling":
         """These choices, and those of `defaults` where they are left open."""
+        if defaults == NO_CHOICE:
+            return self
         left = {name: getattr(defaults, name) for name in self.__dataclass_fields__ if getattr(self, name) is None}
         return replace(self, **left)
+
+
+NO_CHOICE = Sampling()
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,6 +259,8 @@ class Generations:
 
 def asked(create: Create, previous: Turn | None) -> Request:
     """The whole conversation that a create asks about. Instructions hold for one response: OpenAI inherits none."""
+    if previous is None and not create.instructions:
+        return create.request
     instructions = (said("system", create.instructions),) if create.instructions else ()
     earlier = previous.messages() if previous else ()
     return replace(create.request, messages=instructions + earlier + create.request.messages)

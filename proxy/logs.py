@@ -11,7 +11,6 @@ from backends.json import dumps
 from proxy.outcome import Outcome
 
 log = structlog.get_logger()
-LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(level: str, form: Literal["auto", "pretty", "json"], stream: TextIO = sys.stderr) -> None:

@@ -1,6 +1,7 @@
 """The HTTP side of the origin: routes, the checks before each, and errors as JSON."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -191,10 +192,10 @@ def note_foreign_page(guard: Guard, request: web.Request) -> None:
 
 def application(guard: Guard, routed: Sequence[Routed], on_refused: Callable[[Exception], None]) -> web.Application:
     """The public listener. `on_refused` is told each error that a request was refused with."""
-    check = checks(guard, on_refused, where_instead)
-    app = web.Application(middlewares=[check])
-    for each in routed:
-        app.add_routes(each.routes())
+    routes = [route for each in routed for route in each.routes()]
+    known = frozenset(route.path.split("/")[2] for route in routes if route.path.startswith("/v1/"))
+    app = web.Application(middlewares=[checks(guard, on_refused, partial(where_instead, known=known))])
+    app.add_routes(routes)
     share(app, guard)
     give_back(app)
     return app

@@ -8,7 +8,6 @@ from aiohttp import web
 
 from backends.json import dumps
 from proxy.edge.pages import Page, answer, compressed
-from proxy.reference import events, openapi, page
 
 
 class Reference:
@@ -20,9 +19,9 @@ class Reference:
     def routes(self) -> list[web.RouteDef]:
         """Its paths."""
         return [
-            web.get("/docs", self._serving("text/html", lambda: page.page().encode())),
-            web.get("/openapi.json", self._serving("application/json", lambda: dumps(openapi.document()))),
-            web.get("/events.json", self._serving("application/json", lambda: dumps(events.document()))),
+            web.get("/docs", self._serving("text/html", written_page)),
+            web.get("/openapi.json", self._serving("application/json", openapi_document)),
+            web.get("/events.json", self._serving("application/json", events_document)),
         ]
 
     def _serving(self, kind: str, make: Callable[[], bytes]) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -34,6 +33,30 @@ class Reference:
             return answer(request, made)
 
         return serve
+
+
+# Each imports what it needs when it is asked for: the types of the whole API would make every start slower.
+
+
+def written_page() -> bytes:
+    """The page for people."""
+    from proxy.reference.page import page
+
+    return page().encode()
+
+
+def openapi_document() -> bytes:
+    """The API over HTTP, for programs."""
+    from proxy.reference.openapi import document
+
+    return dumps(document())
+
+
+def events_document() -> bytes:
+    """The events of the socket, for programs."""
+    from proxy.reference.events import document
+
+    return dumps(document())
 
 
 def page_of(kind: str, make: Callable[[], bytes]) -> Page:
