@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from backends.capabilities import UNKNOWN, Capabilities
 from backends.events import Event, Finished
 from backends.request import EmbeddingRequest, Request
 
@@ -19,11 +20,12 @@ Sink: TypeAlias = Callable[[Sequence[Event]], Future[None] | None]
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model that a backend serves. `context` is in tokens; None means unknown, never a guess."""
+    """One model that a backend serves. Context and longest answer are in tokens; None means unknown, never a guess."""
 
     id: str
     context: int | None = None
-    capabilities: frozenset[str] | None = None
+    capabilities: Capabilities = UNKNOWN
+    max_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class Pushing(ABC):
 class Backend(Protocol):
     """Streams answers. Neither retries nor queues: both belong to the dispatcher.
 
-    `slots` is how many streams it takes at once, None where it sets no limit.
+    `slots` is how many streams it takes at once, None where it sets no limit. `extras` are the fields of its own that
+    it knows of Request.extras.
 
     `stream` is entered; leaving it, by whatever way, stops the generation and frees what it held. It yields batches,
     one per read of what lies below: an empty batch is a sign of life. The last event is `Finished`, exactly once; a
@@ -109,6 +112,7 @@ class Backend(Protocol):
 
     name: str
     slots: int | None
+    extras: frozenset[str]
 
     async def start(self) -> None:
         """Open what must be open before the first request. Raises EngineUnavailable."""

@@ -4,9 +4,11 @@
     ├── InvalidRequest         the backend refuses what the client asked
     ├── UnsupportedFeature     this backend cannot do what the client asked
     ├── ContextLengthExceeded  prompt longer than the model's context
+    ├── ContentFiltered        the provider's filter refused the prompt
     ├── ModelNotFound          the backend does not serve that model
     ├── AuthenticationFailed   our key was refused
-    ├── RateLimited            we ask too often, or the account is spent
+    ├── RateLimited            we ask too often
+    ├── QuotaExhausted         the account, or its free share of the day or month, is spent
     ├── Overloaded             the backend, or the queue before it, is full
     ├── NotReady               the backend starts, or loads its model
     ├── ModelLoadFailed        the backend tried to load the model and could not
@@ -19,8 +21,9 @@
 
 An error stores facts and makes its own sentence: what happened, and what to do. A backend's own words never enter it,
 because they may hold a key or a prompt. `owner` says whose fault it is: only provider and network feed breakers.
-`retryable` says whether another attempt, on the next candidate, could succeed. `backend` is the name of the one that
-was asked, once the dispatcher has set it.
+`retryable` says whether another attempt could succeed, and `scope` which: beyond "request" it is the next key, model,
+backend or account. `retry_after` says when, in seconds, and is None where nobody said. `backend` is the name of the one
+that was asked, once the dispatcher has set it.
 """
 
 from enum import Enum
@@ -36,11 +39,23 @@ class Owner(Enum):
     NETWORK = "network"
 
 
+class Scope(Enum):
+    """How far an error reaches: what else would fail in the same way."""
+
+    REQUEST = "request"  # only what was asked; the next request may succeed
+    KEY = "key"  # whatever is asked with this key
+    MODEL = "model"  # this model here; another model, or the same elsewhere, may answer
+    BACKEND = "backend"  # whatever this server is asked
+    ACCOUNT = "account"  # whatever is asked with any key of this account
+
+
 class BackendError(Exception):
     """The root. Never raised itself."""
 
     owner: ClassVar[Owner]
     retryable: ClassVar[bool]
+    scope: Scope
+    retry_after: float | None = None
     backend: str | None = None
 
     @property
@@ -54,6 +69,7 @@ class InvalidRequest(BackendError):
 
     owner = Owner.CLIENT
     retryable = False
+    scope = Scope.REQUEST
 
     def __init__(self, status: int, param: str | None = None) -> None:
         self.status, self.param = status, param
@@ -69,6 +85,7 @@ class UnsupportedFeature(BackendError):
 
     owner = Owner.CLIENT
     retryable = True
+    scope = Scope.MODEL
 
     def __init__(self, feature: str, param: str | None = None) -> None:
         self.feature, self.param = feature, param
@@ -83,6 +100,7 @@ class ContextLengthExceeded(BackendError):
 
     owner = Owner.CLIENT
     retryable = True
+    scope = Scope.MODEL
 
     def __init__(self, prompt_tokens: int | None = None, context: int | None = None) -> None:
         self.prompt_tokens, self.context = prompt_tokens, context
@@ -97,11 +115,23 @@ class ContextLengthExceeded(BackendError):
         )
 
 
+class ContentFiltered(BackendError):
+    """The provider's content filter refused the prompt before a word was generated."""
+
+    owner = Owner.CLIENT
+    retryable = True
+    scope = Scope.MODEL
+
+    def __str__(self) -> str:
+        return f"{self.who} refused the prompt: its content filter objected. Change the input, or choose another model."
+
+
 class ModelNotFound(BackendError):
     """The backend does not serve `model`."""
 
     owner = Owner.US
     retryable = True
+    scope = Scope.MODEL
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -116,6 +146,7 @@ class AuthenticationFailed(BackendError):
 
     owner = Owner.US
     retryable = True
+    scope = Scope.KEY
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -126,18 +157,39 @@ class AuthenticationFailed(BackendError):
 
 
 class RateLimited(BackendError):
-    """Asked too often. `retry_after` is in seconds, None where the backend did not say."""
+    """Asked too often. `retry_after` is in seconds, None where the backend did not say. It holds for all of `scope`."""
 
     owner = Owner.PROVIDER
     retryable = True
+    scope = Scope.MODEL
 
-    def __init__(self, retry_after: float | None = None) -> None:
-        self.retry_after = retry_after
-        super().__init__(retry_after)
+    def __init__(self, retry_after: float | None = None, scope: Scope = Scope.MODEL) -> None:
+        self.retry_after, self.scope = retry_after, scope
+        super().__init__(retry_after, scope)
 
     def __str__(self) -> str:
         when = "later" if self.retry_after is None else f"in {self.retry_after:g} s"
         return f"{self.who} has reached its rate limit. Try again {when}."
+
+
+class QuotaExhausted(BackendError):
+    """What the account may use is spent: its credit, or its share of the day or month. `retry_after` is in seconds.
+
+    None there means that somebody has to pay, or to change the plan. It holds for all of `scope`.
+    """
+
+    owner = Owner.PROVIDER
+    retryable = True
+    scope = Scope.ACCOUNT
+
+    def __init__(self, retry_after: float | None = None, scope: Scope = Scope.ACCOUNT) -> None:
+        self.retry_after, self.scope = retry_after, scope
+        super().__init__(retry_after, scope)
+
+    def __str__(self) -> str:
+        if self.retry_after is None:
+            return f"{self.who} has no quota left. The operator must check the account's credit and plan."
+        return f"{self.who} has no quota left. Try again in {self.retry_after:g} s, when it is renewed."
 
 
 class Overloaded(BackendError):
@@ -145,6 +197,7 @@ class Overloaded(BackendError):
 
     owner = Owner.PROVIDER
     retryable = True
+    scope = Scope.BACKEND
 
     def __init__(self, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
@@ -160,6 +213,7 @@ class NotReady(BackendError):
 
     owner = Owner.PROVIDER
     retryable = True
+    scope = Scope.BACKEND
 
     def __init__(self, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
@@ -175,6 +229,7 @@ class ModelLoadFailed(BackendError):
 
     owner = Owner.PROVIDER
     retryable = True
+    scope = Scope.MODEL
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -190,6 +245,7 @@ class ServerFailed(BackendError):
 
     owner = Owner.PROVIDER
     retryable = True
+    scope = Scope.BACKEND
 
     def __init__(self, status: int | None = None) -> None:
         self.status = status
@@ -205,6 +261,7 @@ class ProtocolViolation(BackendError):
 
     owner = Owner.PROVIDER
     retryable = True
+    scope = Scope.BACKEND
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -219,6 +276,7 @@ class Unreachable(BackendError):
 
     owner = Owner.NETWORK
     retryable = True
+    scope = Scope.BACKEND
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -233,6 +291,7 @@ class StreamBroken(BackendError):
 
     owner = Owner.NETWORK
     retryable = True
+    scope = Scope.BACKEND
 
     def __str__(self) -> str:
         return f"{self.who} broke the connection before its answer was whole. Try again."
@@ -243,6 +302,7 @@ class DeadlineExceeded(BackendError):
 
     owner = Owner.PROVIDER
     retryable = True
+    scope = Scope.BACKEND
 
     def __init__(self, name: str, seconds: float) -> None:
         self.name, self.seconds = name, seconds
@@ -260,6 +320,7 @@ class EngineUnavailable(BackendError):
 
     owner = Owner.US
     retryable = True
+    scope = Scope.BACKEND
 
     def __init__(self, what: str) -> None:
         self.what = what

@@ -28,6 +28,29 @@ class ReasoningDelta(Struct, frozen=True, gc=False):
     text: str
 
 
+class Signature(Struct, frozen=True, gc=False):
+    """What the provider wants back as it is: with the reasoning before it, or, where there is none, with what follows.
+
+    It ends a piece of reasoning. `provider` and `data` are those of backends.request.Opaque. It is no content.
+    """
+
+    provider: str
+    data: str
+
+
+class Citation(Struct, frozen=True, gc=False):
+    """A source for a piece of the answer: `start` and `end` count characters of the answer's text so far.
+
+    `source` names it: a URL, or the id of a document or of a tool's result. It is no content.
+    """
+
+    start: int
+    end: int
+    text: str
+    source: str
+    title: str = ""
+
+
 class RefusalDelta(Struct, frozen=True, gc=False):
     """More of the model's refusal to answer. Never empty."""
 
@@ -70,4 +93,4 @@ class Finished(Struct, frozen=True, gc=False):
 
 
 Content: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStart | ToolCallDelta
-Event: TypeAlias = Content | Finished
+Event: TypeAlias = Content | Signature | Citation | Finished

@@ -68,6 +68,8 @@ class FakeBackend:
     left, at its end or before.
     """
 
+    extras: frozenset[str] = frozenset()
+
     def __init__(
         self,
         name: str,

@@ -1,5 +1,6 @@
 """LocalAI: chat completions, whether it is ready, and the errors that it sends as if they were answers."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -51,13 +52,13 @@ class LocalAI(OpenAICompatible, Observable):
     """One LocalAI server, as a Backend."""
 
     ready_path = "/readyz"  # 200, or 503 while it starts and while it stops
-    decoder = Decoder
+    chunks = Decoder
 
-    async def _listed(self, path: str) -> tuple[Model, ...]:
+    async def listed(self) -> Sequence[Model]:
         try:
-            return await super()._listed(f"{path}/capabilities")  # the same list, with the context
+            return await self._list("/models/capabilities")  # the same list, with the context
         except (ModelNotFound, ProtocolViolation):  # older versions do not have it
-            return await super()._listed(path)
+            return await super().listed()
 
     async def load(self) -> Load | None:
         await self._ready()

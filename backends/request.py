@@ -1,8 +1,11 @@
 """What a backend is asked: one conversation and how to continue it. Pure values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
@@ -22,10 +25,25 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Opaque:
+    """What a provider wants back as it gave it, and nobody else may read: a signature, or encrypted reasoning.
+
+    `provider` is the dialect that made it ("anthropic", "gemini", "openai"); others leave it out.
+    """
+
+    provider: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reasoning:
-    """What the model thought before it answered. Most backends do not want it back."""
+    """What the model thought before it answered. Most backends do not want it back.
+
+    With `opaque`, the text may be empty: then it belongs to what follows in the same message, a tool call perhaps.
+    """
 
     text: str
+    opaque: Opaque | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,16 @@ class ToolResult:
 
     call_id: str
     parts: "tuple[Text | Image | Audio | File, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key that a caller sent. It is shown nowhere."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
 
 
 Part: TypeAlias = Text | Refusal | Reasoning | Image | Audio | File | ToolCall | ToolResult
@@ -161,6 +189,9 @@ class Request:
     `max_output_tokens` 0 leaves the bound to the dispatcher; a backend never sees 0: no stream is endless.
     `top_logprobs` None asks for no log probabilities; 0 for those of the chosen tokens alone.
     With `prompt` set there are no messages.
+    `extras` are fields of one server's own, such as vLLM's `priority`: handed on as they came where a backend has them
+    among its own, left out elsewhere, and refused where they shape the answer (backends/capabilities.py).
+    `tenant` names who shares caches with whom; `keys` are the caller's own, by backend.
     """
 
     model: str
@@ -175,6 +206,9 @@ class Request:
     reasoning_effort: str | None = None
     top_logprobs: int | None = None
     prompt: Prompt | None = None
+    extras: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    tenant: str = ""
+    keys: Mapping[str, Secret] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +218,4 @@ class EmbeddingRequest:
     model: str
     inputs: tuple[str | tuple[int, ...], ...]
     dimensions: int | None = None
+    keys: Mapping[str, Secret] = field(default_factory=lambda: NOTHING)

@@ -10,7 +10,7 @@ from backends.base import Load, Observable
 from backends.chat_encode import encode
 from backends.chat_errors import count
 from backends.errors import ProtocolViolation
-from backends.json import JsonError, loads
+from backends.json import JsonError, dumps, loads
 from backends.openai_compatible import OpenAICompatible
 from backends.registry import Parts
 from backends.request import Request
@@ -36,12 +36,15 @@ class VLLM(OpenAICompatible, Observable):
 
     async def load(self) -> Load | None:
         await self._ready()
-        status, _, body = await self._get(f"{self._root}/metrics")
+        status, _, body = await self.get(f"{self._root}/metrics")
         return load_of(body) if status == 200 else None
 
     async def count_tokens(self, request: Request) -> int:
         body = {name: value for name, value in encode(request).items() if name in ASKED}
-        answer = await self._post(f"{self._root}/tokenize", body, request.model)
+        callers = request.keys.get(self.name)
+        url = f"{self._root}/tokenize"
+        async with self.exchange("POST", url, dumps(body), model=request.model, callers=callers) as response:
+            answer = await response.read()
         try:
             tokens = count(loads(answer)["count"])
         except (JsonError, KeyError, TypeError):

@@ -90,6 +90,8 @@ class LlamaCpp:
     Where neither a request nor `sampling` says how tokens are drawn, the file does, then the catalog.
     """
 
+    extras: frozenset[str] = frozenset()
+
     def __init__(
         self,
         name: str,

@@ -126,8 +126,8 @@ class Api:
             known["targets"] = list(listed.targets)
         if listed.model and listed.model.context is not None:
             known["context_length"] = listed.model.context
-        if listed.model and listed.model.capabilities is not None:
-            known["capabilities"] = sorted(listed.model.capabilities)
+        if listed.model and (abilities := listed.model.capabilities.known()):
+            known["capabilities"] = abilities
         return known
 
 

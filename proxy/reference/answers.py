@@ -211,7 +211,9 @@ class Model(Shape, frozen=True, kw_only=True):
     owned_by: Annotated[str, Meta(description="The backend; `streamlane` for an alias.")]
     targets: Annotated[list[str] | UnsetType, Meta(description="Where an alias leads, in order.")] = UNSET
     context_length: Annotated[int | UnsetType, Meta(description="In tokens, where it is known.")] = UNSET
-    capabilities: Annotated[list[str] | UnsetType, Meta(description="Where they are known.")] = UNSET
+    capabilities: Annotated[
+        dict[str, bool] | UnsetType, Meta(description="What it can do, and what it cannot, where that is known.")
+    ] = UNSET
 
 
 class Models(Shape, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ ERRORS = {  # OpenAI's word for a kind of error → Anthropic's
     "authentication_error": "authentication_error",
     "permission_error": "permission_error",
     "rate_limit_error": "rate_limit_error",
+    "insufficient_quota": "rate_limit_error",
     "server_error": "api_error",
 }
 CODES = {  # where Anthropic is more precise

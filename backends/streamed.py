@@ -1,0 +1,125 @@
+"""A streamed answer: from the network's reads over the framing and the dialect's decoder to batches of events."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from backends.base import Pushing, Sink
+from backends.errors import BackendError
+from backends.events import Event, Finished
+from backends.http_connection import Exchange
+
+
+class Framing(Protocol):
+    """Bytes to messages, however the network split them. Pure."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that this completed. Raises ProtocolViolation."""
+
+
+class Decoder(Protocol):
+    """One answer of one dialect. Pure. `finished` once the events held `Finished`; what follows it is ignored."""
+
+    finished: bool
+
+    def feed(self, data: bytes) -> list[Event]:
+        """What one message says. Raises BackendError for an error inside the stream, ProtocolViolation for rubbish."""
+
+    def end(self) -> list[Event]:
+        """The body is over. Raises StreamBroken when the answer is not."""
+
+
+class Streamed(Pushing):
+    """The batches of a stream, one per network read: to be iterated, or pushed."""
+
+    def __init__(self, response: Exchange, framing: Framing, decoder: Decoder) -> None:
+        self._response, self._framing, self._decoder = response, framing, decoder
+        self._error: BackendError | None = None
+        self._held: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> "Streamed":
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        if self._error is not None:
+            raise self._error
+        if self._decoder.finished:
+            raise StopAsyncIteration
+        try:
+            data = await self._response.__anext__()
+        except StopAsyncIteration:
+            return self._decoder.end()
+        return self._decode(data)
+
+    async def into(self, sink: Sink) -> Finished:
+        """Pushing: the chain from the socket's read to `sink` is plain calls."""
+        loop, response = asyncio.get_running_loop(), self._response
+        ended: asyncio.Future[Finished] = loop.create_future()
+
+        def read() -> None:
+            more = True
+            while more and self._held is None and not ended.done():
+                try:
+                    if self._error is not None:
+                        raise self._error
+                    data = response.take()
+                    if data == b"":
+                        return
+                    batch = self._decoder.end() if data is None else self._decode(data)
+                    held = sink(batch) if batch else None
+                except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
+                    ended.set_exception(error)
+                    return
+                if self._decoder.finished:
+                    last = batch[-1]
+                    assert isinstance(last, Finished)
+                    ended.set_result(last)
+                elif held is not None:
+                    self._held = held
+                    response.pause(True)
+                    held.add_done_callback(go_on)
+                more = response.over or self._error is not None  # nobody will call again
+
+        def go_on(_: object) -> None:
+            self._held = None
+            if ended.done():  # left while it was held back: the connection may be another's by now
+                return
+            response.heard_at = loop.time()
+            response.pause(False)
+            read()
+
+        response.listen(read)
+        read()
+        try:
+            return await ended
+        finally:
+            response.listen(None)
+            if ended.done() and not ended.cancelled():
+                ended.exception()  # seen, should this task be cancelled in the very turn in which it was set
+
+    def silent_since(self) -> float | None:
+        return None if self._held is not None else self._response.heard_at
+
+    def _decode(self, data: bytes) -> list[Event]:
+        decoder = self._decoder
+        messages = self._framing.feed(data)
+        if len(messages) == 1:
+            events = decoder.feed(messages[0])
+            if decoder.finished:
+                self._response.forgo()
+            return events
+        events = []
+        try:
+            for message in messages:
+                events += decoder.feed(message)
+        except BackendError as error:
+            if not events:
+                raise
+            self._error = error  # what was understood before it comes first
+        if decoder.finished:
+            self._response.forgo()
+        return events
+
+
+async def once(events: Sequence[Event]) -> AsyncIterator[Sequence[Event]]:
+    yield events
