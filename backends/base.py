@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from backends.capabilities import UNKNOWN, Capabilities
 from backends.events import Event, Finished
+from backends.keys import KeyCounts
 from backends.request import EmbeddingRequest, Request
 
 Vector: TypeAlias = "array[float]"
@@ -49,6 +50,15 @@ class Remote(Protocol):
         """Where its API begins."""
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """What a backend may be besides: one that is sent keys, of which some may have been refused."""
+
+    @property
+    def key_counts(self) -> KeyCounts:
+        """How many of the gateway's own keys it takes, and how many it refused."""
+
+
 class Observable(ABC):
     """What a backend may be besides: one that tells how busy its server is."""
 
@@ -86,6 +96,8 @@ class TokenCounter(Protocol):
 
 class Pushing(ABC):
     """What batches may be able to do besides being iterated: save a wake-up and a chain of coroutines per token."""
+
+    __slots__ = ()
 
     @abstractmethod
     async def into(self, sink: Sink) -> Finished:

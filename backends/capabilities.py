@@ -1,6 +1,6 @@
 """What a model can do, and what a request needs. Three values each: yes, no, and nobody said. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
@@ -13,6 +13,20 @@ Capability: TypeAlias = Literal[
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 GUIDES = frozenset({"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"})
 """Extras that shape the answer: where they cannot be handed on, the request is not the one that was made."""
+
+
+WORDS: Mapping[Capability, tuple[str, str]] = {
+    "tools": ("tools", "tools"),
+    "images": ("images", "input"),
+    "audio": ("audio", "input"),
+    "files": ("files", "input"),
+    "json_schema": ("a JSON schema for the answer", "text.format"),
+    "reasoning": ("reasoning", "reasoning"),
+    "logprobs": ("log probabilities", "top_logprobs"),
+    "completions": ("raw completions", "prompt"),
+    "embeddings": ("embeddings", "model"),
+}
+"""What each is called, and the field that asks for it."""
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):

@@ -60,6 +60,16 @@ class Decoder:
     `top_logprobs` is that of the request.
     """
 
+    __slots__ = (
+        "_calls",
+        "_likely",
+        "_model",
+        "_reason",
+        "_top_logprobs",
+        "_usage",
+        "finished",
+    )
+
     def __init__(self, model: str = "", top_logprobs: int | None = None) -> None:
         self.finished = False
         self._model = model

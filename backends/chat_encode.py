@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from backends.request import (
+    NO_CHOICE,
     Audio,
     File,
     Image,
@@ -23,6 +24,7 @@ from backends.request import (
 )
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "seed")
+WORDS = (Text, Refusal, Reasoning)
 
 Json: TypeAlias = dict[str, Any]
 
@@ -37,9 +39,8 @@ def encode(request: Request) -> Json:
     }
     if request.stop:
         body["stop"] = list(request.stop)
-    for name in SAMPLING:
-        if (value := getattr(request.sampling, name)) is not None:
-            body[name] = value
+    if request.sampling != NO_CHOICE:
+        body |= {name: value for name in SAMPLING if (value := getattr(request.sampling, name)) is not None}
     return body | (chat(request) if request.prompt is None else raw(request))
 
 
@@ -95,7 +96,7 @@ def messages(message: Message) -> Iterator[Json]:
 
 def said(role: str, parts: Sequence[Part]) -> Json:
     """A message without calls and results. A plain string wherever it is text alone: not every server takes parts."""
-    if all(isinstance(part, Text | Refusal | Reasoning) for part in parts):
+    if all(isinstance(part, WORDS) for part in parts):
         return {"role": role, "content": text_of(tuple(parts))}
     return {"role": role, "content": [content for part in parts if (content := content_part(part))]}
 

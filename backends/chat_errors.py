@@ -9,6 +9,7 @@ from typing import Any
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
+    ContentFiltered,
     ContextLengthExceeded,
     InvalidRequest,
     ModelLoadFailed,
@@ -16,6 +17,7 @@ from backends.errors import (
     NotReady,
     Overloaded,
     ProtocolViolation,
+    QuotaExhausted,
     RateLimited,
     ServerFailed,
     UnsupportedFeature,
@@ -49,9 +51,11 @@ LOAD_FAILED = re.compile(  # LocalAI; Ollama
     r"(?:could not|failed to) load model|grpc service not ready|model failed to load"
 )
 IN_STREAM = {str(status) for status in range(400, 600)}  # vLLM and llama.cpp: the status as the error's code
-LIMIT_CODES = {"rate_limit_exceeded", "rate_limit_error", "insufficient_quota"}
+LIMIT_CODES = {"rate_limit_exceeded", "rate_limit_error"}
+SPENT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}  # OpenAI, with a 429 or 403
+FILTER_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}  # Azure; OpenAI, of images and texts
 OVERLOAD_CODES = {"overloaded_error", "unavailable_error", "service_unavailable"}
-ABSENT_CODES = {"model_not_found", "model_disabled"}  # OpenAI; LocalAI, with a 403
+ABSENT_CODES = {"model_not_found", "model_disabled", "DeploymentNotFound"}  # OpenAI; LocalAI, with a 403; Azure
 UNSUPPORTED = (  # what their words mean: the feature, and the field that asks for it
     # llama.cpp, vLLM, Ollama
     (re.compile(r"image input|not a multimodal model|at most 0 image"), "images", "input"),
@@ -60,6 +64,12 @@ UNSUPPORTED = (  # what their words mean: the feature, and the field that asks f
     (re.compile(r"does not support tools|--enable-auto-tool-choice|tools param requires --jinja"), "tools", "tools"),
     (re.compile(r"does not support embeddings"), "embeddings", None),
     (re.compile(r"suffix is not (?:currently )?supported"), "a suffix", "suffix"),
+    # Anthropic's compatible endpoint, vLLM, Mistral
+    (
+        re.compile(r"message prefill|last message is from the assistant|expected last role user or tool"),
+        "prefill",
+        "input",
+    ),
 )
 
 
@@ -84,6 +94,10 @@ def classify(
         return ContextLengthExceeded(
             count(error.get("n_prompt_tokens")) or number(prompt), count(error.get("n_ctx")) or number(limit)
         )
+    if {code, kind} & SPENT_CODES:
+        return QuotaExhausted(retry_after(headers, now))
+    if {code, kind} & FILTER_CODES:
+        return ContentFiltered()
     # Ollama and LocalAI name the model in words only; a 404 without one is a wrong path.
     if {code, kind} & ABSENT_CODES or (status in {400, 404} and param == "model"):
         return ModelNotFound(model)

@@ -7,9 +7,11 @@
     ├── ContentFiltered        the provider's filter refused the prompt
     ├── ModelNotFound          the backend does not serve that model
     ├── AuthenticationFailed   our key was refused
+    ├── CallerKeyNeeded        the caller's own key is missing, or was refused
     ├── RateLimited            we ask too often
     ├── QuotaExhausted         the account, or its free share of the day or month, is spent
-    ├── Overloaded             the backend, or the queue before it, is full
+    ├── Overloaded             the backend is full
+    ├── QueueFull              the line before it is full
     ├── NotReady               the backend starts, or loads its model
     ├── ModelLoadFailed        the backend tried to load the model and could not
     ├── ServerFailed           the backend broke down (5xx, an error inside a stream)
@@ -142,11 +144,12 @@ class ModelNotFound(BackendError):
 
 
 class AuthenticationFailed(BackendError):
-    """The backend refused our key (401) or its rights (403)."""
+    """The backend refused our key (401) or its rights (403). With `other_keys`, it is asked with another one next."""
 
     owner = Owner.US
     retryable = True
     scope = Scope.KEY
+    other_keys = False
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -154,6 +157,23 @@ class AuthenticationFailed(BackendError):
 
     def __str__(self) -> str:
         return f"{self.who} refused this gateway's key (HTTP {self.status}). The operator must check its api_key."
+
+
+class CallerKeyNeeded(BackendError):
+    """The backend is asked with its caller's own key, and there is none, or it was refused."""
+
+    owner = Owner.CLIENT
+    retryable = True
+    scope = Scope.KEY
+
+    def __init__(self, refused: bool = False) -> None:
+        self.refused = refused
+        super().__init__(refused)
+
+    def __str__(self) -> str:
+        what = "refused your key" if self.refused else "is asked with a key of yours"
+        which = "another one" if self.refused else "it"
+        return f"{self.who} {what}. Send {which} in the header X-Streamlane-Key-{self.backend or 'NAME'}."
 
 
 class RateLimited(BackendError):
@@ -193,7 +213,7 @@ class QuotaExhausted(BackendError):
 
 
 class Overloaded(BackendError):
-    """The backend (503, 529), or our queue before it, is full. `retry_after` is in seconds."""
+    """The backend (503, 529) is full. `retry_after` is in seconds, None where the backend did not say."""
 
     owner = Owner.PROVIDER
     retryable = True
@@ -206,6 +226,18 @@ class Overloaded(BackendError):
     def __str__(self) -> str:
         when = "in a moment" if self.retry_after is None else f"in {self.retry_after:g} s"
         return f"{self.who} is overloaded. Try again {when}."
+
+
+class QueueFull(BackendError):
+    """As many calls as may already wait for a place at the backend."""
+
+    owner = Owner.US
+    retryable = True
+    scope = Scope.BACKEND
+    retry_after = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.who} is overloaded: as many as may already wait for it. Try again in {self.retry_after:g} s."
 
 
 class NotReady(BackendError):

@@ -1,38 +1,18 @@
-"""The one outgoing HTTP transport: connections kept per origin, foreign errors translated. Retries nothing.
+"""The one outgoing HTTP transport: one pool of connections per origin, foreign errors translated. Retries nothing.
 
-No redirects, no cookies, no proxies, no compression. The only deadline here is for connecting; those of the first
-event, the silence and the whole answer belong to the dispatcher.
+No redirects, no cookies, no compression, and no proxy but the one that it is given. The only deadline here is for
+connecting; those of the first event, the silence and the whole answer belong to the dispatcher.
 """
 
-import asyncio
-import select
-import socket
 import ssl
-from collections import defaultdict
 from collections.abc import Mapping
-from errno import ECONNREFUSED, EHOSTUNREACH, ENETUNREACH
-from typing import NamedTuple
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from backends.errors import BackendError, DeadlineExceeded, Overloaded, Unreachable
-from backends.http_connection import Connection, Exchange
-
-CERTIFICATE_FAULTS = {  # OpenSSL's verification codes, x509_vfy.h
-    10: "TLS: its certificate has expired",
-    18: "TLS: its certificate is signed by itself",
-    19: "TLS: its certificate is signed by an unknown authority",
-    20: "TLS: its certificate is signed by an unknown authority",
-    62: "TLS: its certificate is for another host name",
-    64: "TLS: its certificate is for another address",
-}
-
-
-class Origin(NamedTuple):
-    """What connections may be shared for."""
-
-    tls: bool
-    host: str
-    port: int
+from backends.forward_proxy import ForwardProxy
+from backends.http_connect import Connector, Origin
+from backends.http_connection import Exchange
+from backends.http_pool import Pool, PoolState
 
 
 class Transport:
@@ -50,113 +30,66 @@ class Transport:
         max_idle: int = 256,
         max_connections: int | None = None,
         tls: ssl.SSLContext | None = None,
+        proxy: ForwardProxy | None = None,
     ) -> None:
-        self._connect_deadline, self._max_idle, self._max_connections = connect_deadline, max_idle, max_connections
-        self._tls = tls
-        self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
-        self._open: defaultdict[Origin, set[Connection]] = defaultdict(set)
+        self._max_idle, self._max_connections = max_idle, max_connections
+        self._connector = Connector(connect_deadline, tls, proxy)
+        self._pools: dict[Origin, Pool] = {}
 
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Exchange:
         """One request, sent on entering. Raises ValueError for a URL or header that cannot be sent; on entering
         Unreachable, DeadlineExceeded, Overloaded, StreamBroken or ProtocolViolation."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("expected an http(s) URL")
-        origin = Origin(parts.scheme == "https", parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+        parts, origin = urlsplit(url), origin_of(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        proxy = None if origin.tls else self._connector.by_proxy(origin)
         lines = [
-            f"{method} {target} HTTP/1.1",
+            # RFC 9112, 3.2.2: a proxy is told the whole URL.
+            f"{method} {target if proxy is None else f'http://{parts.netloc}{target}'} HTTP/1.1",
             f"host: {parts.netloc}",
             "user-agent: streamlane",
             "accept-encoding: identity",
         ]
+        if proxy is not None and proxy.authorization is not None:
+            lines.append(f"proxy-authorization: {proxy.authorization}")
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method == "POST":
             lines.append(f"content-length: {len(body)}")
         if any("\r" in line or "\n" in line for line in lines):
             raise ValueError("a header holds a line break")
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-        return Exchange(lambda: self._checkout(origin), head + body)
+        return Exchange(self._pool(origin).checkout, head + body)
+
+    def way_to(self, url: str) -> tuple[ssl.SSLContext | None, ForwardProxy | None]:
+        """What TLS to `url` is verified against, None without TLS, and the proxy that it is asked by way of.
+
+        For a library that connects by itself, as those for WebSockets do.
+        """
+        origin = origin_of(url)
+        return self._connector.context() if origin.tls else None, self._connector.by_proxy(origin)
+
+    def states(self) -> Mapping[str, PoolState]:
+        """What the connections to each origin do, by HOST:PORT. Only what the configuration names is ever asked."""
+        found: dict[str, PoolState] = {}
+        for origin, pool in self._pools.items():
+            before = found.get(origin.authority, PoolState())  # the same port may be asked with and without TLS
+            found[origin.authority] = PoolState(*map(sum, zip(before, pool.state, strict=True)))
+        return found
 
     def close(self) -> None:
         """Abort every connection. Whoever still reads gets StreamBroken."""
-        for connections in list(self._open.values()):
-            for connection in list(connections):
-                connection.abort()
+        for pool in self._pools.values():
+            pool.close()
 
-    async def _checkout(self, origin: Origin) -> Connection:
-        idle = self._idle[origin]
-        while idle:
-            connection = idle.pop()
-            if fresh(connection):
-                return connection
-            connection.close()
-        # A race remains: the server may close a kept connection while our request is under way to it. Whether the
-        # request was seen is then unknown, so the error goes to the dispatcher, the only one who may try again.
-        return await self._connect(origin)
-
-    async def _connect(self, origin: Origin) -> Connection:
-        opened = self._open[origin]
-        if self._max_connections is not None and len(opened) >= self._max_connections:
-            raise Overloaded
-
-        def kept(connection: Connection) -> None:
-            if len(self._idle[origin]) < self._max_idle:
-                self._idle[origin].append(connection)
-            else:
-                connection.close()
-
-        def lost(connection: Connection) -> None:
-            opened.discard(connection)
-            if connection in self._idle[origin]:
-                self._idle[origin].remove(connection)
-
-        connection = Connection(kept, lost)
-        opened.add(connection)
-        try:
-            async with asyncio.timeout(self._connect_deadline) as deadline:
-                await asyncio.get_running_loop().create_connection(
-                    lambda: connection, origin.host, origin.port, ssl=self._context() if origin.tls else None
-                )
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA refuses
-            opened.discard(connection)
-            if deadline.expired():
-                raise DeadlineExceeded("connect", self._connect_deadline) from None
-            raise translated(error) from None
-        except BaseException:
-            opened.discard(connection)
-            raise
-        return connection
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()  # 20 ms: not before somebody needs it
-        return self._tls
+    def _pool(self, origin: Origin) -> Pool:
+        if origin not in self._pools:
+            self._pools[origin] = Pool(origin, self._connector, self._max_connections, self._max_idle)
+        return self._pools[origin]
 
 
-def fresh(connection: Connection) -> bool:
-    """Whether an idle connection is still open. One that can be read from is at its end, or carries rubbish."""
-    if not connection.usable() or not hasattr(select, "poll"):
-        return connection.usable()
-    poll = select.poll()
-    poll.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return not poll.poll(0)
-
-
-def translated(error: Exception) -> BackendError:
-    """Why no connection came about, in our own words."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            return Unreachable(CERTIFICATE_FAULTS.get(error.verify_code, "TLS: its certificate is not valid"))
-        case ssl.SSLError():
-            return Unreachable("TLS: no handshake; does it speak https?")
-        case socket.gaierror() | UnicodeError():
-            return Unreachable("name not found")
-        case ConnectionResetError() | ConnectionAbortedError():
-            return Unreachable("connection closed at once")
-    # Several addresses tried: asyncio and uvloop then join the texts, and the numbers stand only there.
-    if f"[Errno {ECONNREFUSED}]" in str(error):
-        return Unreachable("connection refused")
-    if any(f"[Errno {number}]" in str(error) for number in (EHOSTUNREACH, ENETUNREACH)):
-        return Unreachable("no route to it")
-    return Unreachable("no connection")
+@lru_cache  # the URLs are few, and one is asked for with every request
+def origin_of(url: str) -> Origin:
+    """Raises ValueError for a URL that is none of http(s)."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("expected an http(s) URL")
+    return Origin(parts.scheme == "https", parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))

@@ -6,16 +6,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
+import structlog
+
 from backends.base import Batches, Model
-from backends.errors import AuthenticationFailed, BackendError, ProtocolViolation
+from backends.errors import AuthenticationFailed, BackendError, CallerKeyNeeded, ProtocolViolation
 from backends.http import Transport
 from backends.http_connection import Exchange
 from backends.json import JsonError, dumps, loads
-from backends.keys import Keys
+from backends.key_file import KeyFile, KeyFileUnusable
+from backends.keys import KeyCounts, Keys
 from backends.request import Request, Secret
 from backends.sse import SseDecoder
 from backends.streamed import Decoder, Framing, Streamed, once
 
+log = structlog.get_logger()
 JSON = {"content-type": "application/json"}
 
 
@@ -34,6 +38,7 @@ class HttpBackend(ABC):
         self.url = url.rstrip("/")
         self._transport = transport
         self._keys = keys
+        self._key_file = None if keys.file is None else KeyFile(keys.file, time.monotonic)
         self._models = tuple(Model(model) for model in models)
         self._open: set[Exchange] = set()
 
@@ -65,8 +70,9 @@ class HttpBackend(ABC):
 
     # What they share.
 
-    async def start(self) -> None:  # noqa: B027  # a kind that needs more says so
+    async def start(self) -> None:
         """Nothing to open: connections are made when they are needed."""
+        self._read_key_file()
 
     async def close(self) -> None:
         for exchange in list(self._open):
@@ -90,26 +96,62 @@ class HttpBackend(ABC):
             else:
                 yield Streamed(response, type(self).framing(), decoder)
 
+    @property
+    def key_counts(self) -> KeyCounts:
+        """How many keys of ours it takes, and how many it refused. A caller's is never among them."""
+        self._read_key_file()
+        return self._keys.counts
+
+    def key(self, callers: Secret | None = None, *, of_ours: bool = False) -> str | None:
+        """The key for the next attempt, as Keys.choose has it."""
+        self._read_key_file()
+        return self._keys.choose(callers, now=time.monotonic(), of_ours=of_ours)
+
+    def answered(self, key: str | None, error: BackendError | None) -> None:
+        """What became of an attempt with `key`. One of ours that was refused is not used again, and that is said."""
+        if not isinstance(error, AuthenticationFailed):
+            if (place := self._keys.accepted(key)) is not None:
+                log.info("key_accepted", backend=self.name, key=place)
+        elif error.status == 401:
+            place = self._keys.refused(key, time.monotonic())
+            usable, refused = self._keys.counts
+            error.other_keys = usable > 0
+            if place is not None:
+                hint = "Correct it where it is configured." if usable else "No other is left: nothing is asked with it."
+                log.error("key_refused", backend=self.name, key=place, usable=usable, refused=refused, hint=hint)
+
     @asynccontextmanager
     async def exchange(
-        self, method: str, url: str, body: bytes = b"", *, model: str = "", callers: Secret | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        *,
+        model: str = "",
+        callers: Secret | None = None,
+        of_ours: bool = False,
     ) -> AsyncIterator[Exchange]:
         """One request with the next key, and its response once its head has come. Raises BackendError.
 
-        `model` and `callers` are those of the request: whom an error names, and the caller's own key. A key of ours
-        that is refused is not used again.
+        `model` and `callers` are those of the request: whom an error names, and the caller's own key. With `of_ours`
+        it is no caller's request. A key of ours that is refused is not used again.
         """
-        async with self._sent(method, url, body, callers) as (response, key):
-            if response.status != 200:
-                error = self.failure(response.status, response.headers, await response.read(), model)
-                if isinstance(error, AuthenticationFailed) and error.status == 401:
-                    self._keys.refused(key)
-                raise error
-            yield response
+        async with self._sent(method, url, body, callers, of_ours) as (response, key):
+            if response.status == 200:
+                self.answered(key, None)
+                yield response
+                return
+            error = self.failure(response.status, response.headers, await response.read(), model)
+            if callers is not None and key == callers.value:
+                raise CallerKeyNeeded(refused=True) if isinstance(error, AuthenticationFailed) else error
+            self.answered(key, error)
+            if self._keys.source == "caller" and isinstance(error, AuthenticationFailed):  # it was asked without a key
+                raise CallerKeyNeeded
+            raise error
 
     async def ask_json(self, url: str) -> Any:
-        """What a GET gives. Raises BackendError."""
-        async with self.exchange("GET", url) as response:
+        """What a GET gives that no caller asked for. Raises BackendError."""
+        async with self.exchange("GET", url, of_ours=True) as response:
             body = await response.read()
         try:
             return loads(body)
@@ -118,14 +160,14 @@ class HttpBackend(ABC):
 
     async def get(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body, whatever they are. Raises BackendError only when there are none."""
-        async with self._sent("GET", url, b"", None) as (response, _):
+        async with self._sent("GET", url, b"", None, of_ours=True) as (response, _):
             return response.status, response.headers, await response.read()
 
     @asynccontextmanager
     async def _sent(
-        self, method: str, url: str, body: bytes, callers: Secret | None
+        self, method: str, url: str, body: bytes, callers: Secret | None, of_ours: bool
     ) -> AsyncIterator[tuple[Exchange, str | None]]:
-        key = self._keys.choose(callers)
+        key = self.key(callers, of_ours=of_ours)
         headers = {**(JSON if body else {}), **await self.headers(method, url, body, key)}
         exchange = self._transport.request(method, url, headers, body)
         self._open.add(exchange)
@@ -134,6 +176,19 @@ class HttpBackend(ABC):
                 yield response, key
         finally:
             self._open.discard(exchange)
+
+    def _read_key_file(self) -> None:
+        """What was known stays when the file cannot be used any more, and that is said once."""
+        if self._key_file is None:
+            return
+        try:
+            keys = self._key_file.news()
+        except KeyFileUnusable as error:
+            log.error("key_file_unusable", backend=self.name, reason=str(error), usable=self._keys.counts.usable)
+            return
+        if keys is not None:
+            self._keys.from_file(keys)
+            log.info("key_file_read", backend=self.name, keys=len(keys))
 
 
 def now() -> float:

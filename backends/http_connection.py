@@ -11,13 +11,14 @@ from typing import Self
 
 import httptools
 
-from backends.errors import BackendError, ProtocolViolation, StreamBroken
+from backends.errors import BackendError, ProtocolViolation, StreamBroken, Unreachable
 
 HEAD_LIMIT = 64 * 1024  # bytes without a byte of body among them: a head, trailers, chunk extensions
 HIGH_WATER = 256 * 1024  # bytes that wait to be read; more stops reading from the socket
 BODY_LIMIT = 1024 * 1024  # of a body that is read whole: an error, a list of models
 KEEP_ALIVE = 4.0  # seconds; common servers close an idle connection after five
 LINGER = 1.0  # seconds in which the end of a body that nobody needs must come
+PROXY_REFUSES = "the proxy refuses our name and password"
 
 
 class Connection(asyncio.Protocol):
@@ -25,6 +26,16 @@ class Connection(asyncio.Protocol):
 
     `on_idle` is called when it may carry the next one, `on_lost` when it is no more. Idle for too long, it closes.
     """
+
+    __slots__ = (
+        "_alive",
+        "_exchange",
+        "_loop",
+        "_on_idle",
+        "_on_lost",
+        "_timer",
+        "transport",
+    )
 
     def __init__(self, on_idle: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
         self._on_idle, self._on_lost = on_idle, on_lost
@@ -104,8 +115,33 @@ class Exchange:
     """One request and its response: entered when the response's head has come, iterated for its body.
 
     `status` is the HTTP status, `headers` has lower-case names. Leaving before the body's end aborts the connection.
-    Raises ProtocolViolation, StreamBroken, and on entering what `connect` raises.
+    Raises ProtocolViolation, StreamBroken, and on entering Unreachable and what `connect` raises.
     """
+
+    __slots__ = (
+        "_bare",
+        "_complete",
+        "_connect",
+        "_connection",
+        "_error",
+        "_forgone",
+        "_head",
+        "_keep_alive",
+        "_left",
+        "_loop",
+        "_on_read",
+        "_parser",
+        "_parts",
+        "_paused",
+        "_payload",
+        "_waiter",
+        "_waiting",
+        "headers",
+        "heard_at",
+        "on_body",
+        "over",
+        "status",
+    )
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], payload: bytes) -> None:
         self.status = 0
@@ -170,8 +206,11 @@ class Exchange:
             if self._error is not None:
                 raise self._error
             return b""
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
+        if len(parts) == 1:
+            data = parts.pop()
+        else:
+            data = b"".join(parts)
+            parts.clear()
         self._waiting = 0
         if self._paused:
             self.pause(False)
@@ -211,6 +250,8 @@ class Exchange:
             self._waiter.set_result(None)
 
     def _check_head(self) -> None:
+        if self.status == 407:  # RFC 9110, 15.5.8: only a proxy says so
+            raise Unreachable(PROXY_REFUSES)
         if 300 <= self.status < 400:
             raise ProtocolViolation(f"a redirect (HTTP {self.status}), and redirects are not followed")
         if self.headers.get("content-encoding", "identity").lower() != "identity":
@@ -252,6 +293,10 @@ class Exchange:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("bytes that are not HTTP/1.1")
+        if self._on_read is not None and self._parts:  # nearly always: somebody takes it at once
+            self._bare = 0
+            self._on_read()
+            return
         if not self._parts:
             self._bare += len(data)
             if self._bare > HEAD_LIMIT:
@@ -260,10 +305,9 @@ class Exchange:
             self._parts.clear()
         else:
             self._bare = 0
-            if self._on_read is None:  # nobody takes it at once
-                self._waiting += len(data)
-                if self._waiting > HIGH_WATER and not self._paused:
-                    self.pause(True)
+            self._waiting += len(data)
+            if self._waiting > HIGH_WATER and not self._paused:
+                self.pause(True)
         if self._on_read is not None:
             self._on_read()
         elif self._left and self._complete and self._connection is not None:

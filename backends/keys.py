@@ -1,47 +1,90 @@
-"""The keys of one backend: whose they are, which is next, and which was refused."""
+"""The keys of one backend: whose they are, which is next, which was refused, and when that one is tried again. Pure."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
 
-from backends.errors import AuthenticationFailed
+from backends.errors import AuthenticationFailed, CallerKeyNeeded
 from backends.request import Secret
 
 Source: TypeAlias = Literal["gateway", "caller", "hybrid"]
 """Whose key is sent: the configuration's; the one that the caller sent for this backend; the caller's where it did."""
 
+PROBE = 300.0  # seconds; a key may have been enabled again since it was refused
+
+
+class KeyCounts(NamedTuple):
+    """How many of the gateway's own keys a backend takes, and how many it refused."""
+
+    usable: int
+    refused: int
+
 
 class Keys:
-    """Takes turns with the keys of the configuration. One that was refused is not used again.
+    """Takes turns with the keys of the configuration and of `file`, whose lines somebody else reads.
 
-    `on_refused` is told of each that is refused, by its place among them, counted from 1; never of a caller's.
+    One that was refused is not used again while there is another. When none is left, the backend is asked with one of
+    them every PROBE seconds. `now` is in seconds, from any clock that does not go back.
     """
 
-    def __init__(
-        self, keys: Sequence[str] = (), source: Source = "gateway", on_refused: Callable[[int], None] = lambda _: None
-    ) -> None:
-        self._keys = [*keys]
-        self._source = source
-        self._on_refused = on_refused
+    def __init__(self, keys: Sequence[str] = (), source: Source = "gateway", file: Path | None = None) -> None:
+        self.source = source
+        self.file = file
+        self._own = (*keys,)
+        self._keys: tuple[str, ...] = self._own
         self._refused: set[str] = set()
         self._next = 0
+        self._probe_at = 0.0
 
-    def choose(self, callers: Secret | None = None) -> str | None:
-        """The key for the next attempt; None where none is needed. Raises AuthenticationFailed when there is none."""
-        if self._source != "gateway" and callers is not None:
+    @property
+    def counts(self) -> KeyCounts:
+        """How many are usable, and how many were refused."""
+        return KeyCounts(len(self._keys) - len(self._refused), len(self._refused))
+
+    def from_file(self, keys: Sequence[str]) -> None:
+        """The file's keys, when it is read for the first time or has changed. New ones are usable."""
+        self._keys = (*self._own, *(key for key in dict.fromkeys(keys) if key not in self._own))
+        self._refused &= {*self._keys}
+
+    def choose(self, callers: Secret | None = None, *, now: float = 0.0, of_ours: bool = False) -> str | None:
+        """The key for the next attempt; None where none is needed. `of_ours`: what is asked is no caller's request.
+
+        Raises CallerKeyNeeded where only a caller's will do, and AuthenticationFailed when all of ours were refused.
+        """
+        if self.source != "gateway" and callers is not None:
             return callers.value
-        if self._source == "caller":
-            raise AuthenticationFailed(401)
+        if self.source == "caller":
+            if of_ours:
+                return None
+            raise CallerKeyNeeded
         if not self._keys:
+            if self.source == "hybrid" and not of_ours:
+                raise CallerKeyNeeded
+            if self.file is not None:  # it holds none, or could not be read
+                raise AuthenticationFailed(401)
             return None
         usable = [key for key in self._keys if key not in self._refused]
         if not usable:
-            raise AuthenticationFailed(401)
+            if now < self._probe_at:
+                raise AuthenticationFailed(401)
+            self._probe_at = now + PROBE
+            usable = [*self._keys]
         self._next += 1
-        return usable[self._next % len(usable)]
+        return usable[(self._next - 1) % len(usable)]
 
-    def refused(self, key: str | None) -> None:
-        """The backend said 401 to this key."""
-        if key in self._keys and key not in self._refused:
-            assert key is not None
-            self._refused.add(key)
-            self._on_refused(self._keys.index(key) + 1)
+    def refused(self, key: str | None, now: float = 0.0) -> int | None:
+        """The backend said 401 to this key: its place among ours, counted from 1, when that is news."""
+        if key not in self._keys or key in self._refused:
+            return None
+        assert key is not None
+        self._refused.add(key)
+        self._probe_at = now + PROBE
+        return self._keys.index(key) + 1
+
+    def accepted(self, key: str | None) -> int | None:
+        """The backend took this key: its place, when it had refused it before."""
+        if key not in self._refused:
+            return None
+        assert key is not None
+        self._refused.discard(key)
+        return self._keys.index(key) + 1

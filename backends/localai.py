@@ -1,7 +1,9 @@
 """LocalAI: chat completions, whether it is ready, and the errors that it sends as if they were answers."""
 
-from collections.abc import Sequence
-from typing import Annotated
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -9,13 +11,18 @@ from backends import chat_decode, openai_compatible
 from backends.base import Load, Model, Observable
 from backends.chat_decode import chunk_of
 from backends.chat_errors import classify
-from backends.errors import ModelNotFound, ProtocolViolation
+from backends.errors import BackendError, ModelNotFound, NotReady, ProtocolViolation
 from backends.events import Event
-from backends.json import SHAPE_ERRORS, dumps
+from backends.http_connection import Exchange
+from backends.json import SHAPE_ERRORS, JsonError, dumps, loads
 from backends.openai_compatible import OpenAICompatible
 from backends.registry import Parts
+from backends.request import Request, Secret
 
 APOLOGY = "Internal error: "
+JOBS = 2.0  # seconds for its list of jobs, while somebody waits for an error
+EXTRAS = frozenset({"ignore_eos", "repetition_penalty"})
+NAMES = {"repetition_penalty": "repeat_penalty"}  # ours, which is vLLM's: its own
 
 
 class Options(
@@ -49,10 +56,47 @@ def apology(data: bytes) -> str | None:
 
 
 class LocalAI(OpenAICompatible, Observable):
-    """One LocalAI server, as a Backend."""
+    """One LocalAI server, as a Backend. A model that its gallery installs just now is not ready, rather than unknown."""
 
     ready_path = "/readyz"  # 200, or 503 while it starts and while it stops
     chunks = Decoder
+    extras = EXTRAS
+
+    def body(self, request: Request) -> Mapping[str, Any]:
+        return {
+            **super().body(request),
+            **{NAMES.get(name, name): value for name, value in request.extras.items() if name in EXTRAS},
+        }
+
+    @asynccontextmanager
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        *,
+        model: str = "",
+        callers: Secret | None = None,
+        of_ours: bool = False,
+    ) -> AsyncIterator[Exchange]:
+        sent = super().exchange(method, url, body, model=model, callers=callers, of_ours=of_ours)
+        async with AsyncExitStack() as stack:
+            try:
+                response = await stack.enter_async_context(sent)
+            except ModelNotFound:
+                if model and await self._installs(model):
+                    raise NotReady from None
+                raise
+            yield response
+
+    async def _installs(self, model: str) -> bool:
+        """Whether its gallery puts that model in place now, as far as it tells: only administrators may ask."""
+        try:
+            async with asyncio.timeout(JOBS):
+                status, _, body = await self.get(f"{self._root}/models/jobs")
+        except (BackendError, TimeoutError):
+            return False
+        return status == 200 and installs(body, model)
 
     async def listed(self) -> Sequence[Model]:
         try:
@@ -63,6 +107,21 @@ class LocalAI(OpenAICompatible, Observable):
     async def load(self) -> Load | None:
         await self._ready()
         return None  # it does not say
+
+
+def installs(jobs: bytes, model: str) -> bool:
+    """Whether one of its jobs installs `model`: objects by their ids, https://localai.io/docs/models/."""
+    try:
+        found = loads(jobs)
+    except JsonError:
+        return False
+    return isinstance(found, dict) and any(isinstance(job, dict) and at_work(job, model) for job in found.values())
+
+
+def at_work(job: dict[str, Any], model: str) -> bool:
+    name = job.get("gallery_element_name")
+    named = isinstance(name, str) and name.rpartition("@")[2] == model  # GALLERY@MODEL
+    return named and not (job.get("processed") or job.get("cancelled") or job.get("deletion") or job.get("error"))
 
 
 def build(options: Options, parts: Parts) -> LocalAI:

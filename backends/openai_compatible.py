@@ -1,12 +1,17 @@
 """A server that speaks chat completions: llama.cpp, Ollama, LM Studio, most clouds; and what vLLM and LocalAI share."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
-from backends import embeddings_dialect
+from backends import embeddings_dialect, streamed
 from backends.base import Embeddings, Model
+from backends.capabilities import Capabilities
 from backends.chat_decode import Decoder
 from backends.chat_encode import encode
 from backends.chat_errors import classify, count, retry_after
@@ -15,6 +20,7 @@ from backends.http import Transport
 from backends.http_backend import HttpBackend, now
 from backends.http_options import HEADER_NAME, HttpOptions, keys_of
 from backends.json import dumps
+from backends.presets import fitted, presets
 from backends.registry import Parts
 from backends.request import EmbeddingRequest, Request
 
@@ -29,19 +35,40 @@ class Options(
     base_url: Annotated[
         str,
         Meta(
-            description="Where its API begins: what comes before /chat/completions.",
+            description="Where its API begins: what comes before /chat/completions. A preset knows it.",
             examples=["http://127.0.0.1:1234/v1"],
         ),
-    ]
+    ] = ""
+    preset: Annotated[
+        str | None,
+        Meta(description="A server or cloud that is known by name; docs/backends.md lists them.", examples=["groq"]),
+    ] = None
+    account: Annotated[str | None, Meta(description="The account's id, where the preset's URL has a place for it.")] = (
+        None
+    )
     api_key_header: Annotated[
         str | None,
         Meta(description="Another header for the key, which is then sent bare.", examples=["X-API-Key"]),
     ] = None
 
     def __post_init__(self) -> None:
+        if self.preset is not None and self.preset not in presets():
+            near = get_close_matches(self.preset, presets(), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"expected a preset, one of {', '.join(presets())}{hint}")
+        if not self.base_url:
+            force_setattr(self, "base_url", self._known_url())
         super().__post_init__()
         if self.api_key_header is not None and not HEADER_NAME.fullmatch(self.api_key_header):
             raise ValueError('expected the name of a header, such as "X-API-Key"')  # it may hold the key by mistake
+
+    def _known_url(self) -> str:
+        if self.preset is None:
+            raise ValueError("expected a base_url, or a preset that knows it")
+        url = presets()[self.preset].base_url
+        if "{account}" in url and not re.fullmatch(r"[\w-]{1,64}", self.account or "", re.ASCII):
+            raise ValueError(f"expected account: the id of your account there, which the preset {self.preset} needs")
+        return url.format(account=self.account)
 
 
 class OpenAICompatible(HttpBackend):
@@ -55,17 +82,23 @@ class OpenAICompatible(HttpBackend):
 
     def __init__(self, options: Options, transport: Transport) -> None:
         super().__init__(options.name, options.base_url, transport, keys_of(options), options.models)
+        self._preset = None if options.preset is None else presets()[options.preset]
         self._root = self.url.removesuffix("/v1")
         self._key_header = None if options.api_key_header is None else options.api_key_header.lower()
         self._vectors_as: embeddings_dialect.Format = "base64"
 
     def target(self, request: Request) -> str:
-        return f"{self.url}/{'chat/' if request.prompt is None else ''}completions"
+        return self.place(f"/{'chat/' if request.prompt is None else ''}completions", request.model)
+
+    def place(self, path: str, model: str = "") -> str:
+        """The URL of `path`; `model` is whom it is asked for, where it is asked for one."""
+        return f"{self.url}{path}"
 
     def body(self, request: Request) -> Mapping[str, Any]:
-        return encode(request)
+        body = encode(request)
+        return body if self._preset is None else fitted(body, request, self._preset)
 
-    def decoder(self, request: Request) -> Decoder:
+    def decoder(self, request: Request) -> streamed.Decoder:
         return self.chunks(request.model, request.top_logprobs)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, model: str) -> BackendError:
@@ -81,7 +114,13 @@ class OpenAICompatible(HttpBackend):
         return await super().models()
 
     async def listed(self) -> Sequence[Model]:
-        return await self._list("/models")
+        if self._preset is None:
+            return await self._list("/models")
+        if not self._preset.lists_models:
+            return ()
+        lacks = Capabilities(**dict.fromkeys(self._preset.lacks, False))
+        found = await self._list("/models")
+        return [replace(model, capabilities=model.capabilities.otherwise(lacks)) for model in found]
 
     async def _ready(self) -> None:
         """Raises NotReady when the server says so. One that has no such path is taken as ready."""
@@ -91,7 +130,7 @@ class OpenAICompatible(HttpBackend):
                 raise NotReady(retry_after(headers, now()))
 
     async def _list(self, path: str) -> tuple[Model, ...]:
-        found = await self.ask_json(f"{self.url}{path}")
+        found = await self.ask_json(self.place(path))
         try:
             return tuple(model_of(entry) for entry in found["data"] or ())  # Ollama without a model says null
         except (KeyError, TypeError):
@@ -110,7 +149,7 @@ class OpenAICompatible(HttpBackend):
 
     async def _post(self, path: str, body: Mapping[str, Any], request: EmbeddingRequest) -> bytes:
         callers = request.keys.get(self.name)
-        url = f"{self.url}{path}"
+        url = self.place(path, request.model)
         async with self.exchange("POST", url, dumps(body), model=request.model, callers=callers) as response:
             return await response.read(EMBEDDINGS_LIMIT)
 

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
     from backends.http import Transport
 
 KINDS = {
+    "azure_openai": "backends.azure_openai",
+    "anthropic": "backends.anthropic",
+    "cohere": "backends.cohere",
     "fake": "backends.fake",
+    "gemini": "backends.gemini",
     "llama_cpp": "backends.llama_cpp.backend",
     "localai": "backends.localai",
+    "ollama": "backends.ollama",
+    "openai": "backends.openai",
     "openai_compatible": "backends.openai_compatible",
     "vllm": "backends.vllm",
 }

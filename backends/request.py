@@ -115,9 +115,12 @@ def said(role: Role, text: str) -> Message:
     return Message(role, (Text(text),))
 
 
+WORDS = (Text, Refusal)
+
+
 def text_of(parts: tuple[Part, ...]) -> str:
     """The text of `parts`, and what was refused; each part a line of its own, as chat servers join them."""
-    return "\n".join(part.text for part in parts if isinstance(part, Text | Refusal))
+    return "\n".join(part.text for part in parts if isinstance(part, WORDS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,20 @@ Only `data` is kept: every dialect that we speak repeats in it what its `event` 
 from backends.errors import ProtocolViolation
 
 MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes
+CR, LF = b"\r\n"
 BOM = b"\xef\xbb\xbf"
 
 
 class SseDecoder:
     """`feed` it what came, get the data of the messages that this completed. A comment completes none."""
+
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_first",
+        "_line",
+        "_size",
+    )
 
     def __init__(self) -> None:
         self._line = bytearray()  # a line without its end
@@ -22,15 +31,17 @@ class SseDecoder:
     def feed(self, data: bytes) -> list[bytes]:
         """Raises ProtocolViolation when a message grows beyond MESSAGE_LIMIT."""
         # The usual case: one read is one message of one line.
-        if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and data[-1] == 10:  # noqa: SIM102
-            if not self._line and not self._data and b"\r" not in data:
+        if data[:6] == b"data: " and data[-1] == LF and not self._line and not self._data:
+            # Google ends lines with CRLF.
+            message = data[6:-2] if data[-2] == LF else data[6:-4] if data[-4:] == b"\r\n\r\n" else data
+            if LF not in message and CR not in message:
                 self._first = self._after_cr = False
-                return [data[6:-2]]
+                return [message]
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
         if b"\r" in data:
-            self._after_cr = data[-1] == 13
+            self._after_cr = data[-1] == CR
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         first, *others = data.split(b"\n")
         self._line += first

@@ -32,9 +32,13 @@ class Decoder(Protocol):
 class Streamed(Pushing):
     """The batches of a stream, one per network read: to be iterated, or pushed."""
 
+    __slots__ = ("_decoder", "_ended", "_error", "_framing", "_held", "_response", "_sink")
+
     def __init__(self, response: Exchange, framing: Framing, decoder: Decoder) -> None:
         self._response, self._framing, self._decoder = response, framing, decoder
         self._error: BackendError | None = None
+        self._sink: Sink
+        self._ended: asyncio.Future[Finished]
         self._held: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> "Streamed":
@@ -53,49 +57,54 @@ class Streamed(Pushing):
 
     async def into(self, sink: Sink) -> Finished:
         """Pushing: the chain from the socket's read to `sink` is plain calls."""
-        loop, response = asyncio.get_running_loop(), self._response
-        ended: asyncio.Future[Finished] = loop.create_future()
-
-        def read() -> None:
-            more = True
-            while more and self._held is None and not ended.done():
-                try:
-                    if self._error is not None:
-                        raise self._error
-                    data = response.take()
-                    if data == b"":
-                        return
-                    batch = self._decoder.end() if data is None else self._decode(data)
-                    held = sink(batch) if batch else None
-                except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
-                    ended.set_exception(error)
-                    return
-                if self._decoder.finished:
-                    last = batch[-1]
-                    assert isinstance(last, Finished)
-                    ended.set_result(last)
-                elif held is not None:
-                    self._held = held
-                    response.pause(True)
-                    held.add_done_callback(go_on)
-                more = response.over or self._error is not None  # nobody will call again
-
-        def go_on(_: object) -> None:
-            self._held = None
-            if ended.done():  # left while it was held back: the connection may be another's by now
-                return
-            response.heard_at = loop.time()
-            response.pause(False)
-            read()
-
-        response.listen(read)
-        read()
+        ended: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        self._sink, self._ended = sink, ended
+        self._response.listen(self._read)
+        self._read()
         try:
             return await ended
         finally:
-            response.listen(None)
+            self._response.listen(None)
             if ended.done() and not ended.cancelled():
                 ended.exception()  # seen, should this task be cancelled in the very turn in which it was set
+
+    def _read(self) -> None:
+        """Something came, or may have come. Once per token."""
+        response, decoder = self._response, self._decoder
+        more = True
+        while more and self._held is None and not self._ended.done():
+            try:
+                if self._error is not None:
+                    raise self._error
+                data = response.take()
+                if data:
+                    batch = self._decode(data)
+                elif data is None:
+                    batch = decoder.end()
+                else:
+                    return
+                held = self._sink(batch) if batch else None
+            except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
+                self._ended.set_exception(error)
+                return
+            if decoder.finished:
+                last = batch[-1]
+                assert isinstance(last, Finished)
+                self._ended.set_result(last)
+            elif held is not None:
+                self._held = held
+                response.pause(True)
+                held.add_done_callback(self._go_on)
+            more = response.over or self._error is not None  # nobody will call again
+
+    def _go_on(self, _: object) -> None:
+        """The sink takes the next batch."""
+        self._held = None
+        if self._ended.done():  # left while it was held back: the connection may be another's by now
+            return
+        self._response.heard_at = asyncio.get_running_loop().time()
+        self._response.pause(False)
+        self._read()
 
     def silent_since(self) -> float | None:
         return None if self._held is not None else self._response.heard_at

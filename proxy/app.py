@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
+import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
@@ -17,20 +18,23 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from backends import registry
-from backends.base import Backend
+from backends.base import Backend, Model
+from backends.capabilities import CAPABILITIES, Capabilities
 from backends.errors import EngineUnavailable
 from backends.http import Transport
 from backends.request import Sampling
-from proxy import logs, metrics_table
+from proxy import logs, outgoing
 from proxy.clients import Bounds, Clients
+from proxy.config import Abilities, Config, Ops, Server, variable
 from proxy.config import Alias as AliasOptions
-from proxy.config import Config, Ops, Server, variable
+from proxy.config_check import placeholders
 from proxy.data_dir import ensure_data_dir
 from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
 from proxy.edge import listener
 from proxy.edge.bodies import Bodies
+from proxy.edge.caller_keys import CallerKeys
 from proxy.edge.chat_api import ChatApi
 from proxy.edge.embeddings_api import EmbeddingsApi
 from proxy.edge.guard import Guard
@@ -43,13 +47,14 @@ from proxy.edge.responses_api import ResponsesApi
 from proxy.edge.sse import Streams
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
+from proxy.gauges import read_connections, read_gauges, read_held
 from proxy.generations import Generations
 from proxy.health import report
 from proxy.held import SWEEP
 from proxy.loop_lag import LoopLag
 from proxy.metrics import Metrics
 from proxy.runtime import Alias, Runtime
-from proxy.session import Limits, State
+from proxy.session import Limits
 from proxy.store.memory import MemoryStore
 from proxy.store.port import Store
 from proxy.store.sqlite import opened
@@ -59,6 +64,7 @@ from proxy.turns import Turns
 log = structlog.get_logger()
 QUEUE = 256  # calls that may wait for the slots of one backend
 UNWRITTEN = 64 * 1024 * 1024  # bytes of responses that may wait for the disk
+OURS = "gateway"  # the key_source of backends that take no caller's key
 CANCELLED = 5.0  # seconds that cancelled responses get to say so to their clients
 
 
@@ -97,24 +103,17 @@ async def running(
         ensure_data_dir(config.data_dir)
         public, private = bound(stack, "server", config.server), bound(stack, "ops", config.ops)
         on_bound()
-        transport = Transport(connect_deadline=config.deadlines.connect)
+        transport = transport_of(config)
         stack.callback(transport.close)
-        parts = registry.Parts(transport=transport, models_dir=config.data_dir / "models")
-        built = [build(options, parts) for options in config.backends]
-        backends = {backend.name: backend for backend in (*built, *more)}
-        for name, backend in backends.items():
-            stack.push_async_callback(backend.close)
-            try:
-                await backend.start()
-            except EngineUnavailable as error:
-                raise StartError(f'backend "{name}": {error}') from None
+        backends = await all_started(stack, config, transport, more)
         store = await stack.enter_async_context(response_store(config))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
         discovery = Discovery(
             Runtime(
-                MappingProxyType(backends),
+                MappingProxyType(dict(backends)),
                 MappingProxyType({name: alias(each) for name, each in config.models.items()}),
+                facts=MappingProxyType({name: facts(name, each) for name, each in config.capabilities.items()}),
             )
         )
         watching = tasks.create_task(discovery.run())
@@ -132,6 +131,7 @@ async def running(
                 first_event=config.deadlines.first_event,
                 idle=config.deadlines.idle,
                 total=config.deadlines.total,
+                retry=config.deadlines.retry,
             ),
             queue=QUEUE,
             default_max_output_tokens=limits.default_max_output_tokens,
@@ -147,7 +147,7 @@ async def running(
                 now=time.time,
             ),
             tasks=tasks,
-            new_id=lambda prefix: f"{prefix}_{token_hex(16)}",
+            new_id=lambda prefix: f"{prefix}_{os.urandom(16).hex()}",
             ahead=limits.log_ahead_bytes,
             running_per_principal=limits.running_per_key,
             max_response_bytes=limits.max_response_bytes,
@@ -177,6 +177,7 @@ async def running(
         )
         read_gauges(metrics, sockets, clients, dispatcher, discovery)
         read_held(metrics, generations, store)
+        read_connections(metrics, transport.states)
         started = time.monotonic()
         health = Health(
             lambda ready: report(
@@ -225,6 +226,7 @@ async def running(
                 guard,
                 [api, responses, chat, messages, embeddings, health, Pages(clients_dir()), Reference()],
                 metrics.refused,
+                CallerKeys([each.name for each in config.backends if getattr(each, "key_source", OURS) != OURS]),
             ),
             public,
             "server",
@@ -236,6 +238,32 @@ async def running(
         stack.push_async_callback(drain, health, sockets, generations, config.deadlines.drain)
         health.ready = True
         yield Gateway(f"{base_url}/v1", ops_url, lambda: discovery.runtime, generations)
+
+
+def transport_of(config: Config) -> Transport:
+    """What all backends are asked over. Raises StartError."""
+    try:
+        return outgoing.transport(config.transport, config.deadlines.connect)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+async def all_started(
+    stack: AsyncExitStack, config: Config, transport: Transport, more: Sequence[Backend]
+) -> Mapping[str, Backend]:
+    """Every backend by its name, until the stack is left. Raises StartError."""
+    for name in placeholders(config.backends):
+        log.warning("key_looks_like_a_placeholder", backend=name, hint="Set its api_key, or take it out.")
+    parts = registry.Parts(transport=transport, models_dir=config.data_dir / "models")
+    built = [build(options, parts) for options in config.backends]
+    backends = {backend.name: backend for backend in (*built, *more)}
+    for name, backend in backends.items():
+        stack.push_async_callback(backend.close)
+        try:
+            await backend.start()
+        except EngineUnavailable as error:
+            raise StartError(f'backend "{name}": {error}') from None
+    return backends
 
 
 @asynccontextmanager
@@ -257,39 +285,6 @@ async def sweeping(generations: Generations) -> None:
     while True:
         await asyncio.sleep(SWEEP)
         generations.sweep()
-
-
-def read_gauges(
-    metrics: Metrics, sockets: Sockets, clients: Clients, dispatcher: Dispatcher, discovery: Discovery
-) -> None:
-    """Where a scrape reads what is true now. A backend that was never asked has no line before it yet."""
-
-    def lanes() -> dict[tuple[str, ...], float]:
-        counted = sockets.lanes()
-        return {(state.value,): counted[state] for state in State}
-
-    def queues() -> dict[tuple[str, ...], float]:
-        lines = dispatcher.lines()
-        return {(name,): lines[name].waiting if name in lines else 0 for name in discovery.runtime.backends}
-
-    metrics.read(metrics_table.SOCKETS, lambda: {(): len(sockets)})
-    metrics.read(metrics_table.LANES, lanes)
-    metrics.read(metrics_table.SESSIONS, lambda: {(state,): count for state, count in clients.sessions.items()})
-    metrics.read(metrics_table.SESSION_BYTES, lambda: {(): clients.held})
-    metrics.read(metrics_table.RESUMES, lambda: {(result,): count for result, count in clients.resumes.items()})
-    metrics.read(metrics_table.QUEUE, queues)
-    metrics.read(
-        metrics_table.BACKEND_UP, lambda: {(each.name,): float(each.state == "up") for each in discovery.states()}
-    )
-
-
-def read_held(metrics: Metrics, generations: Generations, store: Store) -> None:
-    """What is held of responses that have ended, and what could not be."""
-    metrics.read(
-        metrics_table.HELD,
-        lambda: {("stored",): store.size, ("unwritten",): store.unwritten, ("logs",): generations.held_bytes},
-    )
-    metrics.read(metrics_table.UNWRITTEN, lambda: {(): store.lost})
 
 
 @asynccontextmanager
@@ -372,6 +367,12 @@ def alias(options: AliasOptions) -> Alias:
         max_output_tokens=options.max_output_tokens,
         sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
     )
+
+
+def facts(name: str, options: Abilities) -> Model:
+    """What the operator says of the model `name`, in the runtime's terms."""
+    able = Capabilities(**{each: getattr(options, each) for each in CAPABILITIES})
+    return Model(name.partition("/")[2], options.context, able, options.max_output)
 
 
 async def serve(config: Config, announce: Callable[[Gateway], None], on_bound: Callable[[], None]) -> None:

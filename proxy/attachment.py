@@ -41,7 +41,7 @@ class Delivery:
         log, position = self.log, self.position
         self.position = log.head
         if position + 1 == log.head and log.last is not None:  # a reader that keeps up reads token by token
-            return [self.frames.delta(position, *log.last)]
+            return [self.frames.delta(position, log.last_part, log.last)]
         self.ended = log.ended
         return [self.frames.frame(entry) for entry in log.read(position)]
 
@@ -104,7 +104,11 @@ class Sent:
         log, position = delivery.log, delivery.position
         if position + 1 == log.head and log.last is not None:
             delivery.position = position + 1
-            return [self._number(delivery.frames.delta(position, *log.last), delivery.number << PLACE | position)]
+            return [
+                self._number(
+                    delivery.frames.delta(position, log.last_part, log.last), delivery.number << PLACE | position
+                )
+            ]
         frames = []
         for entry in log.entries(position):
             frames.append(self._number(delivery.frames.frame(entry), delivery.number << PLACE | position))

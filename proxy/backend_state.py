@@ -7,6 +7,7 @@ from backends.base import Load
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
+    CallerKeyNeeded,
     DeadlineExceeded,
     NotReady,
     ProtocolViolation,
@@ -39,6 +40,10 @@ def trouble(name: str, url: str | None, error: BackendError | TimeoutError) -> s
             return f"{who} does not answer in time{at}. Look at its log, or correct its base_url."
         case NotReady():
             return f"{who}{at} is not ready: it is starting, or loading its model. If it lasts, look at its log."
+        case CallerKeyNeeded():
+            return f"{who}{at} lists its models only for a key of its callers. Name them in its models."
+        case AuthenticationFailed(status=403):
+            return f"{who}{at} forbids this to its key (HTTP 403). Check that key's rights, or set another api_key."
         case AuthenticationFailed():
             return f"{who}{at} refuses its key (HTTP {error.status}). Set its api_key, or correct it."
         case ProtocolViolation():

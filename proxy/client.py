@@ -10,6 +10,7 @@ from typing import Protocol, assert_never
 import structlog
 
 from backends.json import dumps
+from backends.request import NOTHING, Secret
 from proxy.attachment import Delivery
 from proxy.create import Create
 from proxy.errors import ProxyError, error_event
@@ -130,9 +131,9 @@ class Client:
         """How many of its lanes do what."""
         return self._session.lanes()
 
-    def receive(self, frame: bytes | str) -> None:
-        """One text frame."""
-        self._obey(self._session.receive(frame))
+    def receive(self, frame: bytes | str, keys: Mapping[str, Secret] = NOTHING) -> None:
+        """One text frame. `keys` are the caller's own, which came with the connection that it came by."""
+        self._obey(self._session.receive(frame, keys))
 
     def receive_binary(self) -> None:
         """A binary frame."""

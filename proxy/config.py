@@ -39,14 +39,14 @@ class Server(Table, frozen=True):
         tuple[str, ...],
         Meta(
             description="Browser origins that may connect, besides the server's own.",
-            examples=["https://chat.example.com"],
+            examples=[["https://chat.example.com"]],
         ),
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
         Meta(
             description="Host names that clients may use, besides localhost and the address listened on.",
-            examples=["llm.example.com"],
+            examples=[["llm.example.com"]],
         ),
     ] = ()
 
@@ -149,10 +149,38 @@ class Deadlines(Table, frozen=True):
     idle: Annotated[Seconds, Meta(description="Between two signs of life of a backend that has begun to answer.")] = 60
     total: Annotated[Seconds, Meta(description="For one response, from its request to its end.")] = 1800
     queue: Annotated[Seconds, Meta(description="For the wait until a backend has a free slot.")] = 60
+    retry: Annotated[
+        Seconds, Meta(description="After the first failed attempt of a request, in which another one may begin.")
+    ] = 30
     send: Annotated[Seconds, Meta(description="For a client that reads nothing; then its socket is cut.")] = 10
     drain: Annotated[Seconds, Meta(description="For running responses to end when the server stops.")] = 30
     ping: Annotated[Seconds, Meta(description="Between two pings to an idle socket.")] = 20
     pong: Annotated[Seconds, Meta(description="For the answer to a ping; then the socket is cut.")] = 60
+
+
+class Transport(Table, frozen=True):
+    """How backends are reached over HTTP. Certificates are always verified."""
+
+    ca_file: Annotated[
+        Path | None,
+        Meta(description="Authorities to trust beside the system's, in PEM.", examples=["/etc/ssl/company-ca.pem"]),
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Meta(
+            description="HTTP proxy on the way to backends: http://[NAME:PASSWORD@]HOST:PORT. Unset: none. HTTPS_PROXY "
+            "is not read; to use it, write ${HTTPS_PROXY} here.",
+            examples=["http://proxy.example.com:3128"],
+        ),
+    ] = None
+    no_proxy: Annotated[
+        tuple[str, ...],
+        Meta(description="Hosts asked past the proxy: names with all below them, addresses, networks."),
+    ] = ("localhost", "127.0.0.0/8", "::1")
+    max_connections: Annotated[
+        Count, Meta(description="Connections open at once to one host and port; beyond it a backend is overloaded.")
+    ] = 2048
+    max_idle: Annotated[int, Meta(ge=0, description="Those of them that are kept for the next request.")] = 256
 
 
 class Alias(Table, frozen=True):
@@ -163,7 +191,7 @@ class Alias(Table, frozen=True):
         Meta(
             min_length=1,
             description="BACKEND/MODEL, in order: the next is tried when one fails before its first token.",
-            examples=["local/smollm2", "gpu/llama-3-8b"],
+            examples=[["local/smollm2", "gpu/llama-3-8b"]],
         ),
     ]
     instructions: Annotated[
@@ -178,6 +206,26 @@ class Alias(Table, frozen=True):
     max_output_tokens: Annotated[
         Count | None, Meta(description="Longest answer, in tokens, by default.", examples=[1024])
     ] = None
+
+
+class Abilities(Table, frozen=True):
+    """What one backend's model can do, where you know better than its server and our table. Unset: what those say."""
+
+    context: Annotated[
+        Count | None, Meta(description="Longest prompt and answer together, in tokens.", examples=[131072])
+    ] = None
+    max_output: Annotated[
+        Count | None, Meta(description="Longest answer, in tokens; longer wishes are cut to it.", examples=[8192])
+    ] = None
+    tools: Annotated[bool | None, Meta(description="Calls tools.", examples=[True])] = None
+    images: Annotated[bool | None, Meta(description="Sees images.", examples=[False])] = None
+    audio: Annotated[bool | None, Meta(description="Hears audio.", examples=[False])] = None
+    files: Annotated[bool | None, Meta(description="Reads files, such as PDF.", examples=[False])] = None
+    json_schema: Annotated[bool | None, Meta(description="Keeps to a JSON schema.", examples=[True])] = None
+    reasoning: Annotated[bool | None, Meta(description="Thinks before it answers.", examples=[False])] = None
+    logprobs: Annotated[bool | None, Meta(description="Tells log probabilities.", examples=[True])] = None
+    completions: Annotated[bool | None, Meta(description="Goes on with raw text.", examples=[True])] = None
+    embeddings: Annotated[bool | None, Meta(description="Makes embeddings.", examples=[False])] = None
 
 
 class BackendOptions(Protocol):
@@ -205,10 +253,14 @@ class Config(Table, frozen=True):
     responses: Responses = Responses()
     session: Session = Session()
     deadlines: Deadlines = Deadlines()
+    transport: Transport = Transport()
     backends: Annotated[
         tuple[BackendOptions, ...], Meta(description="The servers and engines that hold models, one [[backends]] each.")
     ] = ()
     models: Annotated[dict[str, Alias], Meta(description="Model names of your own, one [models.NAME] each.")] = {}
+    capabilities: Annotated[
+        dict[str, Abilities], Meta(description='What models can do, one [capabilities."BACKEND/MODEL"] each.')
+    ] = {}
 
 
 @cache

@@ -7,7 +7,9 @@ from ipaddress import ip_address
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from proxy.config import Ops, Server
+from backends.forward_proxy import forward_proxy, valid_entry
+from backends.http_options import HttpOptions, looks_like_a_placeholder
+from proxy.config import BackendOptions, Ops, Server, Transport
 from proxy.config_source import join
 
 Problem: TypeAlias = tuple[str, str]  # path, what is wrong there and what to do
@@ -64,16 +66,60 @@ def server(server: Server) -> Iterator[Problem]:
             yield f"server.allowed_hosts[{index}]", f'expected a host name such as "llm.example.com", got "{host}"'
 
 
+def transport(transport: Transport) -> Iterator[Problem]:
+    """The proxy is one, and what is asked past it can match."""
+    if transport.proxy is not None:
+        try:
+            forward_proxy(transport.proxy)
+        except ValueError as error:
+            yield "transport.proxy", f"{error}."
+    for index, entry in enumerate(transport.no_proxy):
+        if not valid_entry(entry):
+            yield (
+                f"transport.no_proxy[{index}]",
+                'expected a host name, an address or a network, such as "example.com" or "10.0.0.0/8", without a port',
+            )
+
+
+def placeholders(backends: Sequence[BackendOptions]) -> Iterator[str]:
+    """The names of backends with a key that was not filled in."""
+    for options in backends:
+        if isinstance(options, HttpOptions) and any(map(looks_like_a_placeholder, options.keys())):
+            yield options.name
+
+
 def backends(names: Mapping[int, str]) -> Iterator[Problem]:
     """Each name is a word of its own. `names` is by the backend's index."""
     first: dict[str, int] = {}
+    lower: dict[str, str] = {}
     for index, name in names.items():
         path = f"backends[{index}].name"
         if not _BACKEND_NAME.fullmatch(name):
             yield path, f'expected letters, digits, ".", "_" and "-", got "{name}"'
         if name in first:
             yield path, f'"{name}" is already the name of backends[{first[name]}]. Choose another.'
+        elif (other := lower.get(name.lower())) is not None:  # headers name backends, and know no case
+            yield path, f'"{name}" differs from "{other}" only in case. Choose another.'
         first.setdefault(name, index)
+        lower.setdefault(name.lower(), name)
+
+
+def abilities(models: Sequence[str], names: Sequence[str]) -> Iterator[Problem]:
+    """Each is of a model of a backend that there is."""
+    for model in models:
+        if fault := address_fault(model, names):
+            yield join("capabilities", model), fault
+
+
+def address_fault(model: str, names: Sequence[str]) -> str | None:
+    """What is wrong with a "BACKEND/MODEL"; None when nothing is."""
+    backend, slash, rest = model.partition("/")
+    if not (backend and slash and rest):
+        return f'expected "BACKEND/MODEL", got "{model}"'
+    if backend not in names:
+        have = f"Backends: {', '.join(names)}." if names else "There are no [[backends]]."
+        return f'no backend is named "{backend}". {have}{nearest(backend, names)}'
+    return None
 
 
 def aliases(models: Mapping[str, Mapping[int, str]], names: Sequence[str]) -> Iterator[Problem]:
@@ -90,14 +136,10 @@ def aliases(models: Mapping[str, Mapping[int, str]], names: Sequence[str]) -> It
         seen: set[str] = set()
         for index, target in targets.items():
             place = f"{path}.targets[{index}]"
-            backend, slash, model = target.partition("/")
             if target in models:
                 yield place, f'"{target}" is an alias. Targets are backends\' models, written "BACKEND/MODEL".'
-            elif not (backend and slash and model):
-                yield place, f'expected "BACKEND/MODEL", got "{target}"'
-            elif backend not in names:
-                have = f"Backends: {', '.join(names)}." if names else "There are no [[backends]]."
-                yield place, f'no backend is named "{backend}". {have}{nearest(backend, names)}'
+            elif fault := address_fault(target, names):
+                yield place, fault
             if target in seen:
                 yield place, f'"{target}" is there twice. Remove one.'
             seen.add(target)

@@ -51,7 +51,8 @@ The file is the one that `--config` names, else `$STREAMLANE_CONFIG`, else `stre
 3. the file, which goes before
 4. the default.
 
-An empty variable counts as not set. `[[backends]]` and `[models.NAME]` can only be set in the file.
+An empty variable counts as not set. `[[backends]]`, `[models.NAME]` and `[capabilities."BACKEND/MODEL"]` can only
+be set in the file.
 
 In any string of the file, `${NAME}` is replaced by that environment variable, and `$$` is a dollar sign. Keep keys out
 of the file that way: `api_key = "${VLLM_API_KEY}"`. A variable that is not set is an error.
@@ -89,6 +90,9 @@ def example_file() -> str:
         parts.append("".join([*about, "# [[backends]]\n", *_commented(kind, options["properties"])]))
     alias = whole["$defs"]["Alias"]
     parts.append("".join([f"# {alias['description']}\n# [models.fast]\n", *_commented("", alias["properties"])]))
+    able = whole["$defs"]["Abilities"]
+    heading = '# [capabilities."local/smollm2"]\n'
+    parts.append("".join([f"# {able['description']}\n", heading, *_commented("", able["properties"])]))
     return "\n".join(parts)
 
 
@@ -106,6 +110,8 @@ def reference_page() -> str:
         parts += [f'### `kind = "{kind}"`', options["description"], _rows(options)]
     alias = whole["$defs"]["Alias"]
     parts += ["## `[models.NAME]`", alias["description"], _rows(alias)]
+    able = whole["$defs"]["Abilities"]
+    parts += ['## `[capabilities."BACKEND/MODEL"]`', able["description"], _rows(able)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -129,8 +135,6 @@ def _commented(table: str, keys: Schema) -> Iterator[str]:
     """`# key = value  # description` for each key."""
     for name, key in keys.items():
         example = key.get("examples", [None])[0]
-        if key.get("type") == "array" and "examples" in key:
-            example = key["examples"]
         value = _EXAMPLES.get((table, name)) or key.get("default") or example
         value = key["enum"][0] if name == "kind" else key.get("default", 0) if value is None else value
         about = f"  # {key['description']}" if "description" in key else ""

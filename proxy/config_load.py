@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import fields
 
 from backends import registry
 from proxy import config_check, config_source
-from proxy.config import Alias, BackendOptions, Config, Table
+from proxy.config import Abilities, Alias, BackendOptions, Config, Table
 from proxy.config_check import nearest
 from proxy.config_error import ConfigError
 from proxy.config_read import Reader, toml_type
 from proxy.config_source import References, join
 from proxy.data_dir import default_data_dir
 
+T = TypeVar("T", bound=Table)
 NO_FLAGS: Mapping[str, tuple[str, str]] = {}
 
 
@@ -81,13 +82,18 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
     server, ops = tables["server"], tables["ops"]
     if server:
         reader.report(config_check.server(server))
+    if tables["transport"]:
+        reader.report(config_check.transport(tables["transport"]))
     if server and ops:
         reader.report(config_check.listeners(server, ops))
     backends = _backends(reader, raw.get("backends", []))
-    models = _models(reader, raw.get("models", {}), raw.get("backends", []))
+    names = list(dict.fromkeys(name for _, name in _names(raw.get("backends", []))))
+    models = _models(reader, raw.get("models", {}), names)
+    capabilities = _named(reader, raw.get("capabilities", {}), "capabilities", '"BACKEND/MODEL"', Abilities)
+    reader.report(config_check.abilities(list(capabilities), names))
     if reader.problems or not all(tables.values()):
         return None
-    return Config(data_dir=data_dir, **tables, backends=backends, models=models)
+    return Config(data_dir=data_dir, **tables, backends=backends, models=models, capabilities=capabilities)
 
 
 def _backends(reader: Reader, raw: object) -> tuple[BackendOptions, ...]:
@@ -131,14 +137,21 @@ def _backend(reader: Reader, raw: object, path: str) -> Any:
     return reader.table(options, rest, path, extra=["kind"])
 
 
-def _models(reader: Reader, raw: object, backends: object) -> dict[str, Alias]:
+def _models(reader: Reader, raw: object, names: list[str]) -> dict[str, Alias]:
+    """The aliases. `names` are the backends'."""
+    found = _named(reader, raw, "models", "NAME", Alias)
+    targets = {name: _targets(table) for name, table in raw.items()} if isinstance(raw, dict) else {}
+    reader.report(config_check.aliases(targets, names))
+    return found
+
+
+def _named(reader: Reader, raw: object, path: str, name: str, cls: type[T]) -> dict[str, T]:
+    """Tables that the user names, without those that have a problem."""
     if not isinstance(raw, dict):
-        reader.problem("models", f"expected tables [models.NAME], got {toml_type(raw)}")
+        reader.problem(path, f"expected tables [{path}.{name}], got {toml_type(raw)}")
         return {}
-    found = {name: reader.table(Alias, table, join("models", name)) for name, table in raw.items()}
-    targets = {name: _targets(table) for name, table in raw.items()}
-    reader.report(config_check.aliases(targets, list(dict.fromkeys(name for _, name in _names(backends)))))
-    return {name: alias for name, alias in found.items() if alias}
+    found = {each: reader.table(cls, table, join(path, each)) for each, table in raw.items()}
+    return {each: table for each, table in found.items() if table is not None}
 
 
 def _targets(alias: object) -> dict[int, str]:

@@ -29,7 +29,8 @@ def as_data(loaded: Loaded) -> dict[str, Any]:
 def as_text(loaded: Loaded) -> str:
     """The same as TOML, with origins as comments. Keys without a value are left out."""
     data = as_data(loaded)
-    config, backends, models = data["config"], data["config"].pop("backends"), data["config"].pop("models")
+    config, backends = data["config"], data["config"].pop("backends")
+    named = {key: config.pop(key) for key in ("models", "capabilities")}
     tables = {key: value for key, value in config.items() if isinstance(value, dict)}
     lines = [f"# {loaded.path or 'no file: defaults and the environment'}"]
     lines += _table("", "", {key: value for key, value in config.items() if key not in tables}, loaded)
@@ -37,9 +38,10 @@ def as_text(loaded: Loaded) -> str:
         lines += ["", *_table(f"[{key}]", key, table, loaded)]
     for index, table in enumerate(backends):
         lines += ["", *_table("[[backends]]", join("backends", index), table, loaded)]
-    for name, table in models.items():
-        path = join("models", name)
-        lines += ["", *_table(f"[{path}]", path, table, loaded)]
+    for key, found in named.items():
+        for name, table in found.items():
+            path = join(key, name)
+            lines += ["", *_table(f"[{path}]", path, table, loaded)]
     return "\n".join(lines) + "\n"
 
 

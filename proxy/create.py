@@ -1,14 +1,15 @@
 """One response that a client asks for, whichever API it came by. Pure values; `proxy/wire` makes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
-from backends.request import Request
+from msgspec import Struct, structs
+
+from backends.request import Request, Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
+class Create(Struct, frozen=True, kw_only=True):
     """`request` holds this turn alone: neither instructions nor the turns before it.
 
     `items` are the input as the Responses API shows and stores it, each with an id. `shown` are the members of the
@@ -21,15 +22,19 @@ class Create:
     request: Request
     instructions: str | None = None
     items: tuple[Mapping[str, Any], ...] = ()
-    shown: Mapping[str, Any] = field(default_factory=dict)
+    shown: Mapping[str, Any] = {}
     custom_tools: frozenset[str] = frozenset()
-    namespaces: Mapping[str, str] = field(default_factory=dict)
+    namespaces: Mapping[str, str] = {}
     include: frozenset[str] = frozenset()
     previous_response_id: str | None = None
     store: bool = True
     generate: bool = True
     background: bool = False
     event_id: str | None = None
+
+    def with_keys(self, keys: Mapping[str, Secret]) -> "Create":
+        """This, asked with the caller's own keys."""
+        return structs.replace(self, request=replace(self.request, keys=keys)) if keys else self
 
     @property
     def model(self) -> str:

@@ -3,8 +3,6 @@
 import asyncio
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from types import MappingProxyType
 
 import structlog
 
@@ -85,6 +83,4 @@ class Discovery:
         asked.set()
 
     def _swap(self, name: str, models: Iterable[Model]) -> None:
-        known = {**self.runtime.models, name: tuple(models)}
-        ordered = {each: known[each] for each in self.runtime.backends if each in known}
-        self.runtime = replace(self.runtime, models=MappingProxyType(ordered))
+        self.runtime = self.runtime.serving(name, models)

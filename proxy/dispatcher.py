@@ -1,18 +1,19 @@
 """Everything that happens to one call, in order. The retry, the queue and the deadlines live here and nowhere else.
 
-1 resolve      the model's name → candidates in order (Runtime)
+1 resolve      the model's name → candidates in order (Runtime), without those that cannot do what is asked (fitness)
 2 admit        a slot of the candidate's backend, in the order of asking
-3 stream       until its first content event, under its deadline; a retryable failure → the next candidate
+3 stream       until its first content event, under its deadline; a failure → what proxy/retry.py says, from 2 on
 ── commit ──   from here one backend; an error goes to whoever reads
 4 answer       to the reader's sink; each wait under the idle deadline, all of it under the total one
 5 outcome      recorded on every way out, without waiting
 """
 
 import asyncio
+import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -21,14 +22,16 @@ import structlog
 
 from backends.base import Batches, Embedder, Embeddings, TokenCounter
 from backends.errors import BackendError, UnsupportedFeature
-from backends.events import Event, Finished, Usage
+from backends.events import Citation, Event, Finished, Signature, Usage
 from backends.request import EmbeddingRequest, Request, said
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import wire
+from proxy.fitness import fitting, within
 from proxy.outcome import Attempt, Call, Notice, Outcome, Status
 from proxy.pace import Pace
-from proxy.runtime import Candidate, Route, Runtime
+from proxy.retry import Attempts, Budget, Turn
+from proxy.runtime import NO_ALIAS, Candidate, Route, Runtime
 from proxy.slots import Slots
 
 log = structlog.get_logger()
@@ -36,7 +39,10 @@ T = TypeVar("T")
 
 
 class Dispatcher:
-    """Runs calls. `queue` bounds how many may wait for one backend's slots; outcomes go to each of `on_outcome`."""
+    """Runs calls. `queue` bounds how many may wait for one backend's slots; outcomes go to each of `on_outcome`.
+
+    `now`, `sleep` and `dice` are those of the waits between attempts.
+    """
 
     def __init__(
         self,
@@ -46,12 +52,17 @@ class Dispatcher:
         queue: int,
         default_max_output_tokens: int,
         on_outcome: Sequence[Callable[[Outcome], None]],
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        dice: Callable[[], float] = random.random,
     ) -> None:
         self._runtime = runtime
         self._deadlines = deadlines
         self._default_max_output_tokens = default_max_output_tokens
         self._on_outcome = on_outcome
         self._slots: defaultdict[str, Slots] = defaultdict(lambda: Slots(queue, deadlines.queue))
+        self._budgets: defaultdict[str, Budget] = defaultdict(Budget)
+        self._now, self._sleep, self._dice = now, sleep, dice
 
     def plan(self, request: Request) -> tuple[Route, Request]:
         """Where a request goes, and what its first candidate is asked. Raises UnknownModel or AmbiguousModel."""
@@ -62,22 +73,23 @@ class Dispatcher:
     async def open(
         self, call: Call, route: Route, request: Request, name: str, notify: Callable[[Notice], None]
     ) -> AsyncIterator[Answer]:
-        """The answer of the first candidate that gives one. Raises the last candidate's BackendError, or at any later
+        """The answer of the first attempt that gives one. Raises the last attempt's BackendError, or at any later
         moment the chosen one's. `name` is the model as it was asked for; `notify` hears where it goes, at once.
         """
         record = Record(call, name)
 
         async def streamed(attempt: AsyncExitStack, candidate: Candidate) -> tuple[Batches, Sequence[Event]]:
-            chosen = candidate.backend.stream(replace(request, model=candidate.model))
-            batches = await attempt.enter_async_context(chosen)
+            batches = await attempt.enter_async_context(candidate.backend.stream(asked_of(candidate, request)))
             return batches, await content(batches)
 
-        async with self._recorded(record), Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
-            batches, head = await self._first(stack, route.candidates, record, notify, streamed)
-            answer = Answer(batches, head, record.finished)
-            record.pace = answer.pace
-            async with Silence("idle", self._deadlines.idle, answer.silent_since):
-                yield answer
+        with self._recorded(record), Deadline("total", self._deadlines.total):
+            async with AsyncExitStack() as stack:
+                candidates, notify = passing_by(route.candidates, request, notify)
+                batches, head = await self._first(stack, candidates, record, notify, streamed)
+                answer = Answer(batches, head, record.finished)
+                record.pace = answer.pace
+                with Silence("idle", self._deadlines.idle, answer.silent_since):
+                    yield answer
 
     async def embed(self, call: Call, request: EmbeddingRequest) -> Embeddings:
         """The vectors of the first candidate that gives them. Raises UnknownModel, AmbiguousModel, or BackendError."""
@@ -91,10 +103,12 @@ class Dispatcher:
         candidates = self._runtime().resolve(request.model).candidates
         able = tuple(candidate for candidate in candidates if isinstance(candidate.backend, Embedder))
         candidates = able or candidates  # nobody waits in the line of one that could only refuse
-        async with self._recorded(record), Deadline("total", self._deadlines.total), AsyncExitStack() as stack:
-            made = await self._first(stack, candidates, record, lambda _: None, embedded)
-            record.embedded(made)
-            return made
+        with self._recorded(record), Deadline("total", self._deadlines.total):
+            async with AsyncExitStack() as stack:
+                candidates, _ = passing_by(candidates, request, lambda _: None)
+                made = await self._first(stack, candidates, record, lambda _: None, embedded)
+                record.embedded(made)
+                return made
 
     async def count_tokens(self, request: Request) -> int | None:
         """Tokens of the prompt, as the first candidate that can count them has it; None where none can.
@@ -104,13 +118,12 @@ class Dispatcher:
         route, asked = self.plan(request)
         for candidate in route.candidates:
             if isinstance(candidate.backend, TokenCounter):
-                with suppress(BackendError):
-                    async with Deadline("first_event", self._deadlines.first_event):
-                        return await candidate.backend.count_tokens(replace(asked, model=candidate.model))
+                with suppress(BackendError), Deadline("first_event", self._deadlines.first_event):
+                    return await candidate.backend.count_tokens(asked_of(candidate, asked))
         return None
 
-    @asynccontextmanager
-    async def _recorded(self, record: "Record") -> AsyncIterator[None]:
+    @contextmanager
+    def _recorded(self, record: "Record") -> Iterator[None]:
         """What happens inside becomes the record's outcome."""
         try:
             yield
@@ -119,7 +132,7 @@ class Dispatcher:
             raise
         except Exception as error:
             record.status, record.error = "failed", wire(error).code
-            if isinstance(error, BackendError):
+            if isinstance(error, BackendError) and error.backend is None:
                 error.backend = record.backend
             raise
         finally:
@@ -135,30 +148,38 @@ class Dispatcher:
         notify: Callable[[Notice], None],
         ask: Callable[[AsyncExitStack, Candidate], Awaitable[T]],
     ) -> T:
-        """What the first candidate says that does not fail. What `ask` enters stays entered, on `stack`."""
-        for left, candidate in zip(reversed(range(len(candidates))), candidates, strict=True):
+        """What the first attempt gives that does not fail. What `ask` enters stays on `stack`, empty before."""
+        backends = [candidate.backend.name for candidate in candidates]
+        attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice)
+        turn = attempts.first(self._now())
+        while True:
+            candidate = candidates[turn.candidate]
             record.backend, record.backend_model = candidate.backend.name, candidate.model
-            attempt = AsyncExitStack()
             try:
-                slots = self._slots[candidate.backend.name]
-                await attempt.enter_async_context(slots.one(candidate.backend.slots, partial(told, notify, candidate)))
-                async with Deadline("first_event", self._deadlines.first_event):
-                    answer = await ask(attempt, candidate)
+                await self._begin(stack, candidate, turn, notify)
+                with Deadline("first_event", self._deadlines.first_event):
+                    answer = await ask(stack, candidate)
             except BackendError as error:
-                await attempt.aclose()
-                if not (error.retryable and left):
-                    raise
-                code = wire(error).code
-                record.failed_attempts.append(Attempt(candidate.backend.name, candidate.model, code))
-                log.info("attempt_failed", backend=candidate.backend.name, model=candidate.model, error=code)
-            except BaseException:
-                await attempt.aclose()
-                raise
+                await stack.aclose()  # it is empty again, and takes the next attempt
+                error.backend = candidate.backend.name
+                following = attempts.failed(error, self._now())
+                if following is None:
+                    raise attempts.told(error, self._now()) from None
+                record.failed(candidate, error, following.wait)
+                turn = following
             else:
                 record.first_event = time.monotonic() - record.began
-                stack.push_async_exit(attempt)
                 return answer
-        raise AssertionError("a route has at least one candidate")
+
+    async def _begin(
+        self, attempt: AsyncExitStack, candidate: Candidate, turn: Turn, notify: Callable[[Notice], None]
+    ) -> None:
+        """Wait as long as the turn says, then for a place; it is held until `attempt` is left."""
+        with Deadline("retry", turn.left):
+            if turn.wait:
+                await self._sleep(turn.wait)
+            slots = self._slots[candidate.backend.name]
+            await attempt.enter_async_context(slots.one(candidate.backend.slots, partial(told, notify, candidate)))
 
     def lines(self) -> Mapping[str, Slots]:
         """By backend that was ever asked: its places, and the line before them."""
@@ -173,23 +194,50 @@ def told(notify: Callable[[Notice], None], candidate: Candidate, place: int) -> 
 def completed(request: Request, route: Route, default_max_output_tokens: int) -> Request:
     """The request for the route's first candidate, with the alias's defaults where it is silent."""
     alias = route.alias
+    model, bound = route.candidates[0].model, request.max_output_tokens
+    if alias is NO_ALIAS and model == request.model and bound:
+        return request
     messages = request.messages
     if alias.instructions and request.prompt is None and not any(message.role == "system" for message in messages):
         messages = (said("system", alias.instructions), *messages)
     return replace(
         request,
-        model=route.candidates[0].model,
+        model=model,
         messages=messages,
-        max_output_tokens=request.max_output_tokens or alias.max_output_tokens or default_max_output_tokens,
+        max_output_tokens=bound or alias.max_output_tokens or default_max_output_tokens,
         sampling=request.sampling.otherwise(alias.sampling),
     )
 
 
+def asked_of(candidate: Candidate, request: Request) -> Request:
+    """The request under the id by which that backend knows the model, for no more than that can say."""
+    request = within(request, candidate.known)
+    return request if request.model == candidate.model else replace(request, model=candidate.model)
+
+
+def passing_by(
+    candidates: Sequence[Candidate], request: Request | EmbeddingRequest, notify: Callable[[Notice], None]
+) -> tuple[tuple[Candidate, ...], Callable[[Notice], None]]:
+    """Those that may be able to do what is asked, and `notify` with the others in each notice. Each is logged.
+
+    Raises UnsupportedFeature when none is left.
+    """
+    fit, passed = fitting(candidates, request)
+    if not passed:
+        return fit, notify
+    shown = [each.shown() for each in passed]
+    for each in shown:
+        log.info("passed_over", **each)
+    return fit, lambda notice: notify(Notice(notice.kind, {**notice.data, "passed_over": shown}))
+
+
 async def content(batches: Batches) -> Sequence[Event]:
-    """The first batch that says something. An answer may also end without a word."""
+    """All up to the first batch that says something. An answer may also end without a word."""
+    head: list[Event] = []
     async for batch in batches:
-        if batch:
-            return batch
+        head += batch
+        if any(not isinstance(event, Signature | Citation) for event in batch):
+            return head
     raise AssertionError("a stream ends with Finished or a BackendError")
 
 
@@ -207,6 +255,19 @@ class Record:
         self.first_event: float | None = None
         self.usage: Usage | None = None
         self.pace: Pace | None = None
+
+    def failed(self, candidate: Candidate, error: BackendError, wait: float) -> None:
+        """An attempt failed; another follows after `wait` seconds."""
+        code = wire(error).code
+        self.failed_attempts.append(Attempt(candidate.backend.name, candidate.model, code, wait))
+        log.info(
+            "attempt_failed",
+            attempt=len(self.failed_attempts),
+            backend=candidate.backend.name,
+            model=candidate.model,
+            error=code,
+            wait_ms=round(wait * 1000, 1),
+        )
 
     def finished(self, event: Finished) -> None:
         """The backend said all."""

@@ -35,6 +35,7 @@ Before `response.created` an error is an `error` event with its HTTP status; aft
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import ClassVar
 
 from backends import errors as backend
@@ -177,9 +178,7 @@ class TooManyQueued(ProxyError):
     """More creates wait than a connection may queue."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"{limit} creates already wait on this connection. Wait for responses to end, then send again."
-        )
+        super().__init__(f"{limit} creates already wait on this connection. Wait for one to begin, then send again.")
 
 
 class TooManyRunning(ProxyError):
@@ -342,9 +341,11 @@ WIRE: dict[type[Exception], WireError] = {
     backend.ContentFiltered: WireError(400, INVALID, "content_filter"),
     backend.ModelNotFound: WireError(404, INVALID, "model_not_found"),
     backend.AuthenticationFailed: WireError(502, SERVER, "backend_authentication_failed"),
+    backend.CallerKeyNeeded: WireError(401, "authentication_error", "backend_key_needed"),
     backend.RateLimited: WireError(429, "rate_limit_error", "rate_limit_exceeded"),
     backend.QuotaExhausted: WireError(429, "insufficient_quota", "insufficient_quota"),
     backend.Overloaded: WireError(503, SERVER, "backend_overloaded"),
+    backend.QueueFull: WireError(503, SERVER, "backend_overloaded"),
     backend.NotReady: WireError(503, SERVER, "backend_not_ready"),
     backend.ModelLoadFailed: WireError(502, SERVER, "model_load_failed"),
     backend.ServerFailed: WireError(502, SERVER, "backend_failed"),
@@ -380,19 +381,17 @@ def error_body(error: Exception) -> dict[str, object]:
     }
 
 
-def retry_after(error: Exception) -> float | None:
-    """Seconds until another try makes sense, where that is known."""
-    if isinstance(error, Draining):
-        return 1.0
-    seconds = getattr(error, "retry_after", None)
-    return seconds if isinstance(seconds, int | float) else None
+def retry_after(error: Exception) -> str | None:
+    """The value of a `Retry-After`: seconds until another try makes sense, rounded up; None where that is not known."""
+    seconds = 1 if isinstance(error, Draining) else getattr(error, "retry_after", None)
+    return f"{max(1, ceil(seconds))}" if isinstance(seconds, int | float) else None
 
 
 def error_event(error: Exception, stream_id: str | None = None) -> dict[str, object]:
     """The `error` event of a socket. Some clients know an error only by its `status`."""
     body = error_body(error)
     seconds = retry_after(error)
-    body["headers"] = {} if seconds is None else {"retry-after": f"{max(1, round(seconds))}"}
+    body["headers"] = {} if seconds is None else {"retry-after": seconds}
     event: dict[str, object] = {"type": "error", "status": wire(error).status}
     if stream_id is not None:
         event["stream_id"] = stream_id

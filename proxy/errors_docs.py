@@ -2,6 +2,7 @@
 
 from inspect import getdoc
 
+from backends.errors import BackendError
 from proxy.errors import UNEXPECTED, WIRE
 
 _HEAD = """\
@@ -21,7 +22,8 @@ an `error` event; afterwards the response ends with `response.failed`, whose `er
 the body is `{"error": {…}}` with that status. `headers` holds `retry-after` in seconds where that is known (over HTTP
 it is the header `Retry-After`).
 
-Retry what is 429 or 5xx, after that time or with growing pauses. Nothing else gets better by repeating it.
+Retry what is 429 or 5xx, after that time or with growing pauses. Nothing else gets better by repeating it. The gateway
+has then tried again itself, as far as that made sense: [retries](retries.md).
 
 | code | status | type | when |
 |---|---|---|---|
@@ -39,14 +41,37 @@ Errors of HTTP itself, with the type `invalid_request_error`:
 | `http_error` | 4xx | Anything else that HTTP itself does not allow. |
 """
 
+_BACKENDS = """
+## What a backend's error means for its other targets
+
+Before the first content of an answer the gateway can still go elsewhere. "Whose" is whose fault it is: only a
+`provider` or the `network` may do better in a moment. "Elsewhere" says whether another target may answer where this one
+did not, and "with it" what would fail in the same way: this `request` anywhere, what is sent with this `key`, this
+`model`, all of this `backend`, or all of the provider's `account`. [Retries](retries.md) has the order.
+
+| code | when | whose | elsewhere | with it |
+|---|---|---|---|---|
+"""
+
 
 def errors_page() -> str:
-    """The whole page, one row per code, in the table's order."""
+    """The whole page, one row per code, in the table's order; then one per error of a backend."""
     rows: dict[str, list[str]] = {}
     for error, row in WIRE.items():
-        about = (getdoc(error) or "").replace("\n", " ").split(". ")[0].rstrip(".") + "."
-        rows.setdefault(f"| `{row.code}` | {row.status} | `{row.type}` |", []).append(about)
+        rows.setdefault(f"| `{row.code}` | {row.status} | `{row.type}` |", []).append(about(error))
     rows[f"| `{UNEXPECTED.code}` | {UNEXPECTED.status} | `{UNEXPECTED.type}` |"] = [
         "A fault of the gateway's own. Its log tells more under the request's id."
     ]
-    return _HEAD + "".join(f"{key} {' Or: '.join(abouts)} |\n" for key, abouts in rows.items()) + _HTTP
+    codes = "".join(f"{key} {' Or: '.join(abouts)} |\n" for key, abouts in rows.items())
+    backends = "".join(
+        f"| `{row.code}` | {about(error)} | {error.owner.value} | {'yes' if error.retryable else 'no'} "
+        f"| {error.scope.value} |\n"
+        for error, row in WIRE.items()
+        if issubclass(error, BackendError)
+    )
+    return _HEAD + codes + _HTTP + _BACKENDS + backends
+
+
+def about(error: type[Exception]) -> str:
+    """The first sentence of its docstring."""
+    return (getdoc(error) or "").replace("\n", " ").split(". ")[0].rstrip(".") + "."

@@ -156,13 +156,19 @@ class Generation:
             code, message = wire(error).code, sentence(error)
             self.error = bare(error)
             self._end(lambda: self._composer.fail(code, message))
+        finally:
+            self._task = None  # it holds its context, and this may be held for long
 
     def _take(self, batch: Sequence[Event]) -> asyncio.Future[None] | None:
         """The sink: one batch into the log and on to the readers. Plain calls all the way, once per token."""
         self._composer.feed(batch)
         if self.log.ended:
             self._say_end()
-        if self._wake() or not self._too_far_ahead():
+        all_read = True
+        for reader in self._readers:
+            if not reader.wake():
+                all_read = False
+        if all_read or not self._too_far_ahead():
             return None
         self._room = asyncio.get_running_loop().create_future()
         return self._room
@@ -171,19 +177,13 @@ class Generation:
         if not self.log.ended:
             terminal()
             self._say_end()
-            self._wake()
+            for reader in self._readers:
+                reader.wake()
 
     def _say_end(self) -> None:
         on_end, self._on_end = self._on_end, None  # it knows the request: nothing of that is kept
         if on_end is not None:
             on_end(self)
-
-    def _wake(self) -> bool:
-        """Whether every reader has read."""
-        all_read = True
-        for reader in self._readers:
-            all_read &= reader.wake()
-        return all_read
 
     def _too_far_ahead(self) -> bool:
         return not self.log.ended and any(reader.behind > self._ahead for reader in self._readers)

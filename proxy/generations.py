@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -58,7 +58,7 @@ class Generations:
         self._max_response_bytes = max_response_bytes
         self._log_ttl = log_ttl
         self._running: dict[str, Generation] = {}
-        self._per_principal: Counter[Principal] = Counter()  # of those that run
+        self._per_principal: dict[Principal, int] = {}  # how many run; none is not in it
         # By principal and id: every log that is still there, whoever holds it, so that a delete reaches it.
         self._logs: WeakValueDictionary[tuple[str, str], ResponseLog] = WeakValueDictionary()
         self._held: Held[Generation] = Held(log_bytes, time.monotonic)
@@ -89,9 +89,11 @@ class Generations:
         """
         if create.previous_response_id is not None and previous is None:
             raise UnknownPrevious
-        if self._per_principal[principal] >= self._running_per_principal:
+        running = self._per_principal.get(principal, 0)
+        if running >= self._running_per_principal:
             raise TooManyRunning(self._running_per_principal)
-        route, request = self._dispatcher.plan(asked(create, previous))
+        request = replace(asked(create, previous), tenant=principal.id)
+        route, request = self._dispatcher.plan(request)
         response_id = self._new_id("resp")
         call = Call(principal, request_id or self._new_id("req"))
         response_log = self._logs[principal.id, response_id] = ResponseLog(self._max_response_bytes)
@@ -118,7 +120,7 @@ class Generations:
             on_end=partial(self._keep, create, previous),
         )
         self._running[response_id] = generation
-        self._per_principal[principal] += 1
+        self._per_principal[principal] = running + 1
         opened = self._dispatcher.open(call, route, request, create.model, generation.notify)
         self._tasks.create_task(self._run(generation, opened if create.generate else None), name=response_id)
         return generation
@@ -222,7 +224,10 @@ class Generations:
             log.exception("generation_crashed")
         finally:
             del self._running[generation.id]
-            self._per_principal -= Counter([generation.call.principal])  # one that has none left is dropped
+            principal = generation.call.principal
+            self._per_principal[principal] -= 1
+            if not self._per_principal[principal]:
+                del self._per_principal[principal]
             if not self._running:
                 self._none_running.set()
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backends.base import Keyed
 from proxy import __version__
 from proxy.backend_state import BackendState
 from proxy.runtime import Runtime
@@ -63,6 +64,9 @@ def backend(state: BackendState, runtime: Runtime) -> Mapping[str, Any]:
     if state.reason:
         shown["reason"] = state.reason
     shown["models"] = len(runtime.models.get(state.name, ()))
+    asked = runtime.backends.get(state.name)
+    if isinstance(asked, Keyed) and any(counts := asked.key_counts):
+        shown["keys"] = counts._asdict()
     if state.load is not None:
         shown |= {"running": state.load.running, "waiting": state.load.waiting}
         if state.load.cache_usage is not None:

@@ -44,7 +44,8 @@ class Server:
 
     def options(self) -> BackendOptions:
         """As a [[backends]] table would say it."""
-        return cast(BackendOptions, registry.load(self.kind).Options(name=self.name, base_url=f"{self.origin}/v1"))
+        place = self.origin if self.kind == "ollama" else f"{self.origin}/v1"
+        return cast(BackendOptions, registry.load(self.kind).Options(name=self.name, base_url=place))
 
 
 async def find(ports: Iterable[int] = PORTS) -> list[Server]:
@@ -97,7 +98,7 @@ def identify(origin: str, replies: Mapping[str, Reply]) -> Server | None:
     elif replies["/readyz"][0] in {200, 503} and owners <= {None}:  # its models say nothing of an owner
         title, kind, name = "LocalAI", "localai", "localai"
     elif has(replies["/api/version"], "version"):  # LocalAI has it too
-        title, kind, name = "Ollama", "openai_compatible", "ollama"
+        title, kind, name = "Ollama", "ollama", "ollama"
     elif entries or locked:
         title, kind, name = "a server", "openai_compatible", f"port-{origin.rpartition(':')[2]}"
     else:

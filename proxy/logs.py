@@ -75,6 +75,7 @@ def outcome_line(outcome: Outcome) -> None:
         backend=outcome.backend,
         backend_model=outcome.backend_model,
         failed_attempts=[f"{each.backend}: {each.error}" for each in outcome.failed_attempts],
+        retry_wait_ms=round(sum(each.wait for each in outcome.failed_attempts) * 1000, 1),
         first_event_ms=None if outcome.first_event is None else round(outcome.first_event * 1000, 1),
         duration_ms=round(outcome.duration * 1000, 1),
         input_tokens=usage.input_tokens if usage else None,

@@ -11,9 +11,9 @@ _HEAD = """\
 OpenMetrics when the scraper asks for it. How to scrape it, and what to watch: [Operations](operations.md).
 
 Labels take few values: `backend` is a name of the configuration; `model` is the backend's own name for a model that it
-lists or that an alias leads to, else `other`; `code` is one of the [error codes](errors.md). Who asked is no label: the
-log lines have the key's fingerprint. The standard metrics `process_*` (processor time, memory, file descriptors, start)
-are there too, where the system tells.
+lists or that an alias leads to, else `other`; `origin` is the host and port of a backend; `code` is one of the
+[error codes](errors.md). Who asked is no label: the log lines have the key's fingerprint. The standard metrics
+`process_*` (processor time, memory, file descriptors, start) are there too, where the system tells.
 
 | metric | type | labels | what it says |
 |---|---|---|---|

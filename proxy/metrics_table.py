@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is itself: a key of dicts, several times per call
 class Metric:
     """One metric. `bounds` are a histogram's buckets, in the unit of its name."""
 
@@ -47,6 +47,30 @@ RESUMES = Metric(
 BACKEND_UP = Metric(
     "gauge", "streamlane_backend_up", "1 when the backend answered the last time it was asked, else 0.", ("backend",)
 )
+KEYS = Metric(
+    "gauge",
+    "streamlane_keys",
+    "The gateway's own keys for the backend: usable, or refused with a 401 and not used any more. The log says which.",
+    ("backend", "state"),
+)
+CONNECTIONS = Metric(
+    "gauge",
+    "streamlane_backend_connections",
+    "Connections that are open to a backend's host and port: busy with a request, or idle until the next.",
+    ("origin", "state"),
+)
+CONNECTS = Metric(
+    "counter",
+    "streamlane_backend_connects_total",
+    "Connections to a backend's host and port that were tried: connected, or failed.",
+    ("origin", "result"),
+)
+REUSED = Metric(
+    "counter",
+    "streamlane_backend_connections_reused_total",
+    "Requests to a backend's host and port that needed no new connection.",
+    ("origin",),
+)
 QUEUE = Metric(
     "gauge",
     "streamlane_queue_length",
@@ -63,7 +87,7 @@ REQUESTS = Metric(
 FAILED_ATTEMPTS = Metric(
     "counter",
     "streamlane_failed_attempts_total",
-    "Attempts that failed before the first token and were followed by the next target of the alias.",
+    "Attempts that failed before the first token and were followed by one more, at this target or the next.",
     (*WHERE, "code"),
 )
 REFUSED = Metric(
@@ -133,6 +157,10 @@ METRICS = (
     SESSION_BYTES,
     RESUMES,
     BACKEND_UP,
+    KEYS,
+    CONNECTIONS,
+    CONNECTS,
+    REUSED,
     QUEUE,
     REQUESTS,
     FAILED_ATTEMPTS,

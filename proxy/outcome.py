@@ -1,16 +1,16 @@
-"""One call, and the record of what became of it. Pure values."""
+"""One call, and the record of what became of it. Pure values; Structs, because several are made per call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from backends.events import Usage
 
 Status: TypeAlias = Literal["completed", "incomplete", "cancelled", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """Who asks. `id` is a fingerprint of the key, never the key; "anonymous" where no key is needed."""
 
     id: str
@@ -19,44 +19,44 @@ class Principal:
 ANONYMOUS = Principal("anonymous")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """What the dispatcher must know of a request besides the request."""
 
     principal: Principal
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """What a client may want to know while its call runs, and what is no part of the answer: for those who ask for it.
 
-    `kind` "route": `data` has model, backend and queue_position: the place in line there, 1 is next, 0 its turn.
+    `kind` "route": `data` has model, backend and queue_position: the place in line there, 1 is next, 0 its turn; and
+    passed_over, where there are candidates that cannot do what is asked.
     """
 
     kind: str
     data: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One candidate that was tried and failed before its first content. `error` is the wire code."""
+class Attempt(Struct, frozen=True):
+    """One that failed before its first content, and that another followed. `error` is the wire code.
+
+    `wait` is how many seconds the next one was put off.
+    """
 
     backend: str
     model: str
     error: str
+    wait: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Gaps:
+class Gaps(Struct, frozen=True):
     """The times between the pieces of one answer: how many in each bucket of the metric, and their sum in seconds."""
 
     counts: tuple[int, ...]
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """One finished call. Durations are in seconds since the dispatcher took it; None where it never came so far."""
 
     request_id: str

@@ -9,6 +9,8 @@ from backends.events import Event, Finished
 from proxy.metrics_table import INTER_TOKEN
 from proxy.outcome import Gaps
 
+BOUNDS = INTER_TOKEN.bounds
+
 
 class Pace:
     """Begins now, with `head` as the first batch. `clock` is in seconds; uvloop's own has milliseconds only.
@@ -16,29 +18,29 @@ class Pace:
     Pieces of one batch are 0 apart: that is how a client gets them.
     """
 
-    __slots__ = ("_clock", "_counts", "_first", "_last")
+    __slots__ = ("_clock", "_counts", "_first", "_last", "_sink")
 
     def __init__(self, head: Sequence[Event], clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._counts = [0] * (len(INTER_TOKEN.bounds) + 1)
+        self._counts = [0] * (len(BOUNDS) + 1)
         self._counts[0] = max(0, len(head) - isinstance(head[-1], Finished) - 1)
         self._first = self._last = clock()
 
     def over(self, sink: Sink) -> Sink:
-        """`sink`, with what passes counted on its way. Once per token, so it is written for speed."""
-        clock, counts, bounds = self._clock, self._counts, INTER_TOKEN.bounds
+        """`sink`, with what passes counted on its way."""
+        self._sink = sink
+        return self._counted
 
-        def counted(batch: Sequence[Event]) -> Future[None] | None:
-            pieces = len(batch) if batch[-1].__class__ is not Finished else len(batch) - 1
-            if pieces:
-                now = clock()
-                counts[bisect_left(bounds, now - self._last)] += 1
-                self._last = now
-                if pieces > 1:
-                    counts[0] += pieces - 1
-            return sink(batch)
-
-        return counted
+    def _counted(self, batch: Sequence[Event]) -> Future[None] | None:
+        """Once per token, so it is written for speed."""
+        pieces = len(batch) if batch[-1].__class__ is not Finished else len(batch) - 1
+        if pieces:
+            now = self._clock()
+            self._counts[bisect_left(BOUNDS, now - self._last)] += 1
+            self._last = now
+            if pieces > 1:
+                self._counts[0] += pieces - 1
+        return self._sink(batch)
 
     def gaps(self) -> Gaps:
         """What was counted so far."""

@@ -6,8 +6,9 @@ each event is an offset into it, so a long answer costs little more than its tex
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 MARK = 2048  # bytes that an event takes beside its text, about; measured, with what hangs on a log
 DELTA = 12  # bytes that a delta takes beside its text
@@ -17,8 +18,7 @@ class LogFull(Exception):  # a fact, not a fault
     """The response reached the byte bound of its log. The generation ends it as incomplete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """An event that is not text: `fields` are its JSON members beside `type`, `sequence_number` and `stream_id`."""
 
     type: str
@@ -26,8 +26,7 @@ class Mark:
     terminal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A piece of output that grows by text: its delta event's type, and the JSON members that place it."""
 
     type: str
@@ -44,8 +43,8 @@ The text of several events of one part may have been merged into the last of the
 class ResponseLog:
     """Grows at the head only, until it takes `max_bytes`: the text once, and what its events take beside that.
 
-    `head` is the next sequence number; `ended` once the terminal event is there. `last` is the part and the text of the
-    newest event if that is a delta: what a reader that keeps up needs.
+    `head` is the next sequence number; `ended` once the terminal event is there. `last` is the text of the newest
+    event if that is a delta, and `last_part` its part: what a reader that keeps up needs.
     """
 
     __slots__ = (
@@ -61,6 +60,7 @@ class ResponseLog:
         "gone",
         "head",
         "last",
+        "last_part",
         "parts",
     )
 
@@ -76,7 +76,8 @@ class ResponseLog:
         self.head = 0
         self.ended = False
         self.gone = False  # deleted: whoever has read to its end shall not begin again
-        self.last: tuple[int, str] | None = None
+        self.last: str | None = None
+        self.last_part = 0
 
     @property
     def size(self) -> int:
@@ -118,6 +119,11 @@ class ResponseLog:
         """Count bytes that its events share, once. They do not shorten the answer."""
         self._spent += weight
 
+    def charge_answer(self, weight: int) -> None:
+        """Count bytes of the answer that are no text. They bring its bound nearer; what passes it meets it next."""
+        self._max_bytes -= weight
+        self._spent += weight
+
     def check(self) -> None:
         """Before a part is opened, which takes several marks. Raises LogFull when the bound is reached."""
         if len(self._text) + DELTA * self.head > self._max_bytes:
@@ -130,7 +136,10 @@ class ResponseLog:
 
     def add(self, part: int, text: str) -> None:
         """Append a delta. Raises LogFull, and keeps what was there, when the text would pass the bound."""
-        data = text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:  # a lone surrogate has no UTF-8
+            data = text.encode("utf-8", "replace")
         end, head = len(self._text) + len(data), self.head
         if end + DELTA * head > self._max_bytes:
             raise LogFull
@@ -138,7 +147,7 @@ class ResponseLog:
         self._ends.append(end)
         self._of.append(part)
         self.head = head + 1
-        self.last = (part, text)
+        self.last, self.last_part = text, part
 
     def text(self, start: int) -> str:
         """The text from byte `start`, a part's beginning, to the head."""

@@ -1,13 +1,16 @@
 """What can be asked for: backends, the models they serve, aliases. Immutable; a reload swaps the whole."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import chain
 from types import MappingProxyType
 
-from backends.base import Backend, Model
+from msgspec import Struct
+
+from backends.base import Backend, Model, Remote
+from backends.model_table import published
 from backends.request import Sampling
 from proxy.errors import AmbiguousModel, UnknownModel
 
@@ -22,20 +25,22 @@ class Alias:
     sampling: Sampling = Sampling()
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One backend and the id under which it serves the model."""
+NO_ALIAS = Alias(())
+
+
+class Candidate(Struct, frozen=True):
+    """One backend, the id under which it serves the model, and what is known of that."""
 
     backend: Backend
     model: str
+    known: Model = Model("")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where a model's name leads: candidates in order, and the alias whose defaults apply."""
 
     candidates: tuple[Candidate, ...]
-    alias: Alias = Alias(())
+    alias: Alias = NO_ALIAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,22 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """`models` holds, by backend, what it said it serves; a backend that has not answered yet is not in it."""
+    """`models` holds, by backend, what it said it serves; a backend that has not answered yet is not in it.
+
+    `facts` are the operator's, by "BACKEND/MODEL". They go before what a backend says of its models, and that before
+    what is published (backends/model_table.py); `models` has all three together.
+    """
 
     backends: Mapping[str, Backend]
     aliases: Mapping[str, Alias] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, tuple[Model, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    facts: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
+
+    def serving(self, name: str, models: Iterable[Model]) -> "Runtime":
+        """With what the backend `name` says it serves now."""
+        known = {**self.models, name: tuple(self._known(name, model) for model in models)}
+        ordered = {each: known[each] for each in self.backends if each in known}
+        return replace(self, models=MappingProxyType(ordered))
 
     def resolve(self, name: str) -> Route:
         """An alias, then an exact id, then the first segment as the backend's name (ids hold slashes themselves)."""
@@ -77,25 +93,46 @@ class Runtime:
         for listed in self.listed():
             if listed.id == name:
                 return listed
-        owner = (candidate := self.resolve(name).candidates[0]).backend.name
-        model = next((each for each in self.models.get(owner, ()) if each.id == candidate.model), None)
-        return Listed(name, owner, model)
+        candidate = self.resolve(name).candidates[0]
+        return Listed(name, candidate.backend.name, candidate.known)
 
     def _target(self, target: str) -> Candidate:
         """BACKEND/MODEL, and nothing else. A model that is not there is the backend's to say: the next may have it."""
         backend, _, model = target.partition("/")
-        return Candidate(self.backends[backend], model)
+        return self._at(backend, model)
+
+    def _at(self, backend: str, model: str) -> Candidate:
+        """With what is known of it, also when the backend does not list it."""
+        listed = next((each for each in self.models.get(backend, ()) if each.id == model), None)
+        return Candidate(self.backends[backend], model, listed or self._known(backend, Model(model)))
+
+    def _known(self, backend: str, model: Model) -> Model:
+        """What the operator says of it, then its backend, then the table."""
+        at = self.backends[backend]
+        said = otherwise(model, published(at.url if isinstance(at, Remote) else None, model.id))
+        facts = self.facts.get(f"{backend}/{model.id}")
+        return said if facts is None else otherwise(replace(facts, id=model.id), said)
 
     def _candidate(self, name: str) -> Candidate:
         serving = [backend for backend, models in self.models.items() if any(model.id == name for model in models)]
         if len(serving) > 1:
             raise AmbiguousModel(name, [f"{backend}/{name}" for backend in serving])
         if serving:
-            return Candidate(self.backends[serving[0]], name)
+            return self._at(serving[0], name)
         backend, _, model = name.partition("/")
         if backend in self.backends and model:
             known = self.models.get(backend)
             if known is None or any(each.id == model for each in known):  # not asked yet: the backend decides
-                return Candidate(self.backends[backend], model)
+                return self._at(backend, model)
         names = chain(self.aliases, (f"{owner}/{each.id}" for owner, models in self.models.items() for each in models))
         raise UnknownModel(name, get_close_matches(name, [*names, *(listed.id for listed in self.listed())], 1))
+
+
+def otherwise(model: Model, other: Model) -> Model:
+    """What is known of `model`, and of `other` where nothing is."""
+    return Model(
+        model.id,
+        other.context if model.context is None else model.context,
+        model.capabilities.otherwise(other.capabilities),
+        other.max_output if model.max_output is None else model.max_output,
+    )

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
+from msgspec import Struct
+
 from backends.json import JsonError, loads
+from backends.request import NOTHING, Secret
 from proxy.create import Create
 from proxy.errors import (
     BadFrame,
@@ -45,39 +48,34 @@ class Limits:
     queued: int = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Begin this response now."""
 
     create: Create
     stream_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """Abort: the response of that id, else the one that runs on the lane."""
 
     response_id: str | None
     stream_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Struct, frozen=True):
     """Answer with an `error` event."""
 
     error: ProxyError
     stream_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Send this event as it is."""
 
     event: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Struct, frozen=True):
     """Make this connection that of a session. `after` is the last number that the client has; None when it has none."""
 
     key: str
@@ -85,30 +83,26 @@ class Resume:
     epoch: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(Struct, frozen=True):
     """The client has every frame up to this number."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """At most so many frames may be unacknowledged; 0 for no bound."""
 
     frames: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Hold this lane's events back, or no longer."""
 
     stream_id: str | None
     paused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(Struct, frozen=True):
     """A create came again whose response has ended."""
 
     stream_id: str | None
@@ -156,8 +150,8 @@ class Session:
         self._size = 0  # bytes of the frame that is looked at
         self.held = 0  # about how many bytes its creates take, and the event ids
 
-    def receive(self, frame: bytes | str) -> list[Command]:
-        """One text frame."""
+    def receive(self, frame: bytes | str, keys: Mapping[str, Secret] = NOTHING) -> list[Command]:
+        """One text frame. `keys` are those of its connection, for what it creates: a session may have others later."""
         first, self._fresh = self._fresh, False
         self._size = len(frame)
         try:
@@ -170,7 +164,7 @@ class Session:
         if stream_id is not None and not (isinstance(stream_id, str) and STREAM_ID.fullmatch(stream_id)):
             return [Refuse(BadStreamId(), None)]
         try:
-            return self._event(event, stream_id, first)
+            return self._event(event, stream_id, first, keys)
         except ProxyError as error:
             return [Refuse(error, stream_id)]
 
@@ -228,10 +222,12 @@ class Session:
         if event_id is not None:
             self.held -= self._event_ids.pop((stream_id, event_id), 0)
 
-    def _event(self, event: dict[str, Any], stream_id: str | None, first: bool) -> list[Command]:
+    def _event(
+        self, event: dict[str, Any], stream_id: str | None, first: bool, keys: Mapping[str, Secret]
+    ) -> list[Command]:
         match event.get("type"):
             case "response.create":
-                return self._create(event, stream_id)
+                return self._create(event, stream_id, keys)
             case "response.cancel":
                 response_id = event.get("response_id")
                 if response_id is not None and not isinstance(response_id, str):
@@ -281,7 +277,7 @@ class Session:
         flow: list[Command] = [] if window is None else [Window(window)]
         return flow if paused is None else [*flow, Pause(stream_id, paused)]
 
-    def _create(self, event: dict[str, Any], stream_id: str | None) -> list[Command]:
+    def _create(self, event: dict[str, Any], stream_id: str | None, keys: Mapping[str, Secret]) -> list[Command]:
         event_id = event.get("event_id") if self._resumable else None
         if event_id is not None:
             if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
@@ -292,7 +288,7 @@ class Session:
                 return [] if under_way else [Repeated(stream_id, event_id)]
         if self._draining:
             raise Draining
-        create = parse_create(event)
+        create = parse_create(event).with_keys(keys)
         lane = self._lanes.get(stream_id)
         if lane is None:
             if len(self._lanes) > self._limits.lanes:  # the default lane is not counted

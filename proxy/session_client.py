@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.json import dumps
+from backends.request import NOTHING, Secret
 from proxy.attachment import Delivery, Rewound, Sent
 from proxy.client import Client, Outlet, Stream
 from proxy.errors import AlreadyAnswered, BadFrame, ResumeGap, error_event
@@ -126,9 +127,9 @@ class SessionClient(Client):
         self._weigh()
         return result
 
-    def receive(self, frame: bytes | str) -> None:
-        """One text frame."""
-        super().receive(frame)
+    def receive(self, frame: bytes | str, keys: Mapping[str, Secret] = NOTHING) -> None:
+        """One text frame, by the connection that it has now."""
+        super().receive(frame, keys)
         self._weigh()
 
     def leave(self, outlet: Outlet) -> None:

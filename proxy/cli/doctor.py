@@ -32,8 +32,11 @@ def doctor(config: Path | None, port: int | None, ops_port: int | None, as_json:
     """
     import asyncio
 
+    import structlog
+
     from proxy.doctor.examine import examine
 
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # a finding says what a line of the log would
     given = {"server.port": ("--port", port), "ops.port": ("--ops-port", ops_port)}
     flags = {path: (flag, str(value)) for path, (flag, value) in given.items() if value is not None}
     findings = asyncio.run(examine(config, os.environ, Path.cwd(), flags=flags))

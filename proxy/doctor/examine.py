@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from backends.http import Transport
 from backends.registry import Parts
-from proxy import local_servers
+from proxy import local_servers, outgoing
 from proxy.config import Config
 from proxy.config_error import ConfigError
 from proxy.config_load import NO_FLAGS, load
@@ -49,7 +48,10 @@ async def examine(
 
 async def asked(config: Config) -> list[Finding]:
     """The backends of the configuration."""
-    transport = Transport(connect_deadline=CONNECT)
+    try:
+        transport = outgoing.transport(config.transport, CONNECT)
+    except ValueError as error:
+        return [failed("Transport", str(error))]
     try:
         return await serving.backends(config, Parts(transport=transport, models_dir=config.data_dir / "models"))
     finally:

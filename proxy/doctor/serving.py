@@ -6,32 +6,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
-from backends import openai_compatible
 from backends.base import Model
-from backends.errors import (
-    AuthenticationFailed,
-    BackendError,
-    DeadlineExceeded,
-    EngineUnavailable,
-    NotReady,
-    Unreachable,
-)
+from backends.errors import EngineUnavailable
+from backends.http_options import HttpOptions
 from backends.llama_cpp import catalog, gguf_file
 from backends.llama_cpp.backend import Options as InProcess
 from backends.llama_cpp.engines import ENGINES, NO_ENGINE, missing
 from backends.registry import Parts
-from proxy.app import build
-from proxy.backend_state import trouble
+from proxy.app import facts as facts_of
 from proxy.config import Alias, BackendOptions, Config
 from proxy.config_check import is_loopback
+from proxy.doctor.asking import ask
 from proxy.doctor.finding import Finding, State, failed
 from proxy.local_servers import Server, looked_for
-
-ANSWER = 10.0  # seconds for a backend to name its models
-SHOWN = 5  # models of one backend
-SILENT = (Unreachable, AuthenticationFailed, NotReady, DeadlineExceeded)  # what a server without a list does not do
 
 
 def pulled(models_dir: Path) -> list[Finding]:
@@ -82,43 +69,26 @@ def on_this_machine(servers: Sequence[Server], config: Config | None) -> list[Fi
 
 def local_port(options: BackendOptions) -> int | None:
     """The port of a backend on this machine."""
-    parts = urlsplit(options.base_url) if isinstance(options, openai_compatible.Options) else None
+    parts = urlsplit(options.base_url) if isinstance(options, HttpOptions) else None
     return parts.port if parts and is_loopback(parts.hostname or "") else None
 
 
 async def backends(config: Config, parts: Parts) -> list[Finding]:
     """Every backend, all asked at once, then the aliases that lead to them."""
-    asked = await asyncio.gather(*(one(options, parts) for options in config.backends))
+    facts = {name: facts_of(name, each) for name, each in config.capabilities.items()}
+    asked = await asyncio.gather(*(one(options, parts, facts) for options in config.backends))
     models = {options.name: found for options, (_, found) in zip(config.backends, asked, strict=True)}
     return [*(finding for finding, _ in asked), *aliases(config.models, models)]
 
 
-async def one(options: BackendOptions, parts: Parts) -> tuple[Finding, frozenset[str] | None]:
+async def one(
+    options: BackendOptions, parts: Parts, facts: Mapping[str, Model]
+) -> tuple[Finding, frozenset[str] | None]:
     """What is to be said of one backend, and the models that it has; None when it could not be asked."""
-    about = f"Backend {options.name}"
     if isinstance(options, InProcess):
-        return in_process(about, options, parts.models_dir)
-    # A server that is not asked for its models because the configuration names them is asked here all the same.
-    named = options.models if isinstance(options, openai_compatible.Options) else ()
-    backend = build(replace(options, models=()) if named else options, parts)  # type: ignore[type-var]  # a Struct
-    try:
-        async with asyncio.timeout(ANSWER):
-            await backend.start()
-            found = await backend.models()
-    except (BackendError, TimeoutError) as error:
-        if not named or isinstance(error, (*SILENT, TimeoutError)):
-            reason = trouble(options.name, getattr(backend, "url", None), error)
-            return Finding(about, "note" if isinstance(error, NotReady) else "fix", reason), None
-        found = [Model(name) for name in named]
-    finally:
-        await backend.close()
-    ids = [model.id for model in found]
-    if absent := sorted(set(named) - set(ids)):
-        step = f"Its own list has: {shown(ids)}."
-        return Finding(about, "note", f"It does not list {', '.join(absent)}, named in its `models`.", step), None
-    if not ids:
-        return Finding(about, "note", "Up, but it has no model.", "Load one there."), frozenset()
-    return Finding(about, "ok", f"Up, with {shown(ids)}."), frozenset(ids)
+        return in_process(f"Backend {options.name}", options, parts.models_dir)
+    finding, models = await ask(options, parts, facts)
+    return finding, None if models is None else frozenset(model.id for model in models)
 
 
 def in_process(about: str, options: InProcess, models_dir: Path) -> tuple[Finding, frozenset[str] | None]:
@@ -145,9 +115,3 @@ def aliases(aliases: Mapping[str, Alias], models: Mapping[str, frozenset[str] | 
             text = f"No such model: {', '.join(gone)}."
             findings.append(Finding(f"Alias {name}", state, text, "Correct its targets, or load the model there."))
     return findings
-
-
-def shown(ids: Sequence[str]) -> str:
-    """Some names, and how many there are."""
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    return f"{', '.join(ids[:SHOWN])}{more}" or "none"

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
+from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys
 from proxy.edge.sse import Streams
 from proxy.errors import Draining, ResponseCancelled
 from proxy.generation import Generation
@@ -68,11 +68,12 @@ class ChatApi:
         """One generation per choice; none when one of them cannot start."""
         started: list[Generation] = []
         try:
-            for create in choices.creates:
+            for each in choices.creates:
+                create = each.with_keys(caller_keys(request))
                 started += [self._generations.start(request[PRINCIPAL], create, request[REQUEST_ID])]
         except BaseException:
-            for each in started:
-                each.cancel()
+            for generation in started:
+                generation.cancel()
             raise
         return started
 

@@ -4,13 +4,14 @@ https://platform.openai.com/docs/api-reference/embeddings
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 
 from backends.unhurried import unhurried
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
+from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys
 from proxy.errors import Draining
 from proxy.outcome import Call
 from proxy.wire.embeddings import embedding_objects, embeddings_body, parse_embeddings
@@ -33,6 +34,7 @@ class EmbeddingsApi:
         if not self._ready():
             raise Draining
         asked, base64 = parse_embeddings(await self._bodies.json_object(request))
+        asked = replace(asked, keys=caller_keys(request))
         made = await self._dispatcher.embed(Call(request[PRINCIPAL], request[REQUEST_ID]), asked)
         data = await unhurried(embedding_objects(made.vectors, base64=base64))
         body = embeddings_body(asked, data, made.input_tokens)

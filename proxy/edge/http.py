@@ -8,11 +8,12 @@ import structlog
 from aiohttp import web
 
 from backends.errors import BackendError
+from proxy.edge.caller_keys import CallerKeys
 from proxy.edge.cors import is_preflight, preflight, share
 from proxy.edge.guard import OPEN, Guard
 from proxy.edge.lost import where_instead
 from proxy.edge.replies import error_response, json_response, plain_error
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, give_back, request_id
+from proxy.edge.request_facts import CALLER_KEYS, PRINCIPAL, REQUEST_ID, caller_keys, give_back, request_id
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import Sockets
 from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError, wire
@@ -22,6 +23,7 @@ from proxy.runtime import Listed, Runtime
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SOCKET = "/v1/responses"
+NO_CALLER_KEYS = CallerKeys(())
 
 
 class Routed(Protocol):
@@ -96,7 +98,7 @@ class Api:
                 "Over HTTP, POST to this path, or GET /v1/responses/ID.",
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
-        return await self._sockets.serve(request, request[PRINCIPAL])
+        return await self._sockets.serve(request, request[PRINCIPAL], caller_keys(request))
 
     async def ticket(self, request: web.Request) -> web.Response:
         """A ticket for one socket."""
@@ -126,12 +128,19 @@ class Api:
             known["targets"] = list(listed.targets)
         if listed.model and listed.model.context is not None:
             known["context_length"] = listed.model.context
+        if listed.model and listed.model.max_output is not None:
+            known["max_output_tokens"] = listed.model.max_output
         if listed.model and (abilities := listed.model.capabilities.known()):
             known["capabilities"] = abilities
         return known
 
 
-def checks(guard: Guard, on_refused: Callable[[Exception], None], there: Callable[[str], str]) -> Any:
+def checks(
+    guard: Guard,
+    on_refused: Callable[[Exception], None],
+    there: Callable[[str], str],
+    keys: CallerKeys = NO_CALLER_KEYS,
+) -> Any:
     """The middleware that lets a request in, or says why not. `there` says what one may look for instead of a path."""
 
     @web.middleware
@@ -149,6 +158,7 @@ def checks(guard: Guard, on_refused: Callable[[Exception], None], there: Callabl
                 guard.check(request.headers)
                 ticket = request.query.get("ticket") if request.path == SOCKET else None
                 request[PRINCIPAL] = guard.principal(request.headers, ticket)
+                request[CALLER_KEYS] = dict(keys.read(request.headers))
             return await handler(request)
         except ProxyError as error:
             on_refused(error)
@@ -190,11 +200,16 @@ def note_foreign_page(guard: Guard, request: web.Request) -> None:
         pass
 
 
-def application(guard: Guard, routed: Sequence[Routed], on_refused: Callable[[Exception], None]) -> web.Application:
+def application(
+    guard: Guard,
+    routed: Sequence[Routed],
+    on_refused: Callable[[Exception], None],
+    keys: CallerKeys = NO_CALLER_KEYS,
+) -> web.Application:
     """The public listener. `on_refused` is told each error that a request was refused with."""
     routes = [route for each in routed for route in each.routes()]
     known = frozenset(route.path.split("/")[2] for route in routes if route.path.startswith("/v1/"))
-    app = web.Application(middlewares=[checks(guard, on_refused, partial(where_instead, known=known))])
+    app = web.Application(middlewares=[checks(guard, on_refused, partial(where_instead, known=known), keys)])
     app.add_routes(routes)
     share(app, guard)
     give_back(app)

@@ -4,6 +4,7 @@ https://docs.anthropic.com/en/api/messages and …/messages-count-tokens
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.chat_api import ended_well
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID
+from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys
 from proxy.edge.sse import Streams
 from proxy.errors import Draining
 from proxy.generations import Generations
@@ -51,6 +52,7 @@ class MessagesApi:
         if not self._ready():
             raise Draining
         create, streamed = parse_messages(await self._bodies.json_object(request))
+        create = create.with_keys(caller_keys(request))
         generation = self._generations.start(request[PRINCIPAL], create, request[REQUEST_ID])
         if streamed:
             encoder = MessageStream(dict(generation.response), generation.log, request[REQUEST_ID])
@@ -60,7 +62,7 @@ class MessagesApi:
 
     async def count_tokens(self, request: web.Request) -> web.Response:
         """How long a prompt is: counted by the backend where it can, else estimated, and marked so."""
-        asked = parse_count(await self._bodies.json_object(request))
+        asked = replace(parse_count(await self._bodies.json_object(request)), keys=caller_keys(request))
         counted = await self._dispatcher.count_tokens(asked)
         answer: dict[str, Any] = {"input_tokens": counted}
         if counted is None:

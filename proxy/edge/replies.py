@@ -25,7 +25,7 @@ def json_response(value: object, status: int = 200, headers: dict[str, str] | No
 def error_response(error: Exception, request: web.Request | None = None) -> web.Response:
     """An error with its status, in answer to `request`."""
     seconds = retry_after(error)
-    headers = {} if seconds is None else {"Retry-After": f"{max(1, round(seconds))}"}
+    headers = {} if seconds is None else {"Retry-After": seconds}
     row = wire(error)
     if row.status == 409:
         headers["X-Should-Retry"] = "false"  # OpenAI's SDKs repeat a 409, and ours never gets better by that

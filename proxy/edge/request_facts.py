@@ -1,13 +1,16 @@
-"""What is known of a request before its route is asked: who sends it, and its id.
+"""What is known of a request before its route is asked: who sends it, its id, and keys that it brings.
 
 The id is the client's own where it may be logged, else a new one; every response gives it back.
 """
 
 import re
+from collections.abc import Mapping
 from secrets import token_hex
 
 from aiohttp import web
 
+from backends.request import NOTHING, Secret
+from proxy.edge.caller_keys import PREFIX
 from proxy.outcome import Principal
 
 HEADER = "X-Request-Id"
@@ -15,16 +18,24 @@ ANTHROPIC_HEADER = "Request-Id"  # where its SDKs look for it
 FIT = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 PRINCIPAL = web.RequestKey("principal", Principal)
 REQUEST_ID = web.RequestKey("request_id", str)
+CALLER_KEYS = web.RequestKey("caller_keys", dict[str, Secret])
 
 
 def request_id(request: web.Request) -> str:
     """The id to log and to give back. One that looks like a key, or holds the request's own, must not reach the log."""
     given = request.headers.get(HEADER, "")
     _, _, key = request.headers.get("Authorization", "").partition(" ")
-    keys = (key, request.headers.get("X-Api-Key", ""))
+    callers = (value for name, value in request.headers.items() if name.lower().startswith(PREFIX.lower()))
+    keys = (key, request.headers.get("X-Api-Key", ""), *callers)
     if FIT.fullmatch(given) and "sk-" not in given and not any(key and key in given for key in keys):
         return given
     return new_request_id()
+
+
+def caller_keys(request: web.Request) -> Mapping[str, Secret]:
+    """The caller's own keys, by backend."""
+    keys: Mapping[str, Secret] = request.get(CALLER_KEYS, NOTHING)
+    return keys
 
 
 def new_request_id() -> str:

@@ -7,15 +7,18 @@ the socket's buffer is above its mark; then a writer task waits for the client, 
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from socket import SO_SNDBUF, SOL_SOCKET
+from struct import Struct
 
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from backends.request import NOTHING, Secret
 from proxy.clients import Clients
 from proxy.edge import subprotocol
 from proxy.errors import BadParameter, ProxyError
@@ -28,6 +31,7 @@ HIGH_WATER = 64 * 1024  # bytes in the socket's buffer above which we stop writi
 UNREAD = 1024 * 1024  # bytes of events that belong to no generation, for a client that is behind
 KERNEL_BUFFER = 64 * 1024  # bytes; left alone, Linux hides up to 4 MB from a reader that has stopped
 EXTENDED_PROTOCOL = "streamlane.v1"  # the subprotocol of clients that know our extensions
+MEDIUM = Struct(">BBH").pack  # the head of a frame of 126 to 65535 bytes
 PING = b"\x89\x00"  # RFC 6455 5.5.2: a ping without a payload
 NUMBER = re.compile(r"[0-9]{1,15}")
 REPLACED = 4409  # the close code: another connection has taken over the session
@@ -46,7 +50,10 @@ class SocketDeadlines:
 
 
 class Socket:
-    """One client's connection, from the upgrade to its end: the outlet of a client. `wanted` is its session, if any."""
+    """One client's connection, from the upgrade to its end: the outlet of a client. `wanted` is its session, if any.
+
+    `keys` are the caller's own, by backend: for what is created by this connection.
+    """
 
     def __init__(
         self,
@@ -58,11 +65,13 @@ class Socket:
         protocol: str | None,
         extended: bool,
         wanted: Resume | None,
+        keys: Mapping[str, Secret],
     ) -> None:
         self._clients = clients
         self._principal = principal
         self._extended = extended
         self._wanted = wanted
+        self._keys = keys
         self._deadlines = deadlines
         self._ws = web.WebSocketResponse(
             protocols=(protocol,) if protocol else (),
@@ -144,7 +153,7 @@ class Socket:
             self._heard = self._loop.time()
             match message.type:
                 case WSMsgType.TEXT if is_utf8(message.data):
-                    self._client.receive(message.data)
+                    self._client.receive(message.data, self._keys)
                 case WSMsgType.TEXT:  # RFC 6455 8.1: the connection must fail
                     self._gone = self._closing = True
                     await self._close(WSCloseCode.INVALID_TEXT, b"A text frame must be UTF-8.")
@@ -291,7 +300,7 @@ def text_frame(payload: bytes) -> bytes:
     if length < 126:
         return b"\x81%c%b" % (length, payload)
     if length < 65536:
-        return b"\x81\x7e" + length.to_bytes(2) + payload
+        return MEDIUM(0x81, 0x7E, length) + payload
     return b"\x81\x7f" + length.to_bytes(8) + payload
 
 
@@ -311,8 +320,10 @@ class Sockets:
         self._open: set[Socket] = set()
         self._none_open = asyncio.Event()
 
-    async def serve(self, request: web.Request, principal: Principal) -> web.StreamResponse:
-        """One socket, from its upgrade to its end.
+    async def serve(
+        self, request: web.Request, principal: Principal, keys: Mapping[str, Secret] = NOTHING
+    ) -> web.StreamResponse:
+        """One socket, from its upgrade to its end. `keys` are the caller's own, by backend.
 
         Raises BadParameter when the client offers only secrets as subprotocols, BadSessionKey or TooManySessions.
         """
@@ -327,6 +338,7 @@ class Sockets:
             protocol=subprotocol.selected(request.headers),
             extended=asked_for_extensions(request),
             wanted=wanted,
+            keys=keys,
         )
         self._open.add(socket)
         try:

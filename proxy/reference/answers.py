@@ -95,6 +95,34 @@ class ChatCustomCall(Shape, frozen=True, kw_only=True, tag_field="type", tag="cu
     custom: CalledCustom
 
 
+class ReasoningDetail(Shape, frozen=True, kw_only=True):
+    """Reasoning with what its provider wants back: send it as it is."""
+
+    type: Literal["reasoning.text", "reasoning.encrypted"]
+    text: str | UnsetType = UNSET
+    signature: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+    id: Annotated[str, Meta(description="Of the tool call that it stands before, else its own.")]
+    format: Literal["unknown"]
+    index: Count
+
+
+class CitedUrl(Shape, frozen=True, kw_only=True):
+    """A source, and the characters of the content that are from it."""
+
+    url: Annotated[str, Meta(description="Or the id of a document, or of a tool's result.")]
+    title: str
+    start_index: Count
+    end_index: Count
+
+
+class ChatCitation(Shape, frozen=True, kw_only=True):
+    """A source of the content."""
+
+    type: Literal["url_citation"]
+    url_citation: CitedUrl
+
+
 class ChatMessage(Shape, frozen=True, kw_only=True):
     """What the model says."""
 
@@ -102,6 +130,8 @@ class ChatMessage(Shape, frozen=True, kw_only=True):
     content: str | None
     refusal: str | None
     reasoning_content: str | UnsetType = UNSET
+    reasoning_details: list[ReasoningDetail] | UnsetType = UNSET
+    annotations: list[ChatCitation] | UnsetType = UNSET
     tool_calls: list[ChatFunctionCall | ChatCustomCall] | UnsetType = UNSET
 
 
@@ -211,6 +241,9 @@ class Model(Shape, frozen=True, kw_only=True):
     owned_by: Annotated[str, Meta(description="The backend; `streamlane` for an alias.")]
     targets: Annotated[list[str] | UnsetType, Meta(description="Where an alias leads, in order.")] = UNSET
     context_length: Annotated[int | UnsetType, Meta(description="In tokens, where it is known.")] = UNSET
+    max_output_tokens: Annotated[
+        int | UnsetType, Meta(description="Of its longest answer, where that is known; longer wishes are cut to it.")
+    ] = UNSET
     capabilities: Annotated[
         dict[str, bool] | UnsetType, Meta(description="What it can do, and what it cannot, where that is known.")
     ] = UNSET
@@ -241,17 +274,44 @@ class MessageUsage(Shape, frozen=True, kw_only=True):
     sl_estimated: Estimated = UNSET
 
 
+class WebCitation(Shape, frozen=True, kw_only=True, tag_field="type", tag="web_search_result_location"):
+    """A page that the text is from."""
+
+    cited_text: str
+    url: str
+    title: str | None
+    encrypted_index: str
+
+
+class SearchCitation(Shape, frozen=True, kw_only=True, tag_field="type", tag="search_result_location"):
+    """A document, or a tool's result, that the text is from."""
+
+    cited_text: str
+    source: str
+    title: str
+    search_result_index: Count
+    start_block_index: Count
+    end_block_index: Count
+
+
 class TextBlock(Shape, frozen=True, kw_only=True, tag_field="type", tag="text"):
     """Text."""
 
     text: str
+    citations: list[WebCitation | SearchCitation] | UnsetType = UNSET
 
 
 class ThinkingBlock(Shape, frozen=True, kw_only=True, tag_field="type", tag="thinking"):
-    """What the model thought; nobody signs it."""
+    """What the model thought. The signature is empty where its provider wants nothing back."""
 
     thinking: str
     signature: str
+
+
+class SealedThinkingBlock(Shape, frozen=True, kw_only=True, tag_field="type", tag="redacted_thinking"):
+    """What only its provider can read: send it back as it is."""
+
+    data: str
 
 
 class ToolUseBlock(Shape, frozen=True, kw_only=True, tag_field="type", tag="tool_use"):
@@ -269,7 +329,7 @@ class Message(Shape, frozen=True, kw_only=True):
     type: Literal["message"]
     role: Literal["assistant"]
     model: str
-    content: list[TextBlock | ThinkingBlock | ToolUseBlock]
+    content: list[TextBlock | ThinkingBlock | SealedThinkingBlock | ToolUseBlock]
     stop_reason: Literal["end_turn", "max_tokens", "tool_use", "refusal"]
     stop_sequence: None
     usage: MessageUsage

@@ -11,12 +11,14 @@ from msgspec import UNSET, Meta, UnsetType
 from proxy.reference.shapes import (
     Count,
     Error,
+    FileCitation,
     Logprob,
     OutputItem,
     OutputText,
     RefusalPart,
     Response,
     Shape,
+    UrlCitation,
 )
 
 SeenBy: TypeAlias = Literal["all", "extended", "session"]
@@ -133,6 +135,15 @@ class TextDone(OfPart, frozen=True, kw_only=True, tag_field="type", tag="respons
     logprobs: list[Logprob]
 
 
+class AnnotationAdded(
+    OfPart, frozen=True, kw_only=True, tag_field="type", tag="response.output_text.annotation.added"
+):
+    """A source of the text so far."""
+
+    annotation_index: Count
+    annotation: UrlCitation | FileCitation
+
+
 class RefusalDelta(OfPart, frozen=True, kw_only=True, tag_field="type", tag="response.refusal.delta"):
     """More of a refusal."""
 
@@ -220,6 +231,14 @@ class ErrorEvent(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="
     error: EventError
 
 
+class PassedOver(Shape, frozen=True, kw_only=True):
+    """A target that is not asked, because it is known not to have what the request needs."""
+
+    model: str
+    backend: str
+    reason: str
+
+
 class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:route"):
     """A backend was chosen, or the place in its line has changed. Counts nothing: it has the number of its response's last event."""  # noqa: E501  # one line
 
@@ -228,6 +247,9 @@ class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="stream
     model: Annotated[str, Meta(description="The backend's own name for it.")]
     backend: str
     queue_position: Annotated[int, Meta(ge=0, description="1 is next, 0 its turn.")]
+    passed_over: Annotated[
+        list[PassedOver] | UnsetType, Meta(description="Targets of the alias that cannot do what is asked.")
+    ] = UNSET
 
 
 class SessionLimits(Shape, frozen=True, kw_only=True):
@@ -291,8 +313,8 @@ class Pong(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="stream
 
 
 RESPONSE_EVENTS: tuple[type[OfResponse], ...] = (
-    Created, InProgress, ItemAdded, PartAdded, TextDelta, TextDone, RefusalDelta, RefusalDone, ReasoningDelta,
-    ReasoningDone, ArgumentsDelta, ArgumentsDone, InputDelta, InputDone, PartDone, ItemDone,
+    Created, InProgress, ItemAdded, PartAdded, TextDelta, AnnotationAdded, TextDone, RefusalDelta, RefusalDone,
+    ReasoningDelta, ReasoningDone, ArgumentsDelta, ArgumentsDone, InputDelta, InputDone, PartDone, ItemDone,
     Completed, Incomplete, Failed,
 )  # fmt: skip
 SERVER_EVENTS: tuple[type[ServerEvent], ...] = (

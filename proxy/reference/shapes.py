@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
+QuotedText: TypeAlias = Annotated[str | UnsetType, Meta(description="What the provider quotes.")]
 
 
 class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,11 +56,31 @@ class Logprob(TokenLogprob, frozen=True, kw_only=True):
     top_logprobs: list[TokenLogprob]
 
 
+class UrlCitation(Shape, frozen=True, kw_only=True, tag_field="type", tag="url_citation"):
+    """A page that a piece of the text is from."""
+
+    url: str
+    title: str
+    start_index: Count
+    end_index: Count
+    sl_text: QuotedText = UNSET
+
+
+class FileCitation(Shape, frozen=True, kw_only=True, tag_field="type", tag="file_citation"):
+    """A document, or a tool's result, that a piece of the text is from."""
+
+    file_id: Annotated[str, Meta(description="The source's own id.")]
+    filename: Annotated[str, Meta(description="Its title, or its id.")]
+    index: Annotated[int, Meta(ge=0, description="Where the piece begins, in characters of the part.")]
+    sl_end_index: Annotated[int, Meta(ge=0, description="Where it ends.")]
+    sl_text: QuotedText = UNSET
+
+
 class OutputText(Shape, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
     """Text of the answer."""
 
     text: str
-    annotations: list[Any]
+    annotations: list[UrlCitation | FileCitation]
     logprobs: list[Logprob]
 
 
@@ -99,9 +120,9 @@ class ReasoningItem(Shape, frozen=True, kw_only=True, tag_field="type", tag="rea
     id: str
     summary: list[SummaryText]
     content: list[ReasoningText] | UnsetType = UNSET
-    encrypted_content: Annotated[str | UnsetType, Meta(description="Another service's, given back as it was sent.")] = (
-        UNSET
-    )
+    encrypted_content: Annotated[
+        str | UnsetType, Meta(description="What its provider wants back: send the item as it is.")
+    ] = UNSET
     status: ItemStatus
 
 

@@ -5,12 +5,13 @@ import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import astuple
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
+
+from msgspec.structs import astuple
 
 from proxy.store.port import Row
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from backends.json import dumps
 from proxy.response_log import Entry, Mark, ResponseLog
+from proxy.wire.chat_reasoning import detail, details
+from proxy.wire.citations import chat_annotation
 
 TEXTS = {  # a part's event → the member of the delta that it adds to
     "response.output_text.delta": "content",
@@ -26,6 +28,9 @@ class Choice:
     def __init__(self, log: ResponseLog) -> None:
         self._log = log
         self._calls: dict[int, int] = {}  # output_index → the number of the call in this choice
+        self._sealed: Json | None = None  # reasoning that is not told yet, because what follows it is not known
+        self._details = 0
+        self._text_before = 0  # characters in the parts before the one that is open
         self._begun = False
         self.response: Json | None = None
 
@@ -42,9 +47,18 @@ class Choice:
             response: Json = event.fields["response"]  # type: ignore[assignment]  # a Mark's members are JSON
             self.response = response
             reason = finish_reason(response)
-            return self._begin({"content": ""}) + ([said({}, reason)] if reason else [])
-        if event.type == "response.output_item.added":
-            return self._item(event.fields)
+            return self._begin({"content": ""}) + self._detail(None) + ([said({}, reason)] if reason else [])
+        fields: Json = event.fields
+        match event.type:
+            case "response.output_item.added":
+                return self._detail(fields["item"]) + self._item(fields)
+            case "response.output_item.done" if "encrypted_content" in fields["item"]:
+                self._sealed = fields["item"]
+            case "response.content_part.done":
+                self._text_before += len(fields["part"].get("text", ""))
+            case "response.output_text.annotation.added":
+                shown = chat_annotation(fields["annotation"], self._text_before)
+                return [said({"annotations": [shown]})]
         if event.type in TEXTS:  # a delta with log probabilities
             chunks = self._more(event.type, event.fields, str(event.fields["delta"]))
             chunks[-1]["logprobs"] = {"content": event.fields["logprobs"], "refusal": None}
@@ -58,6 +72,15 @@ class Choice:
             call, member = CALLS[kind]
             return [said({"tool_calls": [{"index": self._calls[place["output_index"]], call: {member: text}}]})]
         return []
+
+    def _detail(self, following: Json | None) -> list[Json]:
+        """What the provider wants back of the reasoning before the item that begins."""
+        if self._sealed is None:
+            return []
+        told = detail(self._sealed, following, self._details)
+        self._sealed = None
+        self._details += 1
+        return [*self._begin({"content": ""}), said({"reasoning_details": [told]})]
 
     def _item(self, fields: Json) -> list[Json]:
         """A tool call begins with its id and name."""
@@ -95,18 +118,24 @@ def finish_reason(response: Json) -> str | None:
 def message_of(response: Json) -> Json:
     """The whole answer as a message."""
     texts: dict[str, list[str]] = {"output_text": [], "refusal": [], "reasoning_text": []}
-    calls = []
+    calls, annotations = [], []
     for item in response["output"]:
         if item["type"] in CALLS:
             call, member = CALLS[item["type"]]
             calls.append({"id": item["call_id"], "type": call, call: {"name": item["name"], member: item[member]}})
         for part in item.get("content") or ():
             if part["type"] in texts:
+                before = sum(map(len, texts["output_text"]))
+                annotations += [chat_annotation(each, before) for each in part.get("annotations") or ()]
                 texts[part["type"]].append(part["refusal" if part["type"] == "refusal" else "text"])
     content, refusal, reasoning = ("".join(each) if each else None for each in texts.values())
     message: Json = {"role": "assistant", "content": content, "refusal": refusal}
     if reasoning is not None:
         message["reasoning_content"] = reasoning
+    if sealed := details(response["output"]):
+        message["reasoning_details"] = sealed
+    if annotations:
+        message["annotations"] = annotations
     if calls:
         message["tool_calls"] = calls
     return message

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from backends.request import Message, Part, Reasoning, Refusal, Role, ToolCall, ToolResult
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.chat_parts import chat_parts
+from proxy.wire.chat_reasoning import detailed
 from proxy.wire.convert import convert
 from proxy.wire.responses_input import wrapped
 
@@ -40,13 +41,14 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """An assistant's message."""
+    """An assistant's message. `reasoning_details` go before `reasoning_content`, which says the same again."""
 
     content: Content = None
     refusal: str | None = None
     tool_calls: list[Call] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: list[Any] | None = None
     function_call: Any = None
     audio: Any = None
 
@@ -94,14 +96,17 @@ def answered(given: Answered, path: str) -> tuple[Part, ...]:
         raise Unsupported("The older way of calling functions (use 'tool_calls')", f"{path}.function_call")
     if given.audio:
         raise Unsupported("An answer that was spoken", f"{path}.audio")
-    parts: list[Part] = []
-    if reasoning := given.reasoning_content or given.reasoning:
-        parts.append(Reasoning(reasoning))
-    parts += chat_parts(given.content, f"{path}.content")
+    calls = [called(call, f"{path}.tool_calls[{index}]") for index, call in enumerate(given.tool_calls or ())]
+    details = [*detailed(given.reasoning_details or ())]
+    first = [thought for belongs, thought in details if all(belongs != call.id for call in calls)]
+    if not details and (reasoning := given.reasoning_content or given.reasoning):
+        first = [Reasoning(reasoning)]
+    parts: list[Part] = [*first, *chat_parts(given.content, f"{path}.content")]
     if given.refusal:
         parts.append(Refusal(given.refusal))
-    for index, call in enumerate(given.tool_calls or ()):
-        parts.append(called(call, f"{path}.tool_calls[{index}]"))
+    for call in calls:
+        parts += [thought for belongs, thought in details if belongs == call.id]
+        parts.append(call)
     return tuple(parts)
 
 

@@ -7,7 +7,7 @@ https://platform.openai.com/docs/api-reference/chat/create. A feature that we do
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from backends.request import Request, Sampling
 from proxy.create import Create
@@ -15,6 +15,7 @@ from proxy.errors import BadParameter, Unsupported
 from proxy.wire.chat_messages import chat_messages
 from proxy.wire.chat_tools import chat_tools, response_format
 from proxy.wire.convert import convert
+from proxy.wire.extras import Extras, extras_of
 from proxy.wire.fields import check_names, refuse, stop_strings
 
 IGNORED = frozenset(
@@ -34,7 +35,7 @@ MOST_CHOICES = 8  # answers of one request; each is a generation of its own
 MOST_STOPS = 16
 
 
-class Knobs(Struct, frozen=True, kw_only=True):
+class Knobs(Extras, frozen=True, kw_only=True):
     """What chat completions and completions share. Types are strict: "1" is no number."""
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -111,6 +112,7 @@ def parse_chat(body: object) -> Choices:
         format=response_format(fields.response_format),
         reasoning_effort=fields.reasoning_effort,
         top_logprobs=(fields.top_logprobs or 0) if fields.logprobs else None,
+        extras=extras_of(fields),
     )
     return choices((request,), fields, tools.custom)
 

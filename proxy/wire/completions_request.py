@@ -11,6 +11,7 @@ from backends.request import Prompt, Request
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.chat_request import Choices, Knobs, choices
 from proxy.wire.convert import convert
+from proxy.wire.extras import extras_of
 from proxy.wire.fields import check_names, refuse, stop_strings
 
 IGNORED = frozenset({"logit_bias", "user"})
@@ -44,6 +45,7 @@ def parse_completion(body: object) -> Choices:
             stop=stop_strings(fields.stop, "stop"),
             sampling=fields.sampling,
             top_logprobs=fields.logprobs,
+            extras=extras_of(fields),
         )
         for prompt in prompts(fields.prompt)
     )

@@ -25,12 +25,12 @@ class Block:
         self.complete = False
         self.waiting: list[Json] = [{"type": "content_block_start", "index": number, "content_block": block}]
 
-    def add(self, delta: str, member: str, text: str) -> None:
+    def add(self, delta: str, member: str, said: Any) -> None:
         """A delta."""
         if self._is_call:
-            self._arguments.append(text)
+            self._arguments.append(said)
             self._whole = None
-        change = {"type": delta, member: text}
+        change = {"type": delta, member: said}
         self.waiting.append({"type": "content_block_delta", "index": self._number, "delta": change})
 
     def take(self) -> list[Json]:
@@ -67,11 +67,11 @@ class Blocks:
         self._count += 1
         return self._say()
 
-    def add(self, place: Place, delta: str, member: str, text: str) -> list[Json]:
+    def add(self, place: Place, delta: str, member: str, said: Any) -> list[Json]:
         """More of a block; what comes after its whole arguments is left out."""
         if (block := self._open.get(place)) is None:
             return []
-        block.add(delta, member, text)
+        block.add(delta, member, said)
         return self._say()
 
     def complete(self, output_index: int) -> list[Json]:

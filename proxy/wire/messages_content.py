@@ -11,6 +11,7 @@ from backends.request import File, Image, Message, Part, Reasoning, Text, ToolCa
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert, kind_of
 from proxy.wire.inline_data import base64
+from proxy.wire.opaque import unpacked
 
 System = str | list[Any] | None
 Id = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -46,9 +47,16 @@ class Sourced(Struct, frozen=True, kw_only=True):
 
 
 class Thought(Struct, frozen=True):
-    """What the model thought. The signature is its maker's, and nobody here can check it."""
+    """What the model thought. The signature is its maker's: what we did not pack is left out."""
 
     thinking: str
+    signature: str | None = None
+
+
+class Sealed(Struct, frozen=True):
+    """What the model thought, and only its maker can read."""
+
+    data: str
 
 
 class ToolUse(Struct, frozen=True):
@@ -96,9 +104,11 @@ def blocks(given: str | list[Any], path: str, role: str) -> Iterator[Part]:
     for index, each in enumerate(given):
         where = f"{path}[{index}]"
         kind = kind_of(each, where)
-        if kind == "redacted_thinking":  # only its maker can read it
-            continue
-        yield block(kind, each, where, role)
+        if kind == "redacted_thinking" and role == "assistant":
+            if opaque := unpacked(convert(each, Sealed, where).data):
+                yield Reasoning("", opaque)
+        else:
+            yield block(kind, each, where, role)
 
 
 def block(kind: str, given: Any, path: str, role: str) -> Part:
@@ -107,7 +117,8 @@ def block(kind: str, given: Any, path: str, role: str) -> Part:
         case "text", _:
             return Text(convert(given, TextBlock, path).text)
         case "thinking", "assistant":
-            return Reasoning(convert(given, Thought, path).thinking)
+            thought = convert(given, Thought, path)
+            return Reasoning(thought.thinking, unpacked(thought.signature))
         case "tool_use", "assistant":
             use = convert(given, ToolUse, path)
             return ToolCall(use.id, use.name, dumps(use.input).decode())

@@ -11,6 +11,7 @@ from typing import Any
 from backends.json import JsonError, dumps, loads
 from proxy.errors import error_body
 from proxy.response_log import Entry, Mark, ResponseLog
+from proxy.wire.citations import block_citation
 from proxy.wire.failure import failure
 from proxy.wire.messages_blocks import Blocks
 
@@ -23,6 +24,7 @@ TEXTS = {  # a part's event → the type of its block, its delta, and the member
 BLOCKS: dict[str, Json] = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},  # nobody signs what a local model thought
+    "redacted_thinking": {"type": "redacted_thinking", "data": ""},
 }
 ARGUMENTS = "response.function_call_arguments.delta"
 STOPS = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
@@ -69,14 +71,31 @@ def message(response: Json) -> Json:
     for item in response["output"]:
         if item["type"] == "function_call":
             content.append(tool_use(item, loaded(item["arguments"])))
-        for part in item.get("content") or ():
-            text = part["refusal" if part["type"] == "refusal" else "text"]
-            if part["type"] == "reasoning_text":
-                content.append({**BLOCKS["thinking"], "thinking": text})
-            elif text:
-                content.append({**BLOCKS["text"], "text": text})
+        elif item["type"] == "reasoning":
+            content += thought(item)
+        else:
+            content += [block for part in item["content"] for block in said(part)]
     stopped = {"stop_reason": stop_reason(response), "usage": usage_of(response["usage"])}
     return {**head_of(response), "content": content, **stopped}
+
+
+def thought(item: Json) -> list[Json]:
+    """Reasoning, with what its provider wants back; sealed where there is no text."""
+    sealed = item.get("encrypted_content", "")
+    texts = [part["text"] for part in item["content"]]
+    if sealed and not texts:
+        return [{**BLOCKS["redacted_thinking"], "data": sealed}]
+    return [{**BLOCKS["thinking"], "thinking": text, "signature": sealed} for text in texts]
+
+
+def said(part: Json) -> list[Json]:
+    """A part of a message; this API knows no empty text."""
+    if not (text := part["refusal" if part["type"] == "refusal" else "text"]):
+        return []
+    block = {**BLOCKS["text"], "text": text}
+    if cited := part.get("annotations"):
+        block["citations"] = [block_citation(each) for each in cited]
+    return [block]
 
 
 def tool_use(item: Json, arguments: Any) -> Json:
@@ -158,7 +177,10 @@ class MessageStream:
             case "response.output_item.added" if fields["item"]["type"] == "function_call":
                 return self._blocks.begin((fields["output_index"], None), tool_use(fields["item"], {}))
             case "response.output_item.done":
-                return self._blocks.complete(fields["output_index"])
+                return self._sealed(fields) + self._blocks.complete(fields["output_index"])
+            case "response.output_text.annotation.added":
+                place = (fields["output_index"], fields["content_index"])
+                return self._blocks.add(place, "citations_delta", "citation", block_citation(fields["annotation"]))
             case kind if kind in TEXTS:  # with log probabilities, which have no place here
                 return self._more(kind, fields, fields["delta"])
         return []
@@ -173,6 +195,14 @@ class MessageStream:
         place = (fields["output_index"], fields["content_index"])
         begun = [] if place in self._blocks else self._blocks.begin(place, BLOCKS[block])
         return [*begun, *self._blocks.add(place, delta, member, text)]
+
+    def _sealed(self, fields: Json) -> list[Json]:
+        """What the provider wants back of reasoning that is done."""
+        if (sealed := fields["item"].get("encrypted_content")) is None:
+            return []
+        if fields["item"]["content"]:
+            return self._blocks.add((fields["output_index"], 0), "signature_delta", "signature", sealed)
+        return self._blocks.begin((fields["output_index"], 0), {**BLOCKS["redacted_thinking"], "data": sealed})
 
     def _end(self, response: Json) -> list[Json]:
         if (error := failure(response)) is not None:

@@ -5,7 +5,7 @@ Writes into a ResponseLog; knows no socket and no JSON. The order of one respons
     created → in_progress → items → completed | incomplete | failed
 
     message    output_item.added → (content_part.added → deltas → done → content_part.done)* → output_item.done
-    reasoning  output_item.added → (deltas → done)* → output_item.done
+    reasoning  output_item.added → (deltas → done)* → output_item.done, with what its provider wants back
     tool call  output_item.added → deltas → done → output_item.done
 
 One message or reasoning item is open at a time. Tool calls stay open until the answer ends, because a model may write
@@ -19,11 +19,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from backends.events import (
+    Citation,
     Event,
     Finished,
     Logprob,
     ReasoningDelta,
     RefusalDelta,
+    Signature,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
@@ -31,6 +33,8 @@ from backends.events import (
 )
 from backends.request import Request
 from proxy.response_log import Mark, Part, ResponseLog
+from proxy.wire.citations import annotation
+from proxy.wire.opaque import packed
 from proxy.wire.responses_call import OpenCall, clean
 from proxy.wire.usage import estimated_input, usage_of
 
@@ -75,14 +79,17 @@ class Composer:
         self._part_start = 0  # in the log: its byte, and its event
         self._part_head = 0
         self._logprobs: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []  # of the open part
+        self._text_before = 0  # characters of the answer in the parts before it
         self._item: dict[str, Any] | None = None  # the open message or reasoning
         self._reasoning_tokens = 0
         self.usage: Usage | None = None
 
     def start(self) -> None:
         """The response exists: said on admission, before a backend is chosen."""
-        for name in ("created", "in_progress"):
-            self._log.mark(Mark(f"response.{name}", {"response": self._snapshot("in_progress")}))
+        fields: dict[str, object] = {"response": self._snapshot("in_progress")}
+        self._log.mark(Mark("response.created", fields))
+        self._log.mark(Mark("response.in_progress", fields))
 
     def feed(self, batch: Sequence[Event]) -> None:
         """Write one batch. Raises LogFull. What comes after the end is left out."""
@@ -119,6 +126,10 @@ class Composer:
                 self._log.add(self._part, event.text)
             case TextDelta():
                 self._likely(event.text, event.logprobs or ())
+            case Signature():
+                self._sign(event)
+            case Citation():
+                self._cite(event)
             case ToolCallStart():
                 self._call(event)
             case ToolCallDelta():
@@ -150,12 +161,12 @@ class Composer:
         assert item is not None
         place = {"item_id": item["id"], "output_index": self._index(item), "content_index": len(item["content"])}
         if item_type == "message":  # raw reasoning has no part events of its own
-            self._log.mark(Mark("response.content_part.added", {**place, "part": part_of(part_type, word, "", [])}))
+            self._log.mark(Mark("response.content_part.added", {**place, "part": part_of(part_type, word, "", [], [])}))
         # OpenAI's text deltas carry their log probabilities; the list is there, and empty, when none were asked for.
         self._part = self._log.open(Part(f"response.{part_type}.delta", {**place, **logprobs(part_type, [])}))
         self._place = place
         self._part_start, self._part_head = self._log.size, self._log.head
-        self._logprobs = []
+        self._logprobs, self._annotations = [], []
         self._kind = kind
 
     def _open_item(self, item_type: str) -> None:
@@ -179,6 +190,28 @@ class Composer:
         self._log.mark(mark, said, LOGPROB_BYTES * sum(1 + len(each.top) for each in given))
         self._logprobs += shown
 
+    def _sign(self, event: Signature) -> None:
+        """It ends the open reasoning; where there is none, it is an item without text, before what it belongs to."""
+        self._log.check()
+        self._close_part()
+        if self._item is None or self._item["type"] != "reasoning":
+            self._close_item("completed")
+            self._open_item("reasoning")
+        assert self._item is not None
+        self._item["encrypted_content"] = sealed = packed(event)
+        self._log.charge_answer(len(sealed))
+        self._close_item("completed")
+
+    def _cite(self, event: Citation) -> None:
+        """A source of the text so far. What cites no text that is open has no place."""
+        if self._kind is not TextDelta:
+            return
+        shown = annotation(event, self._text_before)
+        place = {**self._place, "annotation_index": len(self._annotations), "annotation": shown}
+        self._log.check()
+        self._log.mark(Mark("response.output_text.annotation.added", place))
+        self._annotations.append(shown)
+
     def _call(self, event: ToolCallStart) -> None:
         """A tool call begins. One index is one call."""
         if event.index in self._calls:
@@ -199,7 +232,9 @@ class Composer:
         text = self._log.text(self._part_start)
         if self._kind is ReasoningDelta:
             self._reasoning_tokens += self._log.head - self._part_head
-        part = part_of(part_type, word, text, self._logprobs)
+        elif self._kind is TextDelta:
+            self._text_before += len(text)
+        part = part_of(part_type, word, text, self._logprobs, self._annotations)
         done = {**self._place, word: text, **logprobs(part_type, self._logprobs)}
         self._log.mark(Mark(f"response.{part_type}.done", done))
         if self._item["type"] == "message":
@@ -235,8 +270,8 @@ class Composer:
             said, thought = self._log.deltas, self._reasoning_tokens
             self.usage = replace(self.usage, output_tokens=said, reasoning_tokens=thought, estimated=True)
         self._request = None
-        response = {**self._snapshot(status), **facts, "output": self._output, "usage": usage_of(self.usage)}
-        self._log.mark(Mark(event_type, {"response": response}, terminal=True))
+        self._response = {**self._snapshot(status), **facts, "output": self._output, "usage": usage_of(self.usage)}
+        self._log.mark(Mark(event_type, {"response": self._response}, terminal=True))
 
     def _estimate(self) -> Usage:
         """What was counted: a delta is about a token. Without a word from the backend nothing is known."""
@@ -254,11 +289,13 @@ class Composer:
         }
 
 
-def part_of(part_type: str, word: str, text: str, likely: list[dict[str, Any]]) -> dict[str, Any]:
+def part_of(
+    part_type: str, word: str, text: str, likely: list[dict[str, Any]], annotations: list[dict[str, Any]]
+) -> dict[str, Any]:
     """A content part as it stands in events and items."""
     part: dict[str, Any] = {"type": part_type, word: text}
     if part_type == "output_text":
-        part |= {"annotations": [], "logprobs": likely}
+        part |= {"annotations": annotations, "logprobs": likely}
     return part
 
 

@@ -9,6 +9,9 @@ from proxy.errors import Unsupported
 from proxy.wire.convert import convert, kind_of
 from proxy.wire.tool_limits import checked_name, checked_schema
 
+PLAIN: dict[str, Any] = {"format": {"type": "text"}}  # shown by every response that asked for nothing else
+UNSAID: dict[str, Any] = {"effort": None, "summary": None}
+
 
 class TextConfig(Struct, frozen=True, kw_only=True):
     """`verbosity` is a knob without effect, and given back."""
@@ -41,7 +44,9 @@ class Reasoning(Struct, frozen=True, kw_only=True):
 
 def parse_text(text: dict[str, Any] | None) -> tuple[JsonFormat | None, dict[str, Any]]:
     """The format, and `text` as the response object shows it. Raises BadParameter or Unsupported."""
-    config = convert(text or {}, TextConfig, "text")
+    if not text:
+        return None, PLAIN
+    config = convert(text, TextConfig, "text")
     shown: dict[str, Any] = {} if config.verbosity is None else {"verbosity": config.verbosity}
     if config.format is None:
         return None, {"format": {"type": "text"}, **shown}
@@ -68,5 +73,7 @@ def json_format(form: Schema, path: str) -> JsonFormat:
 
 def parse_reasoning(reasoning: dict[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
     """The effort, and `reasoning` as the response object shows it. Raises BadParameter."""
-    config = convert(reasoning or {}, Reasoning, "reasoning")
+    if not reasoning:
+        return None, UNSAID
+    config = convert(reasoning, Reasoning, "reasoning")
     return config.effort, {"effort": config.effort, "summary": config.summary}

@@ -1,6 +1,6 @@
 """The events of a ResponseLog as JSON frames of the Responses API. Pure; the per-token path runs through `frame`."""
 
-from backends.json import dumps
+from backends.json import dumps, dumps_text
 from proxy.response_log import Entry, Mark, ResponseLog
 
 
@@ -26,7 +26,7 @@ class Frames:
         heads = self._heads
         while len(heads) < part:
             heads.append(self._head(len(heads)))
-        return b'%b%d,"delta":%b}' % (heads[part - 1], number, dumps(text))
+        return heads[part - 1] + f'{number},"delta":'.encode() + dumps_text(text) + b"}"
 
     def _head(self, index: int) -> bytes:
         part = self._log.parts[index]

@@ -12,6 +12,7 @@ from backends.json import dumps
 from backends.request import Message, Part, Reasoning, Refusal, Role, ToolCall, ToolResult
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert, kind_of
+from proxy.wire.opaque import unpacked
 from proxy.wire.responses_parts import checked, parts_of
 from proxy.wire.tool_names import model_name
 
@@ -61,7 +62,7 @@ class Thought(Struct, frozen=True, kw_only=True):
 
 
 class ReasoningItem(Struct, frozen=True, kw_only=True):
-    """What the model thought. `encrypted_content` is another service's: nobody here can read it."""
+    """What the model thought. `encrypted_content` is what its provider wants back, if we packed it."""
 
     summary: list[Thought] = []
     content: list[Thought] | None = None
@@ -124,7 +125,7 @@ def checked_message(message: MessageItem, path: str) -> Item:
 
 
 def checked_reasoning(item: ReasoningItem) -> Item:
-    """Its texts, and what only another service can read."""
+    """Its texts, and what only its provider can read."""
     members: Item = {"summary": [{"type": "summary_text", "text": each.text} for each in item.summary]}
     if item.content is not None:
         members["content"] = [{"type": "reasoning_text", "text": each.text} for each in item.content]
@@ -184,8 +185,10 @@ def model_parts(item: Mapping[str, Any]) -> tuple[Part, ...]:
             named = model_name(item.get("namespace"), item["name"])
             return (ToolCall(item["call_id"], named, wrapped(item["input"])),)
         case _:
+            # A provider checks its signature against the text as it was: what is sent back is not touched.
             text = "\n".join(each["text"] for each in item.get("content") or item.get("summary") or ())
-            return (Reasoning(text),) if text else ()
+            opaque = unpacked(item.get("encrypted_content"))
+            return (Reasoning(text, opaque),) if text or opaque else ()
 
 
 def wrapped(text: str) -> str:

@@ -6,7 +6,9 @@ only tunes is accepted and has no effect.
 
 from collections.abc import Mapping
 
-SUPPORTED = frozenset(
+from proxy.wire.extras import Extras
+
+SUPPORTED = frozenset(Extras.__struct_fields__) | frozenset(
     {
         "background", "event_id", "frequency_penalty", "generate", "include", "input", "instructions",
         "max_output_tokens", "max_tool_calls", "metadata", "min_p", "model", "parallel_tool_calls",
@@ -32,8 +34,8 @@ LOGPROBS = "message.output_text.logprobs"
 INCLUDES = frozenset(
     {
         LOGPROBS,
-        # The others have no effect: output that only hosted tools have, pictures that are shown anyway, and reasoning
-        # that is shown in plain text.
+        # The others have no effect: output that only hosted tools have, and what is shown anyway: pictures, and what
+        # a provider wants back of its reasoning.
         "code_interpreter_call.outputs", "computer_call_output.output.image_url", "file_search_call.results",
         "message.input_image.image_url", "reasoning.encrypted_content", "web_search_call.action.sources",
         "web_search_call.results",

@@ -4,16 +4,17 @@ https://platform.openai.com/docs/api-reference/responses/create. Its items, tool
 own; `responses_params` says what each parameter does.
 """
 
+import os
 from collections.abc import Callable, Mapping
-from secrets import token_hex
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from backends.request import Request, Sampling
 from proxy.create import Create
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert
+from proxy.wire.extras import Extras, extras_of
 from proxy.wire.fields import check_names, refuse, stop_strings
 from proxy.wire.responses_format import parse_reasoning, parse_text
 from proxy.wire.responses_input import checked_items, messages_of
@@ -23,7 +24,7 @@ from proxy.wire.responses_tools import parse_tools
 MAX_STOP = 16
 
 
-class Body(Struct, frozen=True, kw_only=True):
+class Body(Extras, frozen=True, kw_only=True):
     """The fields that have an effect, with their bounds. Types are strict: "1" is no number."""
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -60,7 +61,7 @@ class Body(Struct, frozen=True, kw_only=True):
 
 def random_id(prefix: str) -> str:
     """An id that nobody guesses."""
-    return f"{prefix}_{token_hex(16)}"
+    return f"{prefix}_{os.urandom(16).hex()}"
 
 
 def parse_create(body: Mapping[str, Any], *, http: bool = False, new_id: Callable[[str], str] = random_id) -> Create:
@@ -104,6 +105,7 @@ def parse_create(body: Mapping[str, Any], *, http: bool = False, new_id: Callabl
             format=json_format,
             reasoning_effort=effort,
             top_logprobs=(fields.top_logprobs or 0) if fields.top_logprobs or LOGPROBS in include else None,
+            extras=extras_of(fields),
         ),
         instructions=fields.instructions or None,
         items=items,

@@ -1,10 +1,10 @@
 """`tools` and `tool_choice` of a Responses create. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from backends.request import NamedTool, Tool, ToolChoice
 from proxy.errors import BadParameter, Unsupported
@@ -63,8 +63,7 @@ class Allowed(Struct, frozen=True, kw_only=True):
     tools: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(Struct, frozen=True):
     """What a model may call. `shown` and `shown_choice` are how the response object repeats it.
 
     `custom` and `namespaces` (tool to namespace) have the names that the model sees.
@@ -72,14 +71,19 @@ class Tools:
 
     tools: tuple[Tool, ...] = ()
     custom: frozenset[str] = frozenset()
-    namespaces: Mapping[str, str] = field(default_factory=dict)
+    namespaces: Mapping[str, str] = {}
     choice: ToolChoice = "auto"
     shown: Sequence[dict[str, Any]] = ()
     shown_choice: Any = "auto"
 
 
+NO_TOOLS = Tools(shown=[])
+
+
 def parse_tools(tools: list[Any] | None, choice: Any) -> Tools:
     """Raises BadParameter, or Unsupported for a hosted tool, which it names."""
+    if not tools and choice is None:
+        return NO_TOOLS
     read: list[tuple[Tool, dict[str, Any]]] = []
     all_shown: list[dict[str, Any]] = []
     namespaces: dict[str, str] = {}
@@ -165,13 +169,13 @@ def choose(found: Tools, choice: Any) -> Tools:
             if choice == known:
                 if known == "required" and not found.tools:
                     raise BadParameter("'tool_choice' is \"required\", but there are no 'tools'.", "tool_choice")
-                return replace(found, choice=known, shown_choice=known)
+                return structs.replace(found, choice=known, shown_choice=known)
         raise BadParameter(f"Unknown 'tool_choice' \"{choice[:50]}\": expected auto, none or required.", "tool_choice")
     kind = kind_of(choice, "tool_choice")
     if kind == "allowed_tools":
         return choose_among(found, convert(choice, Allowed, "tool_choice"))
     name = tool_named(found, choice, "tool_choice")
-    return replace(found, choice=NamedTool(name), shown_choice={"type": kind, "name": name})
+    return structs.replace(found, choice=NamedTool(name), shown_choice={"type": kind, "name": name})
 
 
 def choose_among(found: Tools, allowed: Allowed) -> Tools:
@@ -185,7 +189,7 @@ def choose_among(found: Tools, allowed: Allowed) -> Tools:
         raise BadParameter("'tool_choice.tools' is empty, but one of them must be called.", "tool_choice.tools")
     shown = {"type": "allowed_tools", "mode": allowed.mode, "tools": chosen}
     tools = tuple(tool for tool in found.tools if tool.name in names)
-    return replace(found, tools=tools, choice=allowed.mode, shown_choice=shown)
+    return structs.replace(found, tools=tools, choice=allowed.mode, shown_choice=shown)
 
 
 def tool_named(found: Tools, choice: Any, path: str) -> str:

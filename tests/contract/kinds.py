@@ -14,6 +14,12 @@ from backends.http import Transport
 from backends.registry import Parts, load
 from tests.contract.chat_server import chat_server
 from tests.models import models_dir
+from tests.providers.anthropic import Anthropic
+from tests.providers.azure_openai import AzureOpenAI
+from tests.providers.cohere import Cohere
+from tests.providers.gemini import Gemini
+from tests.providers.ollama import Ollama
+from tests.providers.openai import OpenAI
 
 CONTEXT = 512  # tokens; every backend of the table has it
 SLOTS = 2
@@ -32,6 +38,52 @@ async def fake() -> AsyncIterator[Options]:
 async def openai_compatible() -> AsyncIterator[Options]:
     async with chat_server(FakeBackend("behind", **TALE)) as base_url:
         yield {"kind": "openai_compatible", "base_url": base_url}
+
+
+@asynccontextmanager
+async def anthropic() -> AsyncIterator[Options]:
+    async with Anthropic(FakeBackend("behind", **TALE)) as provider:
+        yield {"kind": "anthropic", "base_url": provider.url, "api_key": provider.key}
+
+
+@asynccontextmanager
+async def cohere() -> AsyncIterator[Options]:
+    async with Cohere(FakeBackend("behind", **TALE)) as provider:
+        yield {"kind": "cohere", "base_url": provider.url, "api_key": provider.key}
+
+
+@asynccontextmanager
+async def gemini() -> AsyncIterator[Options]:
+    async with Gemini(FakeBackend("behind", **TALE)) as provider:
+        yield {"kind": "gemini", "base_url": provider.url, "api_key": provider.key}
+
+
+@asynccontextmanager
+async def ollama() -> AsyncIterator[Options]:
+    async with Ollama(FakeBackend("behind", **TALE)) as provider:
+        yield {"kind": "ollama", "base_url": provider.url}
+
+
+@asynccontextmanager
+async def openai() -> AsyncIterator[Options]:
+    async with OpenAI(FakeBackend("behind", **TALE), keyed=True) as provider:
+        yield {"kind": "openai", "base_url": provider.url, "api_key": provider.key}
+
+
+def openai_responses(*, sockets: bool) -> Kind:
+    @asynccontextmanager
+    async def kind() -> AsyncIterator[Options]:
+        async with OpenAI(FakeBackend("behind", **TALE), keyed=True) as provider:
+            provider.sockets = sockets
+            yield {"kind": "openai", "base_url": provider.url, "api_key": provider.key, "upstream": "responses"}
+
+    return kind
+
+
+@asynccontextmanager
+async def azure_openai() -> AsyncIterator[Options]:
+    async with AzureOpenAI(FakeBackend("behind", **TALE), keyed=True) as provider:
+        yield {"kind": "azure_openai", "base_url": provider.url, "api_key": provider.key}
 
 
 @asynccontextmanager
@@ -58,6 +110,14 @@ def llama_cpp(engine: str) -> Kind:
 KINDS = [
     pytest.param(fake, id="fake"),
     pytest.param(openai_compatible, id="openai_compatible"),
+    pytest.param(anthropic, id="anthropic"),
+    pytest.param(cohere, id="cohere"),
+    pytest.param(gemini, id="gemini"),
+    pytest.param(ollama, id="ollama"),
+    pytest.param(openai, id="openai"),
+    pytest.param(openai_responses(sockets=True), id="openai-socket"),
+    pytest.param(openai_responses(sockets=False), id="openai-responses"),
+    pytest.param(azure_openai, id="azure_openai"),
     pytest.param(vllm, id="vllm"),
     pytest.param(localai, id="localai"),
     pytest.param(llama_cpp("xllamacpp"), id="xllamacpp", marks=pytest.mark.model),
@@ -69,7 +129,11 @@ KINDS = [
 ]
 
 
-LACKS = {
+LACKS = {  # by engine, or by kind
+    "anthropic": frozenset({"any_json", "completions", "embeddings", "logprobs"}),
+    "cohere": frozenset({"completions", "logprobs", "token_ids"}),
+    "gemini": frozenset({"completions", "token_ids"}),
+    "ollama": frozenset({"forced_tools", "token_ids"}),
     "xllamacpp": frozenset({"tools", "images"}),  # the demo model's template has no place for tools
     "llama-cpp-python": frozenset({"tools", "images", "embeddings"}),
 }
@@ -77,7 +141,7 @@ LACKS = {
 
 def lacks(options: Options) -> frozenset[str]:
     """What this kind cannot do, and must refuse."""
-    return LACKS.get(options.get("engine", ""), frozenset())
+    return LACKS.get(options.get("engine", options["kind"]), frozenset())
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """One suite for every store of responses: what it keeps, whose, for how long, and that a delete is a delete."""
 
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -55,6 +56,17 @@ async def test_what_was_remembered_is_there_at_once(store: Store) -> None:
     assert found is not None
     assert found.stored() == stored
     assert await store.get("resp_2", "me") is None
+
+
+def test_a_row_takes_the_memory_that_it_says() -> None:
+    items = tuple({"id": f"msg_{number}", "text": "x" * 100} for number in range(100))
+    stored = Stored(id="resp_1", principal="me", response={}, items=items, previous_id=None, expires=2000)
+    tracemalloc.start()
+    try:
+        packed = Row.of(stored)
+        assert tracemalloc.get_traced_memory()[0] <= packed.size  # orjson's own buffers have many times the length
+    finally:
+        tracemalloc.stop()
 
 
 async def test_another_principal_neither_reads_nor_deletes(store: Store) -> None:

@@ -202,7 +202,7 @@ async def test_one_model_by_each_of_its_names() -> None:
 
 
 async def test_what_fails_before_the_first_word_is_a_status() -> None:
-    async with gateway(backends=[scripted(Overloaded(2))]) as running:
+    async with gateway("deadlines.retry = 1", [scripted(Overloaded(2))]) as running:
         async with AsyncOpenAI(base_url=running.base_url, api_key="k", max_retries=0) as sdk:
             for more in ({}, {"stream": True}, {"n": 3}):
                 with pytest.raises(openai.InternalServerError) as raised:

@@ -28,7 +28,7 @@ class Echo:
     def __init__(self) -> None:
         self.outlet: Outlet | None = None
 
-    def receive(self, frame: bytes) -> None:
+    def receive(self, frame: bytes, _: object) -> None:
         assert self.outlet is not None
         self.outlet.write([frame])
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,12 +15,16 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from backends.fake import FakeBackend
 from proxy import __version__
 from proxy.cli.doctor import lines
 from proxy.doctor.examine import examine
 from proxy.doctor.finding import Finding
 from tests.gateway import ROOT, answers, gateway
 from tests.gguf_files import tiny_model
+from tests.providers.cohere import Cohere
+from tests.providers.ollama import Ollama
+from tests.upstream import Upstream, plain
 
 KEY = "sk-sl-0123456789abcdefghijklmnop"
 FREE = "server.port = 0\nops.port = 0\n"
@@ -28,11 +33,17 @@ IN_USE = os.strerror(errno.EADDRINUSE)
 
 
 async def found(folder: Path, text: str | None, ports: Collection[int] = ()) -> dict[str, tuple[str, str, str]]:
-    """What each finding is about → its state, text and step. The last one counts where there are several."""
+    """What each finding is about → its state, text and step. The last one counts where there are several.
+
+    How long a backend took is left out.
+    """
     if text is not None:
         (folder / "streamlane.toml").write_text(text)
     findings = await examine(None, {"HOME": str(folder)}, folder, ports)
-    return {finding.about: (finding.state, finding.text, finding.step) for finding in findings}
+    return {
+        finding.about: (finding.state, re.sub(r"^Up in \d+ ms", "Up", finding.text), finding.step)
+        for finding in findings
+    }
 
 
 def run(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,7 +89,7 @@ def test_a_gateway_that_lacks_nothing(tmp_path: Path) -> None:
         f"ok    Configuration     {tmp_path / 'streamlane.toml'}",
         "ok    Port              127.0.0.1, on a free port.",
         f"ok    Pulled models     None in {tmp_path}/.local/share/streamlane/models.",
-        "ok    Backend f         Up, with one, two.",
+        "ok    Backend f         Up, with 2 models: one, two.",
     ):
         assert line in said
     assert said[-1].startswith("Nothing must be fixed")
@@ -116,7 +127,7 @@ def test_programs_read_json(tmp_path: Path) -> None:
     ended = run(tmp_path, FREE + FAKE, "--json")
     told = json.loads(ended.stdout)
     assert told["ok"] is True
-    assert {"about": "Backend f", "state": "ok", "text": "Up, with one, two.", "step": ""} in told["findings"]
+    assert {"about": "Backend f", "state": "ok", "text": "Up, with 2 models: one, two.", "step": ""} in told["findings"]
 
 
 async def test_a_wrong_configuration_does_not_keep_the_rest_from_being_looked_at(tmp_path: Path) -> None:
@@ -202,7 +213,7 @@ async def test_a_server_that_runs_here(tmp_path: Path) -> None:
         "To use it, name it as one of the [[backends]].",
     )
     assert configured["Local server"] == ("ok", f"{server}.", "")
-    assert configured["Backend gpu"] == ("ok", "Up, with llama.", "")
+    assert configured["Backend gpu"] == ("ok", "Up, with 1 model: llama.", "")
 
 
 async def test_a_server_is_asked_even_when_the_configuration_names_its_models(tmp_path: Path) -> None:
@@ -218,7 +229,75 @@ async def test_a_server_is_asked_even_when_the_configuration_names_its_models(tm
         "It does not list mine, named in its `models`.",
         "Its own list has: llama.",
     )
-    assert silent["Backend gpu"] == ("ok", "Up, with mine.", "")
+    assert silent["Backend gpu"] == ("ok", "Up, with 1 model: mine.", "")
+
+
+def cohere(url: str, more: str = "") -> str:
+    return f'{FREE}[[backends]]\nname = "co"\nkind = "cohere"\nbase_url = "{url}"\n{more}\n'
+
+
+async def test_any_kind_of_backend_says_what_it_has_and_can(tmp_path: Path) -> None:
+    async with Cohere(FakeBackend("behind", models=("a", "b"))) as provider, Ollama(FakeBackend("behind")) as other:
+        text = cohere(provider.url, f'api_key = "{provider.key}"')
+        told = await found(tmp_path, f'{text}[[backends]]\nname = "ol"\nkind = "ollama"\nbase_url = "{other.url}"\n')
+        spoken = await asyncio.to_thread(run, tmp_path, text)
+    able = "Known to have: tools, images, json_schema, embeddings."
+    assert told["Backend co"] == ("ok", f"Up, with 2 models: a, b. {able}", "")
+    able = "Known to have: tools, images, reasoning, completions, embeddings."
+    assert told["Backend ol"] == ("ok", f"Up, with 1 model: fake. {able}", "")
+    assert re.search(r"^ok    Backend co        Up in \d+ ms, with 2 models: a, b\.", spoken.stdout, re.MULTILINE)
+
+
+async def test_each_key_is_tried_and_those_that_are_refused_are_counted(tmp_path: Path) -> None:
+    async with Cohere(FakeBackend("behind")) as provider:
+        (tmp_path / "keys").write_text(f"# two\nbad-key-2\n{provider.key}\n")
+        several = f'api_key = "bad-key-1"\napi_key_file = "{tmp_path / "keys"}"'
+        some = await found(tmp_path, cohere(provider.url, several))
+        spoken = await asyncio.to_thread(run, tmp_path, cohere(provider.url, several), "--json")
+        none = await found(tmp_path, cohere(provider.url, 'api_keys = ["bad-key-1", "bad-key-2"]'))
+        whole = await found(tmp_path, cohere(provider.url, f'api_keys = ["{provider.key}", "{provider.key}"]'))
+        lost = await found(tmp_path, cohere(provider.url, f'api_key_file = "{tmp_path / "absent"}"'))
+        unset = await found(tmp_path, cohere(provider.url))
+    state, text, step = some["Backend co"]
+    assert (state, step) == ("note", "Correct or remove no. 1, 2, in the order api_key, api_keys, api_key_file.")
+    assert text.endswith("It takes 1 of its 3 keys.")
+    refused = f'The backend "co" at {provider.url} refuses its key (HTTP 401). Set its api_key, or correct it.'
+    assert none["Backend co"] == unset["Backend co"] == ("fix", refused, "")
+    assert whole["Backend co"][0] == "ok"
+    assert lost["Backend co"] == (
+        "fix",
+        f"Its api_key_file cannot be used: {os.strerror(errno.ENOENT)}.",
+        "One key per line.",
+    )
+    assert "key" not in spoken.stderr
+    assert "bad-key" not in spoken.stdout
+    assert {each["about"]: each["state"] for each in json.loads(spoken.stdout)["findings"]}["Backend co"] == "note"
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "text"),
+    [
+        (403, "fix", "forbids this to its key (HTTP 403). Check that key's rights, or set another api_key."),
+        (429, "note", "has reached its rate limit. Try again later."),
+        (503, "note", "is overloaded. Try again in a moment."),
+        (500, "fix", "failed (HTTP 500)."),
+    ],
+)
+async def test_a_backend_that_refuses(tmp_path: Path, status: int, state: str, text: str) -> None:
+    async with Upstream(default=lambda _: plain(status, {"message": "canary"})) as upstream:
+        told = (await found(tmp_path, cohere(upstream.origin, 'api_key = "any-key"')))["Backend co"]
+    assert told[0] == state
+    assert text in told[1]
+    assert "canary" not in str(told)
+
+
+async def test_a_backend_that_is_asked_with_its_callers_keys(tmp_path: Path) -> None:
+    async with Cohere(FakeBackend("behind")) as provider:
+        state, text, _ = (await found(tmp_path, cohere(provider.url, 'key_source = "caller"')))["Backend co"]
+        named = await found(tmp_path, cohere(provider.url, 'key_source = "caller"\nmodels = ["m"]'))
+    assert state == "note"
+    assert text.endswith("lists its models only for a key of its callers. Name them in its models.")
+    assert named["Backend co"] == ("ok", "Up, with 1 model: m.", "")
 
 
 async def test_a_model_file_that_is_missing_or_damaged(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from backends.errors import ServerFailed
 from backends.events import (
+    Citation,
     Finished,
     Logprob,
     ReasoningDelta,
     RefusalDelta,
+    Signature,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
@@ -47,6 +49,11 @@ class Scripts(FakeBackend):
             "likely": [[TextDelta("Hi", (Logprob("Hi", -0.1, (("Ho", -2.0),)),))], DONE],
             "refusal": [[RefusalDelta("No.")], DONE],
             "reasoning": [[ReasoningDelta("Hm."), TextDelta("Yes.")], DONE],
+            "signed": [[ReasoningDelta("Hm."), Signature("anthropic", "c2ln"), TextDelta("Yes.")], DONE],
+            "cited": [
+                [TextDelta("Yes."), Citation(0, 3, "yes", "https://a.example/", "A"), Citation(0, 3, "", "doc-1")],
+                DONE,
+            ],
             "tools": [
                 [
                     ToolCallStart(0, "call_1", "add"),
@@ -84,7 +91,7 @@ async def plain(base_url: str) -> list[dict[str, Any]]:
     """What everybody sees."""
     seen: list[dict[str, Any]] = []
     async with talking(base_url, "", seen) as client:
-        for word in ("text", "uncounted", "likely", "refusal", "reasoning", "tools", "fail"):
+        for word in ("text", "uncounted", "likely", "refusal", "reasoning", "signed", "cited", "tools", "fail"):
             await client.create(text=word, tools=TOOLS, stream_id=word, metadata={"a": "b"})
             await client.until()
         await client.create(text="text", generate=False)

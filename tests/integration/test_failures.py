@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from backends.errors import ContextLengthExceeded, Overloaded, StreamBroken
+from backends.errors import ContextLengthExceeded, Overloaded, QuotaExhausted, StreamBroken
 from backends.events import TextDelta
 from backends.fake import FakeBackend
 from backends.request import said
@@ -52,7 +52,7 @@ async def test_a_failure_after_content_is_the_clients_and_no_second_target_is_as
 
 
 async def test_when_every_target_fails_the_last_reason_is_told() -> None:
-    first = FakeBackend("first", script=[Overloaded()])
+    first = FakeBackend("first", script=[QuotaExhausted()])
     second = FakeBackend("second", script=[ContextLengthExceeded(5000, 4096)])
     async with gateway(FAST, [first, second]) as started, client(started) as socket:
         await socket.create("fast")

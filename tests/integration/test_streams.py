@@ -59,7 +59,7 @@ async def test_a_stream_is_the_sockets_events_without_a_lane() -> None:
 async def test_a_failure_before_the_first_content_is_a_status(
     error: Exception, status: int, code: str, after: str | None
 ) -> None:
-    async with gateway(backends=[FakeBackend("fake", script=[error])]) as running:
+    async with gateway("deadlines.retry = 1", [FakeBackend("fake", script=[error])]) as running:
         for stream in (True, False):
             async with posted(running, stream=stream) as got:
                 assert (got.status, (await got.json())["error"]["code"]) == (status, code)

@@ -1,18 +1,19 @@
 """LocalAI: when it is ready, what it serves, and the errors that it sends as if they were answers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from backends.base import Model
-from backends.errors import ModelLoadFailed, ModelNotFound, NotReady, Overloaded, ServerFailed
+from backends.errors import BackendError, ModelLoadFailed, ModelNotFound, NotReady, Overloaded, ServerFailed
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.http import Transport
 from backends.json import dumps
 from backends.localai import Decoder, LocalAI, Options
 from backends.request import Request, said
 from backends.sse import SseDecoder
-from tests.upstream import LAST, Script, Seen, Step, Trickle, Upstream, chunk
+from tests.upstream import LAST, Script, Seen, Step, Trickle, Upstream, chunk, plain
 from tests.wire.recorded import LOCALAI, recorded
 
 ASK = Request("smollm2", (said("user", "Hi"),), 16)
@@ -137,3 +138,56 @@ def test_an_error_as_text_is_not_told_to_anybody() -> None:
     with pytest.raises(ModelLoadFailed) as caught:
         Decoder("m").feed(said("Internal error: could not load model: /secret/place", "stop"))
     assert "secret" not in f"{caught.value!s}{caught.value!r}"
+
+
+# A model on its way.
+
+
+def job(name: str = "localai@smollm2", **more: object) -> dict[str, object]:
+    """One of its gallery's jobs, as GET /models/jobs tells it."""
+    return {"gallery_element_name": name, "processed": False, "progress": 41.0, "error": "", **more}
+
+
+JOBS = {
+    "at work": (job(), NotReady),
+    "without a gallery's name": (job("smollm2"), NotReady),
+    "of another model": (job("localai@other"), ModelNotFound),
+    "that is done": (job(processed=True), ModelNotFound),
+    "that failed": (job(error="no space"), ModelNotFound),
+    "that was stopped": (job(cancelled=True), ModelNotFound),
+    "that takes it away": (job(deletion=True), ModelNotFound),
+    "that makes no sense": ({"gallery_element_name": 7}, ModelNotFound),
+}
+
+
+@pytest.mark.parametrize(("each", "error"), JOBS.values(), ids=JOBS)
+async def test_a_model_that_it_installs_is_not_ready(
+    transport: Transport, each: dict[str, object], error: type[BackendError]
+) -> None:
+    def script(seen: Seen) -> Script:
+        return plain(200, {"uuid-1": each}) if seen.path == "/models/jobs" else whole("error_unknown_model")
+
+    async with Upstream(default=script) as upstream:
+        with pytest.raises(error):
+            await told(backend(upstream, transport))
+        assert [seen.path for seen in upstream.requests] == ["/v1/chat/completions", "/models/jobs"]
+
+
+@pytest.mark.parametrize("answer", [plain(401, {}), plain(404, {}), plain(200, b"rubbish"), plain(200, [])])
+async def test_where_it_does_not_tell_of_its_jobs_the_model_is_unknown(transport: Transport, answer: Script) -> None:
+    async with Upstream(whole("error_unknown_model"), answer, whole("chat_stream")) as upstream:
+        found = LocalAI(Options(name="l", base_url=upstream.url, api_key="k"), transport)
+        with pytest.raises(ModelNotFound):
+            await told(found)
+        assert found.key_counts == (1, 0)  # what only administrators may ask costs no key
+        assert await told(found)
+
+
+async def test_its_own_fields_by_its_own_names(transport: Transport) -> None:
+    asked = replace(ASK, extras={"repetition_penalty": 1.1, "ignore_eos": True, "priority": 1})
+    async with server() as upstream:
+        async with backend(upstream, transport).stream(asked) as batches:
+            assert [batch async for batch in batches]
+        sent = upstream.requests[0].json()
+    assert (sent["repeat_penalty"], sent["ignore_eos"]) == (1.1, True)
+    assert not {"repetition_penalty", "priority"} & sent.keys()

@@ -1,10 +1,14 @@
 """vLLM: when it is ready, how busy it is, and what it serves; from its own answers, whole, in pieces and cut short."""
 
+from dataclasses import replace
+
 import pytest
 
 from backends.base import Load, Model, Observable, Remote
+from backends.capabilities import GUIDES
 from backends.errors import NotReady, StreamBroken, Unreachable
 from backends.http import Transport
+from backends.request import Request, said
 from backends.vllm import VLLM, Options, load_of
 from tests.upstream import CLOSE, Script, Seen, Step, Trickle, Upstream, plain
 from tests.wire.recorded import VLLM as RECORDED
@@ -145,3 +149,61 @@ def test_engines_are_summed_and_the_fullest_cache_counts() -> None:
 )
 def test_metrics_that_say_nothing(metrics: bytes) -> None:
     assert load_of(metrics) is None
+
+
+# Fields of its own.
+
+
+ASK = Request("m", (said("user", "Hi"),), 16, tenant="key_1")
+
+
+def body(request: Request, **options: bool) -> dict[str, object]:
+    return dict(VLLM(Options(name="gpu", **options), Transport()).body(request))
+
+
+def test_its_own_fields_are_handed_on_as_they_came_and_others_left_out() -> None:
+    extras = {"priority": -5, "min_tokens": 3, "chat_template_kwargs": {"enable_thinking": False}, "mirostat": 2}
+    sent = body(replace(ASK, extras=extras))
+    assert {name: sent[name] for name in extras if name in sent} == {
+        name: value for name, value in extras.items() if name != "mirostat"
+    }
+    assert sent["model"] == "m"
+
+
+@pytest.mark.parametrize("name", sorted(GUIDES))
+def test_what_shapes_the_answer_is_among_them(name: str) -> None:
+    assert name in VLLM.extras
+    assert body(replace(ASK, extras={name: {"x": 1}}))[name] == {"x": 1}
+
+
+def test_the_older_names_of_guides_are_said_in_the_newer_way_too() -> None:
+    sent = body(replace(ASK, extras={"guided_choice": ["yes", "no"]}))
+    assert sent["structured_outputs"] == {"choice": ["yes", "no"]}
+    sent = body(replace(ASK, extras={"guided_regex": "a+", "structured_outputs": {"regex": "b+"}}))
+    assert sent["structured_outputs"] == {"regex": "b+"}
+    assert "structured_outputs" not in body(ASK)
+
+
+def test_caches_are_shared_unless_they_are_to_be_isolated() -> None:
+    assert "cache_salt" not in body(ASK)
+    mine, again, other = (
+        body(replace(ASK, tenant=tenant), isolate_cache=True)["cache_salt"] for tenant in ("key_1", "key_1", "key_2")
+    )
+    assert mine == again != other
+    assert "key_1" not in str(mine)
+    assert len(str(mine)) >= 43  # vLLM: 256 bits
+    assert body(replace(ASK, extras={"cache_salt": "s"}), isolate_cache=True)["cache_salt"] == "s"
+    assert "cache_salt" not in body(replace(ASK, tenant=""), isolate_cache=True)
+
+
+async def test_tokens_are_counted_with_the_template_that_is_asked_for(transport: Transport) -> None:
+    async with server(tokenize=plain(200, {"count": 7})) as upstream:
+        asked = replace(ASK, extras={"chat_template_kwargs": {"enable_thinking": False}, "priority": 1})
+        assert await backend(upstream, transport).count_tokens(asked) == 7
+        [seen] = upstream.requests
+    assert seen.path == "/tokenize"
+    assert seen.json() == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "chat_template_kwargs": {"enable_thinking": False},
+    }

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.events import (
+    Citation,
     Event,
     Finished,
     Logprob,
     ReasoningDelta,
     RefusalDelta,
+    Signature,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
@@ -33,6 +35,8 @@ EVENTS = st.one_of(
     st.builds(ReasoningDelta, TEXT),
     st.builds(RefusalDelta, TEXT),
     st.builds(ToolCallStart, INDEX, st.just("c"), st.sampled_from(["look", "write"])),
+    st.builds(Signature, st.just("gemini"), TEXT),
+    st.builds(Citation, INDEX, INDEX, TEXT, TEXT),
     st.builds(ToolCallDelta, INDEX, TEXT | st.sampled_from(['{"input":"', '"}', "\\u"])),
 )
 ENDS: dict[str, Callable[[Composer], object]] = {

@@ -160,6 +160,13 @@ async def test_a_backend_that_breaks_in_a_new_way_is_down_and_the_others_go_on()
             'The backend "gpu" at http://127.0.0.1:8000/v1 refuses its key (HTTP 401). Set its api_key, or correct it.',
         ),
         (
+            AuthenticationFailed(403),
+            (
+                'The backend "gpu" at http://127.0.0.1:8000/v1 forbids this to its key (HTTP 403). '
+                "Check that key's rights, or set another api_key."
+            ),
+        ),
+        (
             ProtocolViolation("a list of models that is none"),
             (
                 'The backend "gpu" at http://127.0.0.1:8000/v1 broke its protocol: a list of models that is none. '

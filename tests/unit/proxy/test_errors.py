@@ -36,6 +36,7 @@ def test_a_rows_status_fits_its_type(row: object) -> None:
         "authentication_error": [401],
         "permission_error": [403],
         "rate_limit_error": [429],
+        "insufficient_quota": [429],
         "server_error": range(500, 600),
     }
     assert row.status in fits[row.type]
@@ -54,7 +55,7 @@ def test_an_unexpected_error_tells_nothing_of_itself() -> None:
     assert (event["status"], wire(RuntimeError()).code) == (500, "internal_error")
 
 
-@pytest.mark.parametrize(("error", "seconds"), [(RateLimited(2.4), "2"), (RateLimited(0.1), "1"), (Draining(), "1")])
+@pytest.mark.parametrize(("error", "seconds"), [(RateLimited(2.4), "3"), (RateLimited(0.1), "1"), (Draining(), "1")])
 def test_an_event_says_when_to_try_again(error: Exception, seconds: str) -> None:
     body = error_event(error, "main")
     assert body["stream_id"] == "main"

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 
+from backends import registry
 from backends.json import loads
 from proxy import local_servers
 from proxy.local_servers import MODELS, SIGNS, Reply, Server, find, identify
@@ -63,11 +63,11 @@ KNOWN: dict[str, tuple[dict[str, Reply], Server | None]] = {
     ),
     "ollama": (
         replies((200, OLLAMA), ollama=(200, {"version": "0.12.3"})),
-        Server("Ollama", "openai_compatible", "ollama", ORIGIN, ("llama3:8b",)),
+        Server("Ollama", "ollama", "ollama", ORIGIN, ("llama3:8b",)),
     ),
     "ollama without a model": (
         replies((200, {"object": "list", "data": None}), ollama=(200, {"version": "0.12.3"})),
-        Server("Ollama", "openai_compatible", "ollama", ORIGIN),
+        Server("Ollama", "ollama", "ollama", ORIGIN),
     ),
     "another one": (
         replies((200, listed("m", owned_by="me"))),
@@ -122,12 +122,13 @@ def test_what_is_said_of_it(server: Server, line: str) -> None:
     assert str(server) == line
 
 
-@pytest.mark.parametrize("kind", ["vllm", "localai", "openai_compatible"])
-def test_it_becomes_a_backend(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("vllm", f"{ORIGIN}/v1"), ("localai", f"{ORIGIN}/v1"), ("openai_compatible", f"{ORIGIN}/v1"), ("ollama", ORIGIN)],
+)
+def test_it_becomes_a_backend(kind: str, place: str) -> None:
     options = Server("x", kind, "here", ORIGIN).options()
-    assert msgspec.to_builtins(options) == {
-        "kind": kind, "name": "here", "base_url": f"{ORIGIN}/v1", "api_key": None, "api_key_header": None, "models": (),
-    }  # fmt: skip
+    assert options == registry.load(kind).Options(name="here", base_url=place)
 
 
 def serving(given: dict[str, Reply]) -> Upstream:

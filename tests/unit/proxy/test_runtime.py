@@ -5,6 +5,7 @@ from types import MappingProxyType
 import pytest
 
 from backends.base import Model
+from backends.capabilities import Capabilities
 from backends.fake import FakeBackend
 from proxy.errors import AmbiguousModel, UnknownModel
 from proxy.runtime import Alias, Runtime
@@ -57,6 +58,32 @@ def test_an_unknown_name_says_what_is_near(name: str, near: str) -> None:
 def test_a_name_that_leads_nowhere_is_refused(name: str) -> None:
     with pytest.raises(UnknownModel):
         RUNTIME.resolve(name)
+
+
+class Remote(FakeBackend):
+    """A backend at a provider's address."""
+
+    url = "https://api.openai.com/v1"
+
+
+def test_the_operator_goes_before_the_backend_and_that_before_the_table() -> None:
+    cloud = Remote("cloud")
+    empty = Runtime(
+        MappingProxyType({"cloud": cloud}),
+        MappingProxyType({"fast": Alias(("cloud/gpt-4o",))}),
+        facts=MappingProxyType({"cloud/gpt-4o": Model("gpt-4o", 1000, Capabilities(tools=False))}),
+    )
+    listed = empty.serving("cloud", [Model("gpt-4o", 2000, Capabilities(tools=True, images=False), 300), Model("new")])
+    for name in ("fast", "gpt-4o", "cloud/gpt-4o"):
+        known = listed.resolve(name).candidates[0].known
+        assert (known.context, known.max_output) == (1000, 300)
+        assert known.capabilities == Capabilities(
+            tools=False, images=False, audio=False, files=True, json_schema=True, reasoning=False
+        )
+    assert listed.described("gpt-4o").model == known
+    assert listed.resolve("new").candidates[0].known == Model("new")
+    unasked = empty.resolve("fast").candidates[0].known  # the backend has not answered yet
+    assert (unasked.context, unasked.max_output, unasked.capabilities.images) == (1000, 16_384, True)
 
 
 def test_every_listed_name_can_be_asked_for() -> None:

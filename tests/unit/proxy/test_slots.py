@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.errors import DeadlineExceeded, Overloaded
+from backends.errors import DeadlineExceeded, QueueFull
 from proxy.slots import Slots
 
 
@@ -58,7 +58,7 @@ async def test_a_full_line_refuses() -> None:
     slots = Slots(queue=1, seconds=60)
     callers = [Caller(slots, 1) for _ in range(2)]
     await settle()
-    with pytest.raises(Overloaded):
+    with pytest.raises(QueueFull):
         async with slots.one(1, lambda _: None):
             pass
     for caller in callers:

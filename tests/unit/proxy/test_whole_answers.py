@@ -6,7 +6,7 @@ from types import MappingProxyType
 import pytest
 
 from backends.base import Embeddings, Model
-from backends.errors import DeadlineExceeded, Overloaded, UnsupportedFeature
+from backends.errors import DeadlineExceeded, Overloaded, QuotaExhausted, UnsupportedFeature
 from backends.fake import FakeBackend
 from backends.request import EmbeddingRequest, Request, said
 from proxy.deadlines import Deadlines
@@ -34,6 +34,13 @@ class Full(FakeBackend):
 
     async def count_tokens(self, request: Request) -> int:
         raise Overloaded
+
+
+class Spent(FakeBackend):
+    """A backend whose account is spent."""
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        raise QuotaExhausted
 
 
 class Stuck(FakeBackend):
@@ -88,7 +95,7 @@ async def test_nobody_waits_in_the_line_of_a_target_that_has_no_vectors() -> Non
 
 @pytest.mark.parametrize("last", [Wordless, Unable])
 async def test_the_last_targets_error_is_the_answer_and_is_recorded(last: type[FakeBackend]) -> None:
-    calls, outcomes = dispatcher(Wordless("a") if last is Wordless else Full("a"), last("b"))
+    calls, outcomes = dispatcher(Wordless("a") if last is Wordless else Spent("a"), last("b"))
     with pytest.raises(UnsupportedFeature) as raised:
         await calls.embed(CALL, ASKED)
     assert raised.value.backend == "b"

@@ -12,12 +12,14 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import TypeAdapter
 
 from backends.events import (
+    Citation,
     Event,
     Finished,
     FinishReason,
     Logprob,
     ReasoningDelta,
     RefusalDelta,
+    Signature,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
@@ -40,6 +42,8 @@ SAID = st.one_of(
     st.builds(RefusalDelta, TEXT),
     st.builds(ToolCallStart, st.integers(0, 3), st.sampled_from(["call_a", "call_b"]), st.sampled_from(["f", "note"])),
     st.builds(ToolCallDelta, st.integers(0, 3), st.sampled_from(['{"input":', '"x"', "}", "{}", "1"])),
+    st.builds(Signature, st.sampled_from(["anthropic", "gemini"]), TEXT),
+    st.builds(Citation, st.integers(0, 4), st.integers(4, 9), TEXT, st.sampled_from(["https://a.example/", "doc"])),
 )
 ANTHROPIC_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 FINISHED = st.builds(Finished, st.sampled_from(["stop", "length", "content_filter"]), st.just(Usage(7, 3, 2, 1)))
@@ -89,11 +93,14 @@ def sent(raw: bytes) -> list[Any]:
 def chat_message(chunks: list[Json]) -> Json:
     """The message that the deltas of one choice make, by OpenAI's rules."""
     made: Json = {"content": None, "refusal": None, "reasoning_content": None, "tool_calls": {}, "logprobs": []}
+    made |= {"reasoning_details": [], "annotations": []}
     for chunk in chunks:
         delta = chunk["delta"]
         for name in ("content", "refusal", "reasoning_content"):
             if delta.get(name):
                 made[name] = (made[name] or "") + delta[name]
+        for name in ("reasoning_details", "annotations"):
+            made[name] += delta.get(name, ())
         for each in delta.get("tool_calls", ()):
             call = made["tool_calls"].setdefault(each["index"], {"text": ""})
             body = each.get("function") or each["custom"]
@@ -125,6 +132,8 @@ def test_chunks_make_the_whole_chat_completion(events: list[Event], cuts: frozen
     made, message_ = chat_message(said), choice["message"]
     for name in ("content", "refusal", "reasoning_content"):
         assert made[name] == (message_.get(name) or None)
+    for name in ("reasoning_details", "annotations"):
+        assert made[name] == message_.get(name, [])
     calls = [
         (call["id"], call["type"], body["name"], body.get("arguments", body.get("input")))
         for call in message_.get("tool_calls", ())
@@ -161,6 +170,7 @@ def test_events_make_the_whole_message_block_by_block(events: list[Event], cuts:
     assert said[-2]["usage"] == whole["usage"]
     blocks: list[Json] = []
     texts: list[str] = []
+    more: list[Json] = []  # what a block has besides its text
     is_open = False
     for each in said[1:-2]:
         if each["type"] == "content_block_start":
@@ -168,17 +178,28 @@ def test_events_make_the_whole_message_block_by_block(events: list[Event], cuts:
             assert each["index"] == len(blocks)
             blocks.append(each["content_block"])
             texts.append("")
+            more.append({"citations": [], "signature": ""})
             is_open = True
         else:
             assert is_open
             assert each["index"] == len(blocks) - 1
             is_open = each["type"] != "content_block_stop"
-            texts[-1] += "".join(value for key, value in each.get("delta", {}).items() if key != "type")
+            match each.get("delta", {"type": "stop"}):
+                case {"type": "citations_delta", "citation": cited}:
+                    more[-1]["citations"].append(cited)
+                case {"type": "signature_delta", "signature": signature}:
+                    more[-1]["signature"] += signature
+                case delta:
+                    texts[-1] += "".join(value for key, value in delta.items() if key != "type")
     assert not is_open
     assert [block["type"] for block in blocks] == [block["type"] for block in whole["content"]]
-    for block, text, expected in zip(blocks, texts, whole["content"], strict=True):
+    for block, text, besides, expected in zip(blocks, texts, more, whole["content"], strict=True):
+        assert besides["citations"] == expected.get("citations", [])
+        assert besides["signature"] == expected.get("signature", "")
         if block["type"] == "tool_use":
             assert (block["id"], block["name"]) == (expected["id"], expected["name"])
+        elif block["type"] == "redacted_thinking":
+            assert block == expected
         else:
             assert text == expected[block["type"]]
 

@@ -32,6 +32,7 @@ from proxy.wire.chat_request import parse_chat
 from proxy.wire.completions_request import parse_completion
 from proxy.wire.embeddings import embedding_objects, embeddings_body, parse_embeddings
 from proxy.wire.messages_request import parse_count, parse_messages
+from proxy.wire.responses_request import parse_create
 from tests.unit.proxy.wire.client_requests import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES
 from tests.unit.proxy.wire.responses_requests import LOOK, PIXEL
 
@@ -98,6 +99,19 @@ def test_a_chat_applications_request() -> None:
     assert (first.max_output_tokens, first.stop) == (100, ("\n\n",))
     assert first.sampling == Sampling(temperature=0.7, top_p=1, seed=7)
     assert second.sampling.seed == 8, "two choices of one seed would say the same"
+
+
+def test_fields_of_one_servers_own_are_handed_on_as_they_came() -> None:
+    sent = {
+        "priority": -1,
+        "cache_salt": "mine",
+        "guided_choice": ["a", "b"],
+        "chat_template_kwargs": {"thinking": True},
+    }
+    assert chat(**sent, min_tokens=None).extras == sent
+    assert parse_completion({**COMPLETIONS["one line"], **sent}).creates[0].request.extras == sent
+    assert parse_create({"model": "m", "input": "hi", **sent}).request.extras == sent
+    assert chat().extras == {}
 
 
 def test_an_agents_chat_request() -> None:
@@ -210,6 +224,8 @@ URL = "https://example.com/a.png"
         ("chat", {"tools": [{"type": "web_search"}]}, Unsupported, "tools[0]"),
         ("chat", {"top_logprobs": 2}, BadParameter, "top_logprobs"),
         ("chat", {"n": 9}, BadParameter, "n"),
+        ("chat", {"priority": "high"}, BadParameter, "priority"),
+        ("chat", {"guided_json": {"type": "x" * 200_000}}, BadParameter, "guided_json"),
         ("chat", {"stop": ""}, BadParameter, "stop"),
         ("chat", {"messages": []}, BadParameter, "messages"),
         ("chat", {"message": []}, BadParameter, "message"),

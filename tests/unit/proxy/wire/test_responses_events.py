@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from backends.events import (
+    Citation,
     Event,
     Finished,
     Logprob,
     ReasoningDelta,
     RefusalDelta,
+    Signature,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
@@ -103,6 +105,45 @@ def test_reasoning_then_refusal() -> None:
         "content_part.done 1 0", "output_item.done 1 msg2",
         "completed",
     ]  # fmt: skip
+
+
+def test_a_signature_ends_the_reasoning_before_it_or_is_an_item_of_its_own() -> None:
+    said = [ReasoningDelta("Hm."), Signature("anthropic", "YQ=="), ReasoningDelta("So."), Signature("gemini", "b")]
+    found = events([*said, Signature("gemini", "c"), ToolCallStart(0, "c", "look"), DONE])
+    assert short(found) == [
+        *BEGIN,
+        "output_item.added 0 rs1", "reasoning_text.delta 0 0 Hm.", "reasoning_text.done 0 0 Hm.",
+        "output_item.done 0 rs1",
+        "output_item.added 1 rs2", "reasoning_text.delta 1 0 So.", "reasoning_text.done 1 0 So.",
+        "output_item.done 1 rs2",
+        "output_item.added 2 rs3", "output_item.done 2 rs3",
+        "output_item.added 3 fc4", "function_call_arguments.done 3", "output_item.done 3 fc4",
+        "completed",
+    ]  # fmt: skip
+    sealed = [item.get("encrypted_content") for item in found[-1]["response"]["output"]]
+    assert sealed == ["sl1.anthropic.YQ==", "sl1.gemini.b", "sl1.gemini.c", None]
+
+
+def test_what_a_provider_wants_back_counts_against_the_bound_of_the_log() -> None:
+    log = ResponseLog(100_000)
+    with pytest.raises(LogFull):
+        composed(log).feed([each for _ in range(200) for each in (Signature("openai", "x" * 1000), TextDelta("a"))])
+
+
+def test_citations_are_annotations_of_the_text_that_is_open() -> None:
+    page = Citation(0, 4, "so it is", "https://a.example/", "A page")
+    found = events(
+        [TextDelta("Rain"), page, ReasoningDelta("Hm."), TextDelta("or sun"), Citation(7, 10, "", "d1"), DONE]
+    )
+    added = [event for event in found if event["type"] == "response.output_text.annotation.added"]
+    first, second = (event["annotation"] for event in added)
+    assert first == {
+        "type": "url_citation", "url": "https://a.example/", "title": "A page", "start_index": 0, "end_index": 4,
+        "sl_text": "so it is",
+    }  # fmt: skip
+    assert second == {"type": "file_citation", "file_id": "d1", "filename": "d1", "index": 3, "sl_end_index": 6}
+    rain, _, sun = found[-1]["response"]["output"]
+    assert [rain["content"][0]["annotations"], sun["content"][0]["annotations"]] == [[first], [second]]
 
 
 def test_a_tool_call_after_text() -> None:

@@ -1,0 +1,72 @@
+"""Signs requests to AWS (Signature Version 4) by botocore, with credentials from wherever AWS's own tools find them."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
+
+from backends.errors import EngineUnavailable
+
+NO_CREDENTIALS = (
+    "No AWS credentials were found. Set `api_key` to a Bedrock API key, or `access_key_id` and `secret_access_key`, or "
+    "`profile`; or give the process a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in its environment."
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who signs: a key of the configuration, or a profile, or whoever botocore finds: environment, files, a role."""
+
+    profile: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+class Signer:
+    """Signs for one service in one region. Credentials are looked for once, and renewed before they expire."""
+
+    def __init__(self, identity: Identity, service: str, region: str) -> None:
+        self._identity, self._service, self._region = identity, service, region
+        self._found: Credentials | None = None
+        self._looking = asyncio.Lock()
+
+    async def headers(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+        """Those in `headers`, and the ones that sign them. Raises EngineUnavailable where there are no credentials."""
+        credentials = await self._credentials()
+        request = AWSRequest(method, url, headers=headers, data=body)
+        SigV4Auth(credentials.get_frozen_credentials(), self._service, self._region).add_auth(request)
+        return {name.lower(): value for name, value in request.headers.items()}
+
+    async def _credentials(self) -> Credentials:
+        if self._found is not None and not stale(self._found):
+            return self._found
+        async with self._looking:
+            try:
+                if self._found is None:
+                    self._found = await asyncio.to_thread(self._find)  # reads files, and may ask a server
+                elif stale(self._found):
+                    await asyncio.to_thread(self._found.get_frozen_credentials)
+            except BotoCoreError as error:
+                raise EngineUnavailable(f"{NO_CREDENTIALS} botocore says: {type(error).__name__}.") from None
+            return self._found
+
+    def _find(self) -> Credentials:
+        who = self._identity
+        if who.access_key_id is not None:
+            return Credentials(who.access_key_id, who.secret_access_key, who.session_token)
+        found = Session(profile=who.profile).get_credentials()
+        if found is None:
+            raise EngineUnavailable(NO_CREDENTIALS)
+        found.get_frozen_credentials()
+        return found
+
+
+def stale(credentials: Credentials) -> bool:
+    """Whether they expire soon; those that are not borrowed never do."""
+    refresh_needed = getattr(credentials, "refresh_needed", None)
+    return refresh_needed is not None and bool(refresh_needed())

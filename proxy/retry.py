@@ -1,0 +1,163 @@
+"""Which attempt follows one that failed, and after which wait. Pure: the time and the dice are arguments.
+
+Candidates come in order, and each is tried once before any is tried again. What is skipped, and what may be tried
+again, is decided by the error alone: its `scope` says what else would fail in the same way.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from backends.errors import (
+    AuthenticationFailed,
+    BackendError,
+    DeadlineExceeded,
+    ModelLoadFailed,
+    Owner,
+    QuotaExhausted,
+    Scope,
+)
+
+MOST_ATTEMPTS = 3  # of one call, in all
+BASE, CAP = 0.5, 8.0  # seconds; the wait is drawn from 0 to BASE, twice that, … ("full jitter")
+SHARE = 5  # a backend is asked again for at most one of so many requests
+WINDOW = 60  # seconds, for which requests count
+
+E = TypeVar("E", bound=BackendError)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The next attempt: which candidate, after which wait in seconds. It must begin within `left` seconds, if any."""
+
+    candidate: int
+    wait: float = 0.0
+    left: float | None = None
+
+
+class Budget:
+    """How often one backend may be asked again: once per SHARE requests of the last WINDOW seconds, rounded up."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[list[int]] = deque()  # [second, requests, repeats]
+        self._requests = self._repeats = 0
+
+    def request(self, now: float) -> None:
+        """A call asks this backend, for the first time."""
+        self._second(now)[1] += 1
+        self._requests += 1
+
+    def repeat(self, now: float) -> bool:
+        """Whether a call may ask it again; if so, that counts."""
+        second = self._second(now)
+        if self._repeats >= -(-self._requests // SHARE):
+            return False
+        second[2] += 1
+        self._repeats += 1
+        return True
+
+    def _second(self, now: float) -> list[int]:
+        """The counts of this second, once those of long ago are forgotten."""
+        while self._seconds and self._seconds[0][0] <= now - WINDOW:
+            _, requests, repeats = self._seconds.popleft()
+            self._requests -= requests
+            self._repeats -= repeats
+        if not self._seconds or self._seconds[-1][0] < int(now):
+            self._seconds.append([int(now), 0, 0])
+        return self._seconds[-1]
+
+
+class Attempts:
+    """Those of one call. `backends` are the names of its candidates' backends, `dice` gives numbers from 0 to 1.
+
+    All attempts after the first begin within `seconds` of the first failure: how long a backend may take to fail is
+    decided by other deadlines, and one that hung must not cost the others their turn.
+    """
+
+    def __init__(
+        self, backends: Sequence[str], budgets: Mapping[str, Budget], seconds: float, dice: Callable[[], float]
+    ) -> None:
+        self._backends, self._budgets, self._seconds, self._dice = backends, budgets, seconds, dice
+        self._made = 0
+        self._current = 0
+        self._end: float | None = None
+        self._failures = [0] * len(backends)  # by candidate
+        self._ready: dict[int, float] = {}  # when a candidate may be tried again, and is worth it
+        self._promised: dict[int, float] = {}  # when its backend said that it would answer
+        self._down: set[str] = set()  # backends that would fail with any of their models
+        self._last: BackendError | None = None
+
+    def first(self, now: float) -> Turn:
+        """The attempt that every call has."""
+        return self._fresh(0, now)
+
+    def failed(self, error: BackendError, now: float) -> Turn | None:
+        """What follows the failure of the attempt that was given last; None when nothing may, or would help."""
+        self._made += 1
+        if isinstance(error, DeadlineExceeded) and error.name == "retry":  # that attempt never began
+            return None
+        here, self._last = self._current, error
+        if self._end is None:
+            self._end = now + self._seconds
+        self._failures[here] += 1
+        another_key = isinstance(error, AuthenticationFailed) and error.other_keys
+        if error.scope in {Scope.BACKEND, Scope.ACCOUNT} or (error.scope is Scope.KEY and not another_key):
+            self._down.add(self._backends[here])
+        self._note(here, error, now, self._end)
+        if not error.retryable or self._made >= MOST_ATTEMPTS or now >= self._end:
+            return None
+        if another_key:
+            return Turn(here, left=self._end - now)
+        for candidate, backend in enumerate(self._backends):
+            if not self._failures[candidate] and backend not in self._down:
+                return self._fresh(candidate, now)
+        return self._again(now, self._end)
+
+    def told(self, error: E, now: float) -> "E | BackendError":
+        """What the caller hears when nothing follows: the last failure, and the soonest time that anybody promised."""
+        last = self._last or error
+        soonest = min(self._promised.values(), default=None)
+        if soonest is None or last.owner not in {Owner.PROVIDER, Owner.NETWORK}:
+            return last  # waiting does not help against what the client asked
+        seconds = max(0.0, soonest - now)
+        if last.retry_after is not None and last.retry_after <= seconds:
+            return last
+        told = copy.copy(last)
+        told.retry_after = round(seconds, 3)
+        return told
+
+    def _note(self, here: int, error: BackendError, now: float, end: float) -> None:
+        """When the candidate that has failed may be tried again."""
+        self._ready.pop(here, None)
+        self._promised.pop(here, None)
+        soonest = now + (error.retry_after or 0.0)
+        if error.retry_after is not None:
+            self._promised[here] = soonest
+        if transient(error) and soonest < end:
+            most = min(CAP, BASE * 2 ** (self._failures[here] - 1), end - soonest)
+            self._ready[here] = soonest + most * self._dice()
+
+    def _fresh(self, candidate: int, now: float) -> Turn:
+        self._current = candidate
+        self._budgets[self._backends[candidate]].request(now)
+        return Turn(candidate, left=None if self._end is None else self._end - now)
+
+    def _again(self, now: float, end: float) -> Turn | None:
+        """The candidate that is ready soonest, of those whose backend's budget allows it."""
+        for candidate in sorted(self._ready, key=self._ready.__getitem__):
+            if self._budgets[self._backends[candidate]].repeat(now):
+                self._current = candidate
+                return Turn(candidate, max(0.0, self._ready[candidate] - now), end - now)
+        return None
+
+
+def transient(error: BackendError) -> bool:
+    """Whether the same target may answer when it is asked once more in a moment."""
+    match error:
+        case QuotaExhausted() | ModelLoadFailed():
+            return False
+        case DeadlineExceeded():  # the others were long waits, and would be again
+            return error.name == "connect"
+    return error.owner in {Owner.PROVIDER, Owner.NETWORK}

@@ -1,0 +1,45 @@
+"""Fields that single servers add to chat completions and Responses: read strictly, handed on as they came. Pure.
+
+A backend is sent those that it has among its own (Backend.extras), and no others. Names and meanings are vLLM's, which
+other servers took over: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from proxy.wire.tool_limits import checked_schema
+
+Texts = Annotated[list[str], Meta(max_length=1024)]
+
+
+class Extras(Struct, frozen=True, kw_only=True):
+    """Each is None where it was not sent. The first five shape the answer: backends.capabilities.GUIDES."""
+
+    structured_outputs: dict[str, Any] | None = None
+    guided_json: str | dict[str, Any] | None = None
+    guided_regex: Annotated[str, Meta(max_length=16_384)] | None = None
+    guided_choice: Texts | None = None
+    guided_grammar: Annotated[str, Meta(max_length=131_072)] | None = None
+
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    cache_salt: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    min_tokens: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    length_penalty: float | None = None
+    ignore_eos: bool | None = None
+    skip_special_tokens: bool | None = None
+    spaces_between_special_tokens: bool | None = None
+    include_stop_str_in_output: bool | None = None
+    stop_token_ids: Annotated[list[int], Meta(max_length=1024)] | None = None
+    bad_words: Texts | None = None
+
+
+def extras_of(fields: Extras) -> dict[str, Any]:
+    """Those that were sent, by name. Raises BadParameter for an object that no backend could bear."""
+    sent = {name: value for name in Extras.__struct_fields__ if (value := getattr(fields, name)) is not None}
+    for name, value in sent.items():
+        if isinstance(value, dict):
+            checked_schema(value, name)
+    return sent
