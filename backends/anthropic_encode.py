@@ -95,24 +95,33 @@ def thoughtless(messages: Sequence[Json]) -> bool:
 
 def conversation(messages: Iterable[Message]) -> list[Json]:
     """Turns that alternate, none of them empty, results of tools first, as the API demands."""
-    turns: list[Json] = []
-    for message in messages:
-        if message.role == "system" or not (content := [block for part in message.parts for block in blocks(part)]):
-            continue
-        if turns and turns[-1]["role"] == message.role:
-            turns[-1]["content"] += content
-        else:
-            turns.append({"role": message.role, "content": content})
+    turns = alternating(
+        {"role": message.role, "content": [block for part in message.parts for block in blocks(part)]}
+        for message in messages
+        if message.role != "system"
+    )
+    for turn in turns:
+        while turn["content"] and turn["content"][-1]["type"] in THOUGHTS:  # a turn must not end with them
+            turn["content"].pop()
+    turns = alternating(turns)
     for turn in turns:
         if turn["role"] == "user":
             turn["content"].sort(key=lambda block: block["type"] != "tool_result")
-        while turn["content"] and turn["content"][-1]["type"] in THOUGHTS:  # a turn must not end with them
-            turn["content"].pop()
-    turns = [turn for turn in turns if turn["content"]]
     if turns and turns[-1]["role"] == "assistant" and turns[-1]["content"][-1]["type"] == "text":
         last = turns[-1]["content"][-1]
         last["text"] = last["text"].rstrip()  # it would be refused otherwise
     return turns if turns and turns[0]["role"] == "user" else [BEGIN, *turns]
+
+
+def alternating(turns: Iterable[Json]) -> list[Json]:
+    """Without those that are empty; what one side says twice is one turn."""
+    found: list[Json] = []
+    for turn in turns:
+        if turn["content"] and found and found[-1]["role"] == turn["role"]:
+            found[-1]["content"] += turn["content"]
+        elif turn["content"]:
+            found.append(turn)
+    return found
 
 
 def blocks(part: Part) -> Iterator[Json]:

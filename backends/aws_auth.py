@@ -2,18 +2,23 @@
 
 import asyncio
 from dataclasses import dataclass, field
-
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError
-from botocore.session import Session
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from backends.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
 
 NO_CREDENTIALS = (
     "No AWS credentials were found. Set `api_key` to a Bedrock API key, or `access_key_id` and `secret_access_key`, or "
     "`profile`; or give the process a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in its environment."
+)
+
+
+NO_BOTOCORE = (
+    "AWS credentials need botocore, which is not installed. Install it with: pip install 'streamlane[bedrock]', or set "
+    "`api_key` to a Bedrock API key, which needs nothing."
 )
 
 
@@ -28,9 +33,15 @@ class Identity:
 
 
 class Signer:
-    """Signs for one service in one region. Credentials are looked for once, and renewed before they expire."""
+    """Signs for one service in one region. Credentials are looked for once, and renewed before they expire.
+
+    botocore is imported when the first request is signed, and not on the event loop: it takes long, and opens a socket
+    to see whether there is IPv6. Raises EngineUnavailable where it is not installed.
+    """
 
     def __init__(self, identity: Identity, service: str, region: str) -> None:
+        if find_spec("botocore") is None:
+            raise EngineUnavailable(NO_BOTOCORE)
         self._identity, self._service, self._region = identity, service, region
         self._found: Credentials | None = None
         self._looking = asyncio.Lock()
@@ -38,35 +49,42 @@ class Signer:
     async def headers(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
         """Those in `headers`, and the ones that sign them. Raises EngineUnavailable where there are no credentials."""
         credentials = await self._credentials()
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
         request = AWSRequest(method, url, headers=headers, data=body)
         SigV4Auth(credentials.get_frozen_credentials(), self._service, self._region).add_auth(request)
         return {name.lower(): value for name, value in request.headers.items()}
 
-    async def _credentials(self) -> Credentials:
-        if self._found is not None and not stale(self._found):
-            return self._found
-        async with self._looking:
-            try:
-                if self._found is None:
-                    self._found = await asyncio.to_thread(self._find)  # reads files, and may ask a server
-                elif stale(self._found):
-                    await asyncio.to_thread(self._found.get_frozen_credentials)
-            except BotoCoreError as error:
-                raise EngineUnavailable(f"{NO_CREDENTIALS} botocore says: {type(error).__name__}.") from None
-            return self._found
-
-    def _find(self) -> Credentials:
-        who = self._identity
-        if who.access_key_id is not None:
-            return Credentials(who.access_key_id, who.secret_access_key, who.session_token)
-        found = Session(profile=who.profile).get_credentials()
-        if found is None:
-            raise EngineUnavailable(NO_CREDENTIALS)
-        found.get_frozen_credentials()
-        return found
+    async def _credentials(self) -> "Credentials":
+        if self._found is None or stale(self._found):
+            async with self._looking:
+                if self._found is None or stale(self._found):
+                    self._found = await asyncio.to_thread(found, self._identity, self._found)
+        return self._found
 
 
-def stale(credentials: Credentials) -> bool:
+def found(who: Identity, last: "Credentials | None") -> "Credentials":
+    """Credentials that are fresh: `last` renewed, or new ones. Reads files, and may ask a server or a program."""
+    import botocore.auth  # noqa: F401  # not on the event loop, where it is used: it takes long
+    from botocore.credentials import Credentials
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    if who.access_key_id is not None:
+        return Credentials(who.access_key_id, who.secret_access_key, who.session_token)
+    try:
+        credentials = last or Session(profile=who.profile).get_credentials()
+        if credentials is not None:
+            credentials.get_frozen_credentials()
+    except BotoCoreError as error:
+        raise EngineUnavailable(f"{NO_CREDENTIALS} botocore says: {type(error).__name__}.") from None
+    if credentials is None:
+        raise EngineUnavailable(NO_CREDENTIALS)
+    return credentials
+
+
+def stale(credentials: "Credentials") -> bool:
     """Whether they expire soon; those that are not borrowed never do."""
     refresh_needed = getattr(credentials, "refresh_needed", None)
     return refresh_needed is not None and bool(refresh_needed())

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from msgspec import Meta
 
-from backends import openai_compatible, openai_encode
+from backends import openai_encode
 from backends.base import Model
 from backends.errors import ProtocolViolation
 from backends.http import Transport
-from backends.openai_compatible import OpenAICompatible, model_of
+from backends.openai_compatible import ChatOptions, OpenAICompatible, model_of
 from backends.openai_models import classic
 from backends.registry import Parts
 from backends.request import Request
@@ -21,7 +21,7 @@ DATED = "2024-10-21"  # the last dated version that is no preview
 
 
 class Options(
-    openai_compatible.Options,
+    ChatOptions,
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
@@ -43,7 +43,10 @@ class Options(
     ] = False
     api_version: Annotated[
         str | None,
-        Meta(description=f"The api-version that is asked for. Unset: {DATED}, or none with /openai/v1."),
+        Meta(
+            description=f"The api-version that is asked for. Unset: {DATED}, or none with /openai/v1.",
+            examples=["2025-04-01-preview"],
+        ),
     ] = None
     deployments: Annotated[
         Mapping[str, str],

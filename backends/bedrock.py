@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
+from backends.aws_auth import NO_CREDENTIALS, Identity, Signer
 from backends.base import Model
 from backends.bedrock_decode import Decoder
 from backends.bedrock_encode import encode
@@ -24,17 +24,10 @@ from backends.json import JsonError, dumps, loads
 from backends.registry import Parts
 from backends.request import Request
 
-if TYPE_CHECKING:
-    from backends.aws_auth import Signer
-
 REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,3}-\d")
 COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
 MOST_PAGES = 100
 NEVER = Capabilities(logprobs=False, completions=False, embeddings=False)  # the API has no place for them
-NO_BOTOCORE = (
-    "AWS credentials need botocore, which is not installed. Install it with: pip install 'streamlane[bedrock]', or set "
-    "`api_key` to a Bedrock API key, which needs nothing."
-)
 
 
 class Options(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="bedrock"):
@@ -44,11 +37,21 @@ class Options(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True
     base_url: Annotated[str, Meta(description="Where its API begins. Unset: the region's own.")] = ""
     access_key_id: Annotated[
         str | None,
-        Meta(description="AWS credentials. Unset, and without api_key: those that AWS's own tools find."),
+        Meta(
+            description="AWS credentials. Unset, and without a key: those that AWS's own tools find.",
+            examples=["${AWS_ACCESS_KEY_ID}"],
+        ),
     ] = None
-    secret_access_key: Annotated[str | None, Meta(description="The secret of access_key_id.")] = None
-    session_token: Annotated[str | None, Meta(description="The token of access_key_id, where it is borrowed.")] = None
-    profile: Annotated[str | None, Meta(description="A profile of AWS's configuration files.")] = None
+    secret_access_key: Annotated[
+        str | None, Meta(description="The secret of access_key_id.", examples=["${AWS_SECRET_ACCESS_KEY}"])
+    ] = None
+    session_token: Annotated[
+        str | None,
+        Meta(description="The token of access_key_id, where it is borrowed.", examples=["${AWS_SESSION_TOKEN}"]),
+    ] = None
+    profile: Annotated[
+        str | None, Meta(description="A profile of AWS's configuration files.", examples=["default"])
+    ] = None
 
     def __post_init__(self) -> None:
         if not REGION.fullmatch(self.region):
@@ -69,7 +72,7 @@ class Bedrock(HttpBackend):
 
     framing = EventStreamDecoder
 
-    def __init__(self, options: Options, transport: Transport, signer: "Signer | None") -> None:
+    def __init__(self, options: Options, transport: Transport, signer: Signer | None) -> None:
         super().__init__(options.name, options.base_url, transport, keys_of(options), options.models)
         self._control = self.url.replace("//bedrock-runtime.", "//bedrock.", 1)  # which knows what there is
         self._signer = signer
@@ -90,7 +93,7 @@ class Bedrock(HttpBackend):
         if key is not None:
             return await super().headers(method, url, body, key)
         if self._signer is None:
-            raise EngineUnavailable(NO_BOTOCORE)
+            raise EngineUnavailable(NO_CREDENTIALS)
         return await self._signer.headers(method, url, JSON if body else {}, body)
 
     async def listed(self) -> Sequence[Model]:
@@ -145,16 +148,12 @@ def model_of(name: str, summary: Mapping[str, Any]) -> Model:
     return Model(name, None, able.otherwise(NEVER))
 
 
-def signer_of(options: Options) -> "Signer | None":
-    """None where nothing has to be signed, or nothing can be: a request without an API key then says why."""
-    try:
-        auth = import_module("backends.aws_auth")
-    except ImportError:
-        if options.keys() or options.key_source == "caller":
-            return None
-        raise EngineUnavailable(NO_BOTOCORE) from None
-    who = (options.profile, options.access_key_id, options.secret_access_key, options.session_token)
-    return cast("Signer", auth.Signer(auth.Identity(*who), "bedrock", options.region))
+def signer_of(options: Options) -> Signer | None:
+    """None where every request comes with an API key."""
+    if options.keys() or options.api_key_file is not None or options.key_source == "caller":
+        return None
+    who = Identity(options.profile, options.access_key_id, options.secret_access_key, options.session_token)
+    return Signer(who, "bedrock", options.region)
 
 
 def build(options: Options, parts: Parts) -> Bedrock:

@@ -42,7 +42,7 @@ class Reasoning(msgspec.Struct, gc=False):
     redactedContent: str | None = None  # noqa: N815
 
 
-class Delta(msgspec.Struct):
+class Delta(msgspec.Struct, gc=False):
     """One of the members that a delta may have."""
 
     text: str | None = None
@@ -51,25 +51,25 @@ class Delta(msgspec.Struct):
     citation: Any = None
 
 
-class Start(msgspec.Struct):
+class Start(msgspec.Struct, gc=False):
     toolUse: ToolUse | None = None  # noqa: N815
 
 
-class Block(msgspec.Struct):
+class Block(msgspec.Struct, gc=False):
     contentBlockIndex: int = 0  # noqa: N815
     delta: Delta | None = None
     start: Start | None = None
 
 
-class Stop(msgspec.Struct):
+class Stop(msgspec.Struct, gc=False):
     stopReason: str | None = None  # noqa: N815
 
 
-class Metadata(msgspec.Struct):
+class Metadata(msgspec.Struct, gc=False):
     usage: Any = None
 
 
-class Said(msgspec.Struct):
+class Said(msgspec.Struct, gc=False):
     """One event: the framing made its name the only member."""
 
     contentBlockDelta: Block | None = None  # noqa: N815
@@ -136,8 +136,8 @@ class Decoder:
     def _other(self, data: bytes) -> BackendError | None:
         """An exception, or an event that is new to us."""
         try:
-            [(name, value)] = loads(data).items()
-        except (JsonError, ValueError, AttributeError):
+            name, value = next(iter(loads(data).items()))
+        except (JsonError, StopIteration, AttributeError):
             return ProtocolViolation("an event that is not JSON")
         fields = value if isinstance(value, dict) else {}
         message = str(fields.get("message") or fields.get("originalMessage") or "")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from backends.anthropic_encode import input_of, refuse, system_text
+from backends.anthropic_encode import alternating, input_of, refuse, system_text
 from backends.anthropic_models import budgeted, sampling, thinking
 from backends.anthropic_schema import fitting
 from backends.errors import UnsupportedFeature
@@ -58,7 +58,9 @@ def encode(request: Request) -> Json:
         body["system"] = [{"text": system}]
     if config := tools(request, messages):
         body["toolConfig"] = config
-    inference, fields, output = body["inferenceConfig"], {}, {}
+    inference: Json = body["inferenceConfig"]
+    fields: Json = {}
+    output: Json = {}
     if request.stop:
         inference["stopSequences"] = list(request.stop)
     if claude and request.reasoning_effort is not None:
@@ -110,21 +112,21 @@ class Conversation:
         self._names: set[str] = set()
 
     def turns(self, messages: Iterable[Message]) -> list[Json]:
-        turns: list[Json] = []
-        for message in messages:
-            content = [] if message.role == "system" else [b for part in message.parts for b in self.blocks(part)]
-            if content and turns and turns[-1]["role"] == message.role:
-                turns[-1]["content"] += content
-            elif content:
-                turns.append({"role": message.role, "content": content})
+        turns = alternating(
+            {"role": message.role, "content": [block for part in message.parts for block in self.blocks(part)]}
+            for message in messages
+            if message.role != "system"
+        )
+        for turn in turns:
+            while turn["content"] and "reasoningContent" in turn["content"][-1]:  # a turn must not end with it
+                turn["content"].pop()
+        turns = alternating(turns)
         for turn in turns:
             content = turn["content"]
-            content.sort(key=lambda block: turn["role"] == "user" and "toolResult" not in block)
-            while content and "reasoningContent" in content[-1]:  # a turn must not end with it
-                content.pop()
+            if turn["role"] == "user":
+                content.sort(key=lambda block: "toolResult" not in block)
             if any("document" in block for block in content) and not any("text" in block for block in content):
                 content.append(FILLER)  # "you must also include a text field"
-        turns = [turn for turn in turns if turn["content"]]
         if turns and turns[-1]["role"] == "assistant" and "text" in turns[-1]["content"][-1]:
             turns[-1]["content"][-1]["text"] = turns[-1]["content"][-1]["text"].rstrip()
         return turns if turns and turns[0]["role"] == "user" else [{"role": "user", "content": [FILLER]}, *turns]

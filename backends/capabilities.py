@@ -11,7 +11,12 @@ Capability: TypeAlias = Literal[
     "tools", "images", "audio", "files", "json_schema", "reasoning", "logprobs", "completions", "embeddings"
 ]
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
-GUIDES = frozenset({"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"})
+GUIDES = frozenset(
+    {
+        "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "allowed_token_ids",
+        "continue_final_message", "documents",
+    }
+)  # fmt: skip
 """Extras that shape the answer: where they cannot be handed on, the request is not the one that was made."""
 
 

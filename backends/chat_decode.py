@@ -1,10 +1,11 @@
 """Chat and raw completions: what the chunks of an answer say. Pure."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from backends.chat_errors import classify, count, error_of
+from backends.chat_errors import count, error_of
 from backends.chat_logprobs import logprobs_of
 from backends.chat_tools import Piece, ToolCalls
 from backends.errors import BackendError, ProtocolViolation, StreamBroken
@@ -19,6 +20,7 @@ from backends.events import (
     Usage,
 )
 from backends.json import SHAPE_ERRORS, JsonError, decoder, loads
+from backends.provider_errors import classify
 
 DONE = b"[DONE]"
 REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
@@ -43,11 +45,19 @@ class Choice(msgspec.Struct):
     logprobs: Any = None
 
 
+class Groq(msgspec.Struct):
+    """What Groq adds to its last chunk: the usage once more, and why it stopped early."""
+
+    usage: Any = None
+    error: Any = None
+
+
 class Chunk(msgspec.Struct):
     choices: tuple[Choice, ...] | None = None
     usage: Any = None
     error: Any = None
     object: Any = None
+    x_groq: Groq | None = None
 
 
 chunk_of = decoder(Chunk)
@@ -57,22 +67,23 @@ class Decoder:
     """One answer. `feed` takes the data of one message, or a whole completion that was not streamed; `end` the end.
 
     `Finished` waits for [DONE] or the end, because the usage comes after the finish reason. What follows it is ignored.
-    `top_logprobs` is that of the request.
+    `top_logprobs` is that of the request, `now` gives Unix time, for errors that say when they end.
     """
 
     __slots__ = (
         "_calls",
         "_likely",
         "_model",
+        "_now",
         "_reason",
         "_top_logprobs",
         "_usage",
         "finished",
     )
 
-    def __init__(self, model: str = "", top_logprobs: int | None = None) -> None:
+    def __init__(self, model: str = "", top_logprobs: int | None = None, now: Callable[[], float] = float) -> None:
         self.finished = False
-        self._model = model
+        self._model, self._now = model, now
         self._top_logprobs = top_logprobs
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
@@ -93,9 +104,13 @@ class Decoder:
         except SHAPE_ERRORS:
             raise self._no_chunk(data) from None
         if chunk.error or chunk.object == "error":
-            raise classify(None, {}, data, model=self._model)
+            raise classify(None, {}, data, model=self._model, now=self._now())
         if chunk.usage is not None:
             self._usage = usage_of(chunk.usage) or self._usage
+        if chunk.x_groq is not None:
+            if chunk.x_groq.error:
+                raise classify(None, {}, data, model=self._model, now=self._now())
+            self._usage = self._usage or usage_of(chunk.x_groq.usage)
         if not chunk.choices:  # the usage, a filter's verdict, a ping
             return []
         choice = chunk.choices[0]
@@ -118,7 +133,7 @@ class Decoder:
         except JsonError:
             return ProtocolViolation("a chunk that is not JSON")
         if error_of(value) is not None:
-            return classify(None, {}, data, model=self._model)
+            return classify(None, {}, data, model=self._model, now=self._now())
         return ProtocolViolation("a chunk whose fields have wrong types")
 
     def _content(self, delta: Delta, logprobs: object) -> list[Event]:

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from backends import durations
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -42,20 +41,30 @@ CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}  # Open
 CONTEXT_LIMIT = re.compile(
     r"maximum context length (?:is|of) (\d{1,9})|maximum model length of (\d{1,9})"  # vLLM, OpenAI
     r"|(?:available|max) context size \((\d{1,9})"  # llama.cpp behind LocalAI
+    r"|too large for model with (\d{1,9}) maximum context|maximum prompt length is (\d{1,9})"  # Mistral, xAI
+    # Cerebras, Together
+    r"|[Cc]urrent length is \d{1,9} while limit is (\d{1,9})|`?max_new_tokens`? must be <= (\d{1,9})"
 )
 PROMPT_SIZE = re.compile(
     r"at least (\d{1,9}) input tokens|requested (\d{1,9}) tokens|resulted in (\d{1,9}) tokens"
     r"|(?:request|input) \((\d{1,9}) tokens"
+    r"|[Pp]rompt contains (\d{1,9}) tokens|request contains (\d{1,9}) tokens|[Cc]urrent length is (\d{1,9}) while"
 )
 LOAD_FAILED = re.compile(  # LocalAI; Ollama
     r"(?:could not|failed to) load model|grpc service not ready|model failed to load"
 )
 IN_STREAM = {str(status) for status in range(400, 600)}  # vLLM and llama.cpp: the status as the error's code
 LIMIT_CODES = {"rate_limit_exceeded", "rate_limit_error"}
-SPENT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}  # OpenAI, with a 429 or 403
+SPENT_CODES = {
+    *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active"),  # OpenAI, with a 429 or 403
+    *("exceeded_current_quota_error", "1113"),  # Moonshot AI; Z.ai, with a 429
+}
 FILTER_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}  # Azure; OpenAI, of images and texts
 OVERLOAD_CODES = {"overloaded_error", "unavailable_error", "service_unavailable"}
-ABSENT_CODES = {"model_not_found", "model_disabled", "DeploymentNotFound"}  # OpenAI; LocalAI, with a 403; Azure
+ABSENT_CODES = {
+    *("model_not_found", "model_disabled", "DeploymentNotFound"),  # OpenAI; LocalAI, with a 403; Azure
+    *("invalid_model", "model_decommissioned"),  # Mistral; Groq, with a 400
+}
 UNSUPPORTED = (  # what their words mean: the feature, and the field that asks for it
     # llama.cpp, vLLM, Ollama
     (re.compile(r"image input|not a multimodal model|at most 0 image"), "images", "input"),
@@ -85,7 +94,8 @@ def classify(
     except JsonError:
         value = None
     error = error_of(value) or {}
-    code, kind, message = (str(error.get(name) or "") for name in ("code", "type", "message"))
+    code, kind = str(error.get("code") or ""), str(error.get("type") or "")
+    message = text_of(error)
     if status is None and code in IN_STREAM:
         status = int(code)
     param = re.sub(r"^body\.|[.\[].*$", "", str(error.get("param") or ""))  # vLLM: body.stop, OpenAI: messages[0].x
@@ -99,9 +109,8 @@ def classify(
     if {code, kind} & FILTER_CODES:
         return ContentFiltered()
     # Ollama and LocalAI name the model in words only; a 404 without one is a wrong path.
-    if {code, kind} & ABSENT_CODES or (status in {400, 404} and param == "model"):
-        return ModelNotFound(model)
-    if status == 404 and "model" in message.lower():
+    named = (status in {400, 404} and param == "model") or (status == 404 and "model" in message.lower())
+    if named or status == 410 or {code, kind} & ABSENT_CODES:
         return ModelNotFound(model)
     # llama.cpp: "Loading model"; LocalAI: "model … is loading", and a member that tells how far.
     if status == 503 and ("loading" in message.lower() or (isinstance(value, dict) and "loading" in value)):
@@ -134,7 +143,9 @@ def by_status(status: int, param: str | None, wait: float | None) -> BackendErro
     """The error that a status means when the body says nothing more."""
     if status in {401, 403}:
         return AuthenticationFailed(status)
-    if status in {402, 429}:  # 402: the account is spent
+    if status == 402:  # payment required
+        return QuotaExhausted(wait)
+    if status == 429:
         return RateLimited(wait)
     if status in {503, 529}:
         return Overloaded(wait)
@@ -142,7 +153,9 @@ def by_status(status: int, param: str | None, wait: float | None) -> BackendErro
         return ProtocolViolation(f"HTTP {status} for a path of this API")
     if status == 413:  # Groq: the prompt alone is above the limit per minute; elsewhere the body is too large
         return ContextLengthExceeded()
-    return ServerFailed(status) if status >= 500 else InvalidRequest(status, param)
+    if status >= 500 or status == 408:  # 408: it was too slow itself, for we had sent everything
+        return ServerFailed(status)
+    return InvalidRequest(status, param)
 
 
 def count(value: object) -> int | None:
@@ -159,9 +172,18 @@ def error_of(value: object) -> dict[str, Any] | None:
     error = value.get("error")
     if isinstance(error, dict) and error:
         return error
-    if error:  # Ollama: only a text
-        return {"message": error}
-    return value if value.get("object") == "error" else None  # vLLM before 0.10
+    if error:  # Ollama and Hugging Face: only a text; xAI: and a code beside it
+        return {"message": error, "code": value.get("code")}
+    if value.get("object") == "error" or ("type" in value and isinstance(value.get("message"), str)):
+        return value  # Mistral, vLLM before 0.10; Cerebras
+    groq = value.get("x_groq")
+    return {"message": groq["error"]} if isinstance(groq, dict) and groq.get("error") else None
+
+
+def text_of(error: Mapping[str, Any]) -> str:
+    """Its message. What a list of faults quotes is the client's own (Mistral), and must not be taken for words."""
+    message = error.get("message")
+    return message if isinstance(message, str) else ""
 
 
 def number(match: re.Match[str] | None) -> int | None:
@@ -170,11 +192,5 @@ def number(match: re.Match[str] | None) -> int | None:
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds to wait: `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, 10.2.3)."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value := headers.get(name, "").strip(), re.ASCII):
-            return float(value) * scale
-    try:
-        when = parsedate_to_datetime(headers.get("retry-after", ""))
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now)
+    milliseconds = durations.wait(f"{headers.get('retry-after-ms', '').strip()}ms", now)
+    return durations.wait(headers.get("retry-after", ""), now) if milliseconds is None else milliseconds

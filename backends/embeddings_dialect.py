@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from backends.base import Embeddings, Vector
-from backends.chat_errors import classify, count
+from backends.chat_errors import count
 from backends.errors import ProtocolViolation
 from backends.json import SHAPE_ERRORS, decoder
+from backends.provider_errors import classify
 from backends.request import EmbeddingRequest
 from backends.unhurried import unhurried
 

@@ -98,17 +98,29 @@ class UnsupportedFeature(BackendError):
 
 
 class ContextLengthExceeded(BackendError):
-    """The prompt does not fit. Both numbers are in tokens, None where the backend did not say."""
+    """The prompt does not fit. Both numbers are in tokens, None where the backend did not say.
+
+    With `per_minute` what it does not fit is what the account may use in a minute, and the answer is counted in.
+    """
 
     owner = Owner.CLIENT
     retryable = True
     scope = Scope.MODEL
 
-    def __init__(self, prompt_tokens: int | None = None, context: int | None = None) -> None:
-        self.prompt_tokens, self.context = prompt_tokens, context
+    def __init__(
+        self, prompt_tokens: int | None = None, context: int | None = None, *, per_minute: bool = False
+    ) -> None:
+        self.prompt_tokens, self.context, self.per_minute = prompt_tokens, context, per_minute
         super().__init__(prompt_tokens, context)
 
     def __str__(self) -> str:
+        if self.per_minute:
+            needs = "too many" if self.prompt_tokens is None else self.prompt_tokens
+            limit = "fewer" if self.context is None else self.context
+            return (
+                f"The request needs {needs} tokens with its longest answer; the gateway's account may use {limit} a "
+                "minute of this model. Shorten the input, lower max_output_tokens, or choose another model."
+            )
         prompt = f"has {self.prompt_tokens} tokens" if self.prompt_tokens is not None else "is too long"
         context = f" of {self.context} tokens" if self.context is not None else ""
         return (

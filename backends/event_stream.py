@@ -11,6 +11,7 @@ from backends.json import dumps
 
 MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes
 PRELUDE = struct.Struct(">III")  # length of all, length of the headers, checksum of both
+CHECKSUM = struct.Struct(">I")
 LEAST = PRELUDE.size + 4  # and a checksum at the end
 SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}  # bytes of a header's value, by its type
 BYTES, STRING = 6, 7  # types whose value comes after its length
@@ -18,10 +19,10 @@ MOST_KNOWN = 64
 
 
 class EventStreamDecoder:
-    """`feed` it what came, get the messages that this completed: an object with one member, named as the event is.
+    """`feed` it what came, get the messages that this completed: objects with one member, named as the event is.
 
     `{"contentBlockDelta":{...}}`; an exception is the same under its own name, and an error that the service has no
-    name for is `{"error":{"code":...,"message":...}}`.
+    name for is `{"error":{"code":...,"message":...},"payload":...}`.
     """
 
     def __init__(self) -> None:
@@ -41,27 +42,31 @@ class EventStreamDecoder:
                 raise ProtocolViolation(
                     f"a message of an event stream that is not {LEAST} to {MESSAGE_LIMIT} bytes long"
                 )
-            if end - at < total:
+            following = at + total
+            if following > end:
                 break
-            messages.append(self._message(data[at : at + total], headers))
-            at += total
+            body = following - 4
+            if crc32(data[at:body]) != CHECKSUM.unpack_from(data, body)[0]:
+                raise ProtocolViolation("a message of an event stream with a wrong checksum")
+            at += PRELUDE.size
+            head = data[at : at + headers]
+            if (name := self._known.get(head)) is None:
+                name = self._name(head)
+            messages.append(b"{%b:%b}" % (name, data[at + headers : body] or b"{}"))
+            at = following
         self._data = data[at:]
         return messages
 
-    def _message(self, message: bytes, headers: int) -> bytes:
-        if crc32(message[:-4]) != int.from_bytes(message[-4:], "big"):
-            raise ProtocolViolation("a message of an event stream with a wrong checksum")
-        head = message[PRELUDE.size : PRELUDE.size + headers]
-        payload = message[PRELUDE.size + headers : -4]
-        name = self._known.get(head)
-        if name is None:
-            found = headers_of(head)
-            if found.get(":message-type") == "error":
-                return dumps({"error": {"code": found.get(":error-code"), "message": found.get(":error-message")}})
-            name = dumps(found.get(":exception-type") or found.get(":event-type") or "")
-            if len(self._known) < MOST_KNOWN:
-                self._known[head] = name
-        return b"{%b:%b}" % (name, payload or b"{}")
+    def _name(self, head: bytes) -> bytes:
+        """The member that a message with these headers is."""
+        found = headers_of(head)
+        if found.get(":message-type") == "error":
+            error = {"code": found.get(":error-code"), "message": found.get(":error-message")}
+            return b'"error":%b,"payload"' % dumps(error)
+        name = dumps(found.get(":exception-type") or found.get(":event-type") or "")
+        if len(self._known) < MOST_KNOWN:
+            self._known[head] = name
+        return name
 
 
 def headers_of(data: bytes) -> dict[str, str]:

@@ -32,7 +32,7 @@ def forward_proxy(url: str, no_proxy: Sequence[str] = ()) -> ForwardProxy:
     except ValueError:  # a bracket that does not close, a port that is none
         parts, host, port = urlsplit(""), None, 0
     if parts.scheme != "http" or not host or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("expected http://HOST:PORT, or http://NAME:PASSWORD@HOST:PORT")
+        raise ValueError("expected http://HOST:PORT, with NAME:PASSWORD@ before HOST where it asks for them")
     authorization = None
     if parts.username is not None:  # RFC 7617
         known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

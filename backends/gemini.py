@@ -58,10 +58,11 @@ class Gemini(HttpBackend):
         found: list[Model] = []
         token = ""
         for _ in range(MOST_PAGES):
-            page = await self.ask_json(f"{self.url}/models?pageSize={PAGE}{token and f'&pageToken={quote(token)}'}")
+            more = f"&pageToken={quote(token, safe='')}" if token else ""
+            page = await self.ask_json(f"{self.url}/models?pageSize={PAGE}{more}")
             try:
                 found += [model for entry in page.get("models") or () if (model := model_of(entry))]
-                token = page.get("nextPageToken") or ""
+                token = str(page.get("nextPageToken") or "")
             except (AttributeError, KeyError, TypeError):
                 raise ProtocolViolation("a list of models that is none") from None
             if not token:
@@ -88,8 +89,10 @@ class Gemini(HttpBackend):
             return await response.read(LIMIT)
 
     def _method(self, model: str, method: str) -> str:
-        name = model if model.startswith("tunedModels/") else f"models/{model}"
-        return f"{self.url}/{quote(name)}:{method}"
+        folder, bare = "models", model
+        if model.startswith("tunedModels/"):
+            folder, _, bare = model.partition("/")
+        return f"{self.url}/{folder}/{quote(bare, safe='')}:{method}"
 
 
 def model_of(entry: Any) -> Model | None:
@@ -98,7 +101,8 @@ def model_of(entry: Any) -> Model | None:
     answers, embeds = "generateContent" in methods, "embedContent" in methods
     if not (answers or embeds):
         return None
-    can = Capabilities(completions=False, embeddings=embeds, reasoning=entry.get("thinking"))
+    # A false is left out, and so is what the server does not know of.
+    can = Capabilities(completions=False, embeddings=embeds, reasoning=entry.get("thinking") is True or None)
     limits = count(entry.get("inputTokenLimit")), count(entry.get("outputTokenLimit"))
     return Model(entry["name"].removeprefix("models/"), limits[0] or None, can, limits[1] or None)
 

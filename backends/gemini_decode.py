@@ -143,23 +143,24 @@ class Decoder:
         candidate = chunk.candidates[0]
         if candidate.finishReason is not None:
             self._reason = candidate.finishReason
+        if candidate.citationMetadata is not None:
+            self._cited.append(candidate.citationMetadata)
+        if candidate.groundingMetadata is not None:  # it may come more than once, the last time whole
+            self._grounded = candidate.groundingMetadata or self._grounded
         content = candidate.content
-        if content is None or not content.parts:
-            self._beside(candidate)
+        if content is None or not (parts := content.parts):
             return []
-        part = content.parts[0]
+        part = parts[0]
         if (
-            len(content.parts) == 1  # nearly always
-            and part.text
+            part.text  # nearly always
+            and len(parts) == 1
             and not part.thought
             and part.thoughtSignature is None
             and candidate.logprobsResult is None
         ):
             self._said.append(part.text)
-            self._beside(candidate)
             return [TextDelta(part.text)]
-        self._beside(candidate)
-        return self._content(content.parts, candidate.logprobsResult)
+        return self._content(parts, candidate.logprobsResult)
 
     def _check(self, chunk: Chunk, data: bytes) -> None:
         if chunk.error:
@@ -175,13 +176,6 @@ class Decoder:
         if error_of(value) is not None:
             return classify(None, {}, data, model=self._model)
         return ProtocolViolation("a message whose fields have wrong types")
-
-    def _beside(self, candidate: Candidate) -> None:
-        """Keep what is said about the text, which may come more than once; a grounding is whole the last time."""
-        if candidate.citationMetadata is not None:
-            self._cited.append(candidate.citationMetadata)
-        if candidate.groundingMetadata:
-            self._grounded = candidate.groundingMetadata
 
     def _content(self, parts: tuple[Part, ...], logprobs: Any) -> list[Event]:
         """What the parts say. A signature stands before the call that it came with, and behind a text."""

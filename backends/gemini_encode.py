@@ -96,10 +96,10 @@ def sampling(given: Sampling) -> Json:
 
 
 def generation(model: str) -> tuple[int, int]:
-    """Major and minor version of a model; those of a name without any, such as gemini-flash-latest, are the newest."""
+    """Major and minor version of a model: the newest of an alias such as gemini-flash-latest, 0 of what is unknown."""
     if found := GENERATION.search(model):
         return int(found[1]), int(found[2] or 0)
-    return (99, 0) if model.startswith("gemini") else (0, 0)
+    return (99, 0) if re.fullmatch(r"gemini-.+-latest", model) else (0, 0)
 
 
 def thinking(name: str, model: tuple[int, int], effort: str | None) -> Json | None:

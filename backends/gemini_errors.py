@@ -77,7 +77,9 @@ PARAMS = {  # theirs, in either spelling: ours
     "contents": "input",
     "outputdimensionality": "dimensions",
 }
-PATH = re.compile(r"(?:generation_?config|contents|tools|tool_?config|GenerateContentRequest)[.\[][\w.\[\]]+", re.I)
+PATH = re.compile(
+    r"(?:generation_?config|contents|tools|tool_?config|GenerateContentRequest)[.\[][\w.\[\]]+", re.IGNORECASE
+)
 
 
 def classify(

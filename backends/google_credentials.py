@@ -4,7 +4,7 @@ Service accounts sign their requests (RFC 7523, developers.google.com/identity/p
 file of `gcloud auth application-default login` holds a refresh token (RFC 6749, 6).
 """
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
@@ -64,7 +64,6 @@ class Kind(msgspec.Struct):
 class Answer(msgspec.Struct):
     access_token: str
     expires_in: float
-    token_type: Literal["Bearer"] = "Bearer"
 
 
 kind_of = decoder(Kind)
@@ -86,11 +85,12 @@ def credentials(data: bytes) -> Credentials:
             "one that `gcloud auth application-default login` writes."
         )
     try:
-        return credentials_of(data)
+        found: Credentials = credentials_of(data)
     except SHAPE_ERRORS:
         raise CredentialsUnusable(
             "The credentials_file is not whole. Get a new key of the service account from the Google Cloud console."
         ) from None
+    return found
 
 
 def token_request(of: Credentials, now: float) -> bytes:
@@ -109,7 +109,8 @@ def assertion(of: ServiceAccount, now: int) -> str:
         raise CredentialsUnusable(
             'A service account needs PyJWT, which is not installed. Run: pip install "streamlane[vertex]"'
         ) from None
-    claims = {"iss": of.client_email, "scope": SCOPE, "aud": of.token_uri, "iat": now, "exp": now + LASTS}
+    # "aud: … this value is always https://oauth2.googleapis.com/token", wherever token_uri leads.
+    claims = {"iss": of.client_email, "scope": SCOPE, "aud": TOKEN_URL, "iat": now, "exp": now + LASTS}
     try:
         return jwt.encode(claims, of.private_key, "RS256", {"kid": of.private_key_id})
     except (jwt.PyJWTError, ValueError, TypeError):

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from backends import chat_decode, openai_compatible, openai_encode, responses_encode
+from backends import chat_decode, openai_encode, responses_encode
 from backends.base import Batches
 from backends.http import Transport
 from backends.http_options import printable
-from backends.openai_compatible import OpenAICompatible
+from backends.openai_compatible import ChatOptions, OpenAICompatible
 from backends.registry import Parts
 from backends.request import Request
 from backends.responses_decode import Decoder
@@ -20,9 +20,7 @@ from backends.responses_socket import ResponsesSocket
 from backends.streamed import Decoder as AnyDecoder
 
 
-class Options(
-    openai_compatible.Options, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai"
-):
+class Options(ChatOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai"):
     """OpenAI's own API."""
 
     base_url: Annotated[str, Meta(description="Where its API begins.")] = "https://api.openai.com/v1"
@@ -41,7 +39,8 @@ class Options(
         Literal["auto", "concise", "detailed"] | None,
         Meta(
             description='With upstream "responses": ask for a summary of what a model thought. '
-            "OpenAI gives some only to verified organizations."
+            "OpenAI gives some only to verified organizations.",
+            examples=["auto"],
         ),
     ] = None
 
@@ -61,12 +60,14 @@ class OpenAI(OpenAICompatible):
         self._summary = options.reasoning_summary
         self._responses = options.upstream == "responses"
         self._socket: ResponsesSocket | None = None
-        if self._responses and options.key_source != "caller":
-            self._socket = ResponsesSocket(self.place("/responses"), self._handshake, transport, now=time.monotonic)
+        if self._responses and options.key_source != "caller":  # it is opened with a key of ours
+            url = self.place("/responses")
+            self._socket = ResponsesSocket(self.name, url, self._handshake, transport, now=time.monotonic)
         self._own_keys_only = options.key_source == "gateway"
 
     async def start(self) -> None:
         """Open the socket in the background: nobody waits for it."""
+        await super().start()
         if self._socket is not None:
             self._socket.start()
 
@@ -118,7 +119,7 @@ class OpenAI(OpenAICompatible):
 
     async def _handshake(self) -> Mapping[str, str]:
         """The headers that the socket is opened with. Raises AuthenticationFailed."""
-        return await self.headers("GET", self.place("/responses"), b"", self._keys.choose())
+        return await self.headers("GET", self.place("/responses"), b"", self.key(of_ours=True))
 
 
 def build(options: Options, parts: Parts) -> OpenAI:

@@ -14,21 +14,36 @@ from backends.base import Embeddings, Model
 from backends.capabilities import Capabilities
 from backends.chat_decode import Decoder
 from backends.chat_encode import encode
-from backends.chat_errors import classify, count, retry_after
+from backends.chat_errors import count, retry_after
 from backends.errors import BackendError, InvalidRequest, NotReady, ProtocolViolation
 from backends.http import Transport
 from backends.http_backend import HttpBackend, now
 from backends.http_options import HEADER_NAME, HttpOptions, keys_of
 from backends.json import dumps
 from backends.presets import fitted, presets
+from backends.provider_errors import classify
 from backends.registry import Parts
 from backends.request import EmbeddingRequest, Request
 
 EMBEDDINGS_LIMIT = 64 * 1024 * 1024  # bytes: 2000 vectors of 1536 numbers, with room
 
 
+class ChatOptions(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a server has whatever its name is."""
+
+    api_key_header: Annotated[
+        str | None,
+        Meta(description="Another header for the key, which is then sent bare.", examples=["X-API-Key"]),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.api_key_header is not None and not HEADER_NAME.fullmatch(self.api_key_header):
+            raise ValueError('expected the name of a header, such as "X-API-Key"')  # it may hold the key by mistake
+
+
 class Options(
-    HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai_compatible"
+    ChatOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai_compatible"
 ):
     """One server that speaks chat completions: llama.cpp, Ollama, LM Studio, a cloud provider."""
 
@@ -41,15 +56,11 @@ class Options(
     ] = ""
     preset: Annotated[
         str | None,
-        Meta(description="A server or cloud that is known by name; docs/backends.md lists them.", examples=["groq"]),
+        Meta(description="A server or cloud that is known by name; docs/presets.md lists them.", examples=["groq"]),
     ] = None
     account: Annotated[str | None, Meta(description="The account's id, where the preset's URL has a place for it.")] = (
         None
     )
-    api_key_header: Annotated[
-        str | None,
-        Meta(description="Another header for the key, which is then sent bare.", examples=["X-API-Key"]),
-    ] = None
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in presets():
@@ -59,12 +70,10 @@ class Options(
         if not self.base_url:
             force_setattr(self, "base_url", self._known_url())
         super().__post_init__()
-        if self.api_key_header is not None and not HEADER_NAME.fullmatch(self.api_key_header):
-            raise ValueError('expected the name of a header, such as "X-API-Key"')  # it may hold the key by mistake
 
     def _known_url(self) -> str:
         if self.preset is None:
-            raise ValueError("expected a base_url, or a preset that knows it")
+            raise ValueError("expected an http(s) URL as base_url, or a preset that knows it")
         url = presets()[self.preset].base_url
         if "{account}" in url and not re.fullmatch(r"[\w-]{1,64}", self.account or "", re.ASCII):
             raise ValueError(f"expected account: the id of your account there, which the preset {self.preset} needs")
@@ -80,9 +89,10 @@ class OpenAICompatible(HttpBackend):
     ready_path: ClassVar[str | None] = None
     chunks: ClassVar[type[Decoder]] = Decoder
 
-    def __init__(self, options: Options, transport: Transport) -> None:
+    def __init__(self, options: ChatOptions, transport: Transport) -> None:
         super().__init__(options.name, options.base_url, transport, keys_of(options), options.models)
-        self._preset = None if options.preset is None else presets()[options.preset]
+        preset = options.preset if isinstance(options, Options) else None
+        self._preset = None if preset is None else presets()[preset]
         self._root = self.url.removesuffix("/v1")
         self._key_header = None if options.api_key_header is None else options.api_key_header.lower()
         self._vectors_as: embeddings_dialect.Format = "base64"
@@ -99,7 +109,7 @@ class OpenAICompatible(HttpBackend):
         return body if self._preset is None else fitted(body, request, self._preset)
 
     def decoder(self, request: Request) -> streamed.Decoder:
-        return self.chunks(request.model, request.top_logprobs)
+        return self.chunks(request.model, request.top_logprobs, now)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, model: str) -> BackendError:
         return classify(status, headers, body, model=model, now=now())

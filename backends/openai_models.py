@@ -17,7 +17,7 @@ CLASSIC = re.compile(r"(?:ft:)?(?:chatgpt-|gpt-35|gpt-[34](?!\d)|davinci|babbage
 
 def reasons(model: str) -> bool:
     """Whether it thinks before it answers. A name that is new to us is taken for one that does not."""
-    series = SERIES.fullmatch(model)
+    series = None if classic(model) else SERIES.fullmatch(model)
     if series is None or series["major"] is None:
         return series is not None
     chats = series["minor"] is None and (series["variant"] or "").startswith("-chat")  # gpt-5-chat-latest does not
@@ -26,7 +26,7 @@ def reasons(model: str) -> bool:
 
 def classic(model: str) -> bool:
     """Whether it is known to be older than reasoning."""
-    return CLASSIC.match(model) is not None and not reasons(model)
+    return CLASSIC.match(model) is not None
 
 
 def tunable_at_rest(model: str) -> bool:

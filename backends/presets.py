@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, convert
 
@@ -11,6 +11,10 @@ from backends.capabilities import WORDS, Capability, needs
 from backends.errors import UnsupportedFeature
 from backends.json import loads_own
 from backends.request import Request
+
+Quirk: TypeAlias = Literal["comments", "error_in_200", "usage_twice", "usage_unasked"]
+"""What is special about a stream, and taken from every server, whatever its name is: comments while it waits; an error
+in an answer of 200; the usage in the last chunk and in `x_groq` there, counted once; the usage without being asked."""
 
 
 class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +33,7 @@ class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     refuses: tuple[str, ...] = ()
     renames: Mapping[str, str] = {}
     lacks: tuple[Capability, ...] = ()
+    quirks: tuple[Quirk, ...] = ()
     lists_models: bool = True
     source: str
     date: str

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KINDS = {
     "azure_openai": "backends.azure_openai",
     "anthropic": "backends.anthropic",
+    "bedrock": "backends.bedrock",
     "cohere": "backends.cohere",
     "fake": "backends.fake",
     "gemini": "backends.gemini",
@@ -24,6 +25,7 @@ KINDS = {
     "ollama": "backends.ollama",
     "openai": "backends.openai",
     "openai_compatible": "backends.openai_compatible",
+    "vertex": "backends.vertex",
     "vllm": "backends.vllm",
 }
 ENTRY_POINTS = "streamlane.backends"  # a plugin's group: name = kind, value = module

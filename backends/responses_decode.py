@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from backends.chat_decode import detail
-from backends.chat_errors import classify, count
+from backends.chat_errors import count
 from backends.chat_logprobs import logprobs_of
 from backends.errors import BackendError, ContentFiltered, InvalidRequest, Overloaded, ProtocolViolation, StreamBroken
 from backends.events import (
@@ -27,6 +27,7 @@ from backends.events import (
     Usage,
 )
 from backends.json import SHAPE_ERRORS, decoder, dumps
+from backends.provider_errors import classify
 from backends.responses_encode import kept
 
 TEXT = "response.output_text.delta"

@@ -35,7 +35,7 @@ Json: TypeAlias = dict[str, Any]
 
 
 def expressible(request: Request) -> bool:
-    """Whether this API has words for it. It has none for raw prompts, stop strings, recordings and very short answers."""
+    """Whether this API has words for it: none for raw prompts, stop strings, recordings, and very short answers."""
     if request.prompt is not None or request.stop or request.max_output_tokens < LEAST_OUTPUT:
         return False
     return not any(map(recorded, request.messages))

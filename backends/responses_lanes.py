@@ -189,6 +189,7 @@ class Link:
 
     def abort(self) -> None:
         """Close now, whatever is under way."""
+        self.usable = False
         self._connection.transport.abort()
 
     async def run(self) -> None:
@@ -203,7 +204,6 @@ class Link:
         except ConnectionClosed:
             pass
         finally:
-            self.usable = False
             writer.cancel()
             self.abort()
             for lane in self._lanes.values():

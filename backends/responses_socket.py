@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -23,21 +24,26 @@ OPEN_DEADLINE = 5.0  # seconds: meanwhile a request waits that HTTP could have
 PAUSE = 30.0  # seconds after a socket that did not open, or that was of no use
 LIFETIME = 55 * 60.0  # seconds; OpenAI closes a socket after sixty minutes, whatever runs on it
 MESSAGE_LIMIT = 16 * 1024 * 1024  # bytes: the last event repeats the whole answer
+log = structlog.get_logger()
 SILENT = logging.Logger("websockets", logging.CRITICAL + 1)  # its own logger writes the headers, and the key is there
 
 
 class ResponsesSocket:
-    """The way to `url`, an http(s) URL. `headers` makes those of the handshake; `now` is a clock in seconds."""
+    """The way to `url`, an http(s) URL, for the backend `name`.
+
+    `headers` makes those of the handshake; `now` is a clock in seconds.
+    """
 
     def __init__(
         self,
+        name: str,
         url: str,
         headers: Callable[[], Awaitable[Mapping[str, str]]],
         transport: Transport,
         *,
         now: Callable[[], float],
     ) -> None:
-        self._url, self._headers, self._transport, self._now = url, headers, transport, now
+        self._name, self._url, self._headers, self._transport, self._now = name, url, headers, transport, now
         self._link: Link | None = None
         self._links: set[Link] = set()
         self._opening: asyncio.Task[None] | None = None
@@ -61,8 +67,9 @@ class ResponsesSocket:
 
     async def lane(self, body: Mapping[str, Any], decoder: Decoder) -> Lane | None:
         """A lane on which `body` is asked; None when there is no socket now, or no room on it."""
-        if self._link is None:
-            if not self._closed and self._now() >= self._not_before:
+        if self._link is None or not self._link.usable:
+            self._link = None
+            if self._now() >= self._not_before:
                 self._open_soon()
             if self._opening is not None:
                 await asyncio.wait({self._opening})
@@ -81,8 +88,9 @@ class ResponsesSocket:
     async def _open(self) -> None:
         try:
             connection = await self._connect()
-        except (OSError, TimeoutError, WebSocketException, BackendError):
+        except (OSError, UnicodeError, WebSocketException, BackendError) as error:
             self._not_before = self._now() + PAUSE  # who asks goes by HTTP, and learns there what is wrong
+            log.warning("socket_not_opened", backend=self._name, reason=type(error).__name__, again_in_s=PAUSE)
         else:
             link = self._link = Link(connection, self._retired)
             self._links.add(link)

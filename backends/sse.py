@@ -30,10 +30,11 @@ class SseDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises ProtocolViolation when a message grows beyond MESSAGE_LIMIT."""
-        # The usual case: one read is one message of one line.
-        if data[:6] == b"data: " and data[-1] == LF and not self._line and not self._data:
+        # The usual case: one read is one message of one line of data.
+        start = 6 if data[:6] == b"data: " else after_event(data)
+        if start and data[-1] == LF and not self._line and not self._data:
             # Google ends lines with CRLF.
-            message = data[6:-2] if data[-2] == LF else data[6:-4] if data[-4:] == b"\r\n\r\n" else data
+            message = data[start:-2] if data[-2] == LF else data[start:-4] if data[-4:] == b"\r\n\r\n" else data
             if LF not in message and CR not in message:
                 self._first = self._after_cr = False
                 return [message]
@@ -75,3 +76,11 @@ class SseDecoder:
     def _check_size(self) -> None:
         if self._size + len(self._line) > MESSAGE_LIMIT:
             raise ProtocolViolation(f"a server-sent message longer than {MESSAGE_LIMIT} bytes")
+
+
+def after_event(data: bytes) -> int:
+    """Where the data begins in a message that names its event first, as Anthropic and Cohere do; 0 where it is none."""
+    if data[:7] != b"event: ":
+        return 0
+    end = data.find(b"\n") + 1
+    return end + 6 if data[end : end + 6] == b"data: " and CR not in data[:end] else 0

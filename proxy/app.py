@@ -18,16 +18,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from backends import registry
-from backends.base import Backend, Model
-from backends.capabilities import CAPABILITIES, Capabilities
+from backends.base import Backend
 from backends.errors import EngineUnavailable
 from backends.http import Transport
-from backends.request import Sampling
 from proxy import logs, outgoing
 from proxy.clients import Bounds, Clients
-from proxy.config import Abilities, Config, Ops, Server, variable
-from proxy.config import Alias as AliasOptions
+from proxy.config import BackendOptions, Config, Ops, Server, variable
 from proxy.config_check import placeholders
+from proxy.configured import alias, facts
 from proxy.data_dir import ensure_data_dir
 from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
@@ -53,7 +51,7 @@ from proxy.health import report
 from proxy.held import SWEEP
 from proxy.loop_lag import LoopLag
 from proxy.metrics import Metrics
-from proxy.runtime import Alias, Runtime
+from proxy.runtime import Runtime
 from proxy.session import Limits
 from proxy.store.memory import MemoryStore
 from proxy.store.port import Store
@@ -92,12 +90,15 @@ class Gateway:
 
 @asynccontextmanager
 async def running(
-    config: Config, more: Sequence[Backend] = (), on_bound: Callable[[], None] = lambda: None
+    config: Config,
+    more: Sequence[Backend] = (),
+    on_bound: Callable[[], None] = lambda: None,
+    by_name: Sequence[BackendOptions] = (),
 ) -> AsyncIterator[Gateway]:
     """A gateway, from its start until the context is left; leaving drains it. Raises StartError.
 
-    `more` are backends beside those of the configuration, for programs that embed a gateway. `on_bound` is called when
-    the ports are ours, before models are loaded.
+    `more` are backends beside those of the configuration, for programs that embed a gateway; those `by_name` answer
+    only to BACKEND/MODEL. `on_bound` is called when the ports are ours, before models are loaded.
     """
     async with ungrouped(), AsyncExitStack() as stack:
         ensure_data_dir(config.data_dir)
@@ -105,7 +106,7 @@ async def running(
         on_bound()
         transport = transport_of(config)
         stack.callback(transport.close)
-        backends = await all_started(stack, config, transport, more)
+        backends = await all_started(stack, config, by_name, transport, more)
         store = await stack.enter_async_context(response_store(config))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
@@ -114,6 +115,7 @@ async def running(
                 MappingProxyType(dict(backends)),
                 MappingProxyType({name: alias(each) for name, each in config.models.items()}),
                 facts=MappingProxyType({name: facts(name, each) for name, each in config.capabilities.items()}),
+                by_name=frozenset(options.name for options in by_name),
             )
         )
         watching = tasks.create_task(discovery.run())
@@ -249,13 +251,17 @@ def transport_of(config: Config) -> Transport:
 
 
 async def all_started(
-    stack: AsyncExitStack, config: Config, transport: Transport, more: Sequence[Backend]
+    stack: AsyncExitStack,
+    config: Config,
+    found: Sequence[BackendOptions],
+    transport: Transport,
+    more: Sequence[Backend],
 ) -> Mapping[str, Backend]:
     """Every backend by its name, until the stack is left. Raises StartError."""
     for name in placeholders(config.backends):
         log.warning("key_looks_like_a_placeholder", backend=name, hint="Set its api_key, or take it out.")
     parts = registry.Parts(transport=transport, models_dir=config.data_dir / "models")
-    built = [build(options, parts) for options in config.backends]
+    built = [build(options, parts) for options in (*config.backends, *found)]
     backends = {backend.name: backend for backend in (*built, *more)}
     for name, backend in backends.items():
         stack.push_async_callback(backend.close)
@@ -359,23 +365,9 @@ def build(options: object, parts: registry.Parts) -> Backend:
     return registry.load(kind).build(options, parts)
 
 
-def alias(options: AliasOptions) -> Alias:
-    """An alias of the configuration in the runtime's terms."""
-    return Alias(
-        targets=options.targets,
-        instructions=options.instructions,
-        max_output_tokens=options.max_output_tokens,
-        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
-    )
-
-
-def facts(name: str, options: Abilities) -> Model:
-    """What the operator says of the model `name`, in the runtime's terms."""
-    able = Capabilities(**{each: getattr(options, each) for each in CAPABILITIES})
-    return Model(name.partition("/")[2], options.context, able, options.max_output)
-
-
-async def serve(config: Config, announce: Callable[[Gateway], None], on_bound: Callable[[], None]) -> None:
+async def serve(
+    config: Config, announce: Callable[[Gateway], None], on_bound: Callable[[], None], by_name: Sequence[BackendOptions]
+) -> None:
     """Run until SIGINT or SIGTERM, then drain; a second signal ends the drain (CancelledError). Raises StartError."""
     stop = asyncio.Event()
     here = asyncio.current_task()
@@ -387,6 +379,6 @@ async def serve(config: Config, announce: Callable[[Gateway], None], on_bound: C
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped)
-    async with running(config, on_bound=on_bound) as gateway:
+    async with running(config, on_bound=on_bound, by_name=by_name) as gateway:
         announce(gateway)
         await stop.wait()

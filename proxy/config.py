@@ -183,6 +183,19 @@ class Transport(Table, frozen=True):
     max_idle: Annotated[int, Meta(ge=0, description="Those of them that are kept for the next request.")] = 256
 
 
+class Discovery(Table, frozen=True):
+    """What is looked for while no [[backends]] are named. Named ones are all that is served."""
+
+    local_servers: Annotated[bool, Meta(description="Servers on the usual ports of this machine.")] = True
+    environment: Annotated[
+        bool,
+        Meta(
+            description="Keys of providers, such as OPENAI_API_KEY. Their models are only asked by their whole name, "
+            "openai/MODEL."
+        ),
+    ] = True
+
+
 class Alias(Table, frozen=True):
     """A model name of your own: where it leads, and what a request gets that does not say."""
 
@@ -254,6 +267,7 @@ class Config(Table, frozen=True):
     session: Session = Session()
     deadlines: Deadlines = Deadlines()
     transport: Transport = Transport()
+    discovery: Discovery = Discovery()
     backends: Annotated[
         tuple[BackendOptions, ...], Meta(description="The servers and engines that hold models, one [[backends]] each.")
     ] = ()

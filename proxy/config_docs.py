@@ -1,6 +1,6 @@
 """Writes the commented file and the reference page, both from the schema, that is from the types' own descriptions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backends import registry
@@ -13,19 +13,32 @@ Schema = dict[str, Any]
 KINDS = sorted(registry.KINDS, key=lambda kind: (kind == "fake", kind))  # what one wants first, first
 
 _EXAMPLES: dict[tuple[str, str], Any] = {  # where a default says nothing and the type has no example
+    ("anthropic", "name"): "anthropic",
+    ("azure_openai", "name"): "azure",
+    ("bedrock", "name"): "bedrock",
+    ("cohere", "name"): "cohere",
     ("fake", "name"): "demo",
     ("fake", "context"): 4096,
     ("fake", "slots"): 8,
+    ("gemini", "name"): "gemini",
     ("llama_cpp", "name"): "local",
     ("localai", "name"): "localai",
+    ("ollama", "name"): "ollama",
+    ("ollama", "num_ctx"): 8192,
+    ("openai", "name"): "openai",
     ("openai_compatible", "name"): "other",
     ("server", "api_keys"): ["${STREAMLANE_KEY}"],
+    ("vertex", "name"): "google",
     ("vllm", "name"): "gpu",
 }
 
 _HEAD = """\
 # Streamlane's configuration. A line "# key = value" shows a default, or an example: remove the "#" to set the key.
 # "${NAME}" in a string is replaced by that environment variable. Check this file with: streamlane config check
+"""
+_FOUND = """\
+# What was found when this file was written. While a backend is named here, nothing else is looked for. The keys stay in
+# the environment: a variable that is not set any more is an error, and its backend must go too.
 """
 _PAGE = """\
 # Configuration
@@ -37,7 +50,7 @@ the model that was pulled last.
 
 | Command | What it does |
 |---|---|
-| `streamlane config init` | writes a commented `streamlane.toml` |
+| `streamlane config init` | writes a commented `streamlane.toml`, with the servers, models and keys that it finds |
 | `streamlane config check` | prints `ok`, or every problem with its place |
 | `streamlane config show` | prints the values in effect, and where each came from; secrets are masked |
 | `streamlane config schema` | prints a JSON schema, for editors |
@@ -78,13 +91,16 @@ refused.
 """
 
 
-def example_file() -> str:
-    """A streamlane.toml that shows everything and sets nothing."""
+def example_file(found: Sequence[Mapping[str, str]] = ()) -> str:
+    """A streamlane.toml that shows everything and sets nothing but `found`, a table of each as [[backends]]."""
     whole = schema(KINDS)
     tables = _tables(whole)
     parts = [_HEAD, "".join(_commented("", {"data_dir": whole["properties"]["data_dir"]}))]
     for name, table in tables.items():
         parts.append("".join([f"# {table['description']}\n[{name}]\n", *_commented(name, table["properties"])]))
+    if found:
+        parts.append(_FOUND)
+    parts += ["".join(["[[backends]]\n", *(f"{k} = {toml_value(v)}\n" for k, v in table.items())]) for table in found]
     for kind, options in _backends(whole):
         about = [f"# {line}\n" for line in options["description"].splitlines() if line]
         parts.append("".join([*about, "# [[backends]]\n", *_commented(kind, options["properties"])]))

@@ -38,8 +38,9 @@ class Discovery:
                 tasks.create_task(self._watch(backend))
 
     async def first(self) -> None:
-        """Until every backend has answered or failed once, or the moment is over."""
-        waits = [asyncio.ensure_future(event.wait()) for event in self._asked.values()]
+        """Until every backend has answered or failed once, or the moment is over. Those `by_name` may be late."""
+        near = [event for name, event in self._asked.items() if name not in self.runtime.by_name]
+        waits = [asyncio.ensure_future(event.wait()) for event in near]
         if waits:
             _, late = await asyncio.wait(waits, timeout=FIRST)
             for wait in late:
@@ -68,7 +69,8 @@ class Discovery:
             if state.state != "up":
                 stale = -math.inf
             self._note(state)
-            await asyncio.sleep(FRESH if state.state == "up" and not isinstance(backend, Observable) else SOON)
+            patient = state.state == "up" or backend.name in self.runtime.by_name
+            await asyncio.sleep(FRESH if patient and not isinstance(backend, Observable) else SOON)
 
     def _note(self, state: BackendState) -> None:
         """Keep it, and tell what has changed."""
@@ -79,7 +81,8 @@ class Discovery:
                 log.info("backend_available", backend=state.name)
         elif not asked.is_set() or state != before:
             event = "backend_not_ready" if state.state == "loading" else "backend_unavailable"
-            log.warning(event, backend=state.name, reason=state.reason)
+            say = log.info if state.name in self.runtime.by_name else log.warning  # nobody said that it must be there
+            say(event, backend=state.name, reason=state.reason)
         asked.set()
 
     def _swap(self, name: str, models: Iterable[Model]) -> None:

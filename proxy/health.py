@@ -26,7 +26,7 @@ def report(
     "unavailable" when nobody can be served, "degraded" when some backend is not up, else "ok". A `reason` says why it
     is not ok.
     """
-    status, reason = verdict(states, ready)
+    status, reason = verdict(states, ready, runtime.by_name)
     body: dict[str, Any] = {"status": status}
     if reason:
         body["reason"] = reason
@@ -46,14 +46,14 @@ def report(
     }
 
 
-def verdict(states: Sequence[BackendState], ready: bool) -> tuple[str, str]:
-    """The one word, and why it is not "ok"."""
+def verdict(states: Sequence[BackendState], ready: bool, by_name: frozenset[str] = frozenset()) -> tuple[str, str]:
+    """The one word, and why it is not "ok". Those `by_name` nobody has configured: without them it is "ok" too."""
     missing = [state.name for state in states if state.state != "up"]
     if not ready:
         return "unavailable", "The gateway is shutting down."
     if len(missing) == len(states):
         return "unavailable", "No backend is up." if states else "There is no backend."
-    if missing:
+    if missing := [name for name in missing if name not in by_name]:
         return "degraded", f"Not up: {', '.join(missing)}."
     return "ok", ""
 

@@ -42,10 +42,15 @@ class Server:
         count = {0: "no model yet", 1: "1 model"}.get(len(self.models), f"{len(self.models)} models")
         return f"{found} ({count})"
 
-    def options(self) -> BackendOptions:
-        """As a [[backends]] table would say it."""
+    def table(self) -> Mapping[str, str]:
+        """As [[backends]] in a file."""
         place = self.origin if self.kind == "ollama" else f"{self.origin}/v1"
-        return cast(BackendOptions, registry.load(self.kind).Options(name=self.name, base_url=place))
+        return {"name": self.name, "kind": self.kind, "base_url": place}
+
+    def options(self) -> BackendOptions:
+        """As that table would be read."""
+        settings = {key: value for key, value in self.table().items() if key != "kind"}
+        return cast(BackendOptions, registry.load(self.kind).Options(**settings))
 
 
 async def find(ports: Iterable[int] = PORTS) -> list[Server]:

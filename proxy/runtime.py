@@ -59,12 +59,15 @@ class Runtime:
 
     `facts` are the operator's, by "BACKEND/MODEL". They go before what a backend says of its models, and that before
     what is published (backends/model_table.py); `models` has all three together.
+
+    The backends `by_name` answer only to BACKEND/MODEL: nobody asked for them in a configuration, and they cost money.
     """
 
     backends: Mapping[str, Backend]
     aliases: Mapping[str, Alias] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, tuple[Model, ...]] = field(default_factory=lambda: MappingProxyType({}))
     facts: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
+    by_name: frozenset[str] = frozenset()
 
     def serving(self, name: str, models: Iterable[Model]) -> "Runtime":
         """With what the backend `name` says it serves now."""
@@ -82,10 +85,10 @@ class Runtime:
         """Every name, in the configuration's order: aliases first. An id that two backends serve has their names."""
         for name, alias in self.aliases.items():
             yield Listed(name, None, targets=alias.targets)
-        ids = Counter(model.id for models in self.models.values() for model in models)
+        ids = Counter(model.id for models in self._open().values() for model in models)
         for backend, models in self.models.items():
             for model in models:
-                taken = ids[model.id] > 1 or model.id in self.aliases
+                taken = backend in self.by_name or ids[model.id] > 1 or model.id in self.aliases
                 yield Listed(f"{backend}/{model.id}" if taken else model.id, backend, model)
 
     def described(self, name: str) -> Listed:
@@ -114,7 +117,7 @@ class Runtime:
         return said if facts is None else otherwise(replace(facts, id=model.id), said)
 
     def _candidate(self, name: str) -> Candidate:
-        serving = [backend for backend, models in self.models.items() if any(model.id == name for model in models)]
+        serving = [backend for backend, models in self._open().items() if any(model.id == name for model in models)]
         if len(serving) > 1:
             raise AmbiguousModel(name, [f"{backend}/{name}" for backend in serving])
         if serving:
@@ -122,10 +125,17 @@ class Runtime:
         backend, _, model = name.partition("/")
         if backend in self.backends and model:
             known = self.models.get(backend)
-            if known is None or any(each.id == model for each in known):  # not asked yet: the backend decides
+            silent = known is None or (not known and backend in self.by_name)  # not asked yet, or it lists none
+            if silent or any(each.id == model for each in known or ()):  # then the backend decides
                 return self._at(backend, model)
-        names = chain(self.aliases, (f"{owner}/{each.id}" for owner, models in self.models.items() for each in models))
-        raise UnknownModel(name, get_close_matches(name, [*names, *(listed.id for listed in self.listed())], 1))
+        near = {owner: models for owner, models in self.models.items() if owner not in self.by_name or owner == backend}
+        names = chain(self.aliases, (f"{owner}/{each.id}" for owner, models in near.items() for each in models))
+        listed = (each.id for each in self.listed() if each.owner is None or each.owner in near)
+        raise UnknownModel(name, get_close_matches(name, [*names, *listed], 1))
+
+    def _open(self) -> Mapping[str, tuple[Model, ...]]:
+        """The models of the backends that are not asked by name only."""
+        return {backend: models for backend, models in self.models.items() if backend not in self.by_name}
 
 
 def otherwise(model: Model, other: Model) -> Model:

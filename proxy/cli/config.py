@@ -1,7 +1,7 @@
 """`streamlane config`: write, check and show the configuration."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,9 @@ def config() -> None:
 def init(path: Path, force: bool) -> None:
     """Write a file that shows every key with its default, for you to edit.
 
-    PATH is the file to write; streamlane.toml when it is not given.
+    What is found here is a backend in it: servers on their usual ports, the model that was pulled last, and keys of
+    providers in the environment, which the file only names. PATH is the file to write; streamlane.toml when it is not
+    given.
     """
     from proxy.config_docs import example_file
 
@@ -34,7 +36,7 @@ def init(path: Path, force: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(example_file())
+            file.write(example_file(list(_found())))
     except FileExistsError:
         raise ConfigError([f"{path}: already there. Overwrite it with --force, or name another file."]) from None
     except OSError as error:
@@ -56,7 +58,7 @@ def check(config: Path | None) -> None:
     if not found.backends:
         from proxy.local_servers import looked_for
 
-        click.echo(f"There are no [[backends]]: serve takes what it finds here ({looked_for()}; a pulled model).")
+        click.echo(f"There are no [[backends]]: serve takes what it finds here ({looked_for()}; a pulled model; providers' keys).")
 
 
 @config.command()
@@ -77,6 +79,27 @@ def schema() -> None:
     from proxy.config_schema import schema as whole
 
     click.echo(_json(whole(kinds())))
+
+
+def _found() -> Iterator[Mapping[str, str]]:
+    """A table for each backend that could be served here. Says what it finds."""
+    import asyncio
+
+    from proxy import local_servers, provider_keys
+    from proxy.cli.serve import pulled_model
+    from proxy.config import variable
+    from proxy.data_dir import default_data_dir
+
+    for server in asyncio.run(local_servers.find(local_servers.PORTS)):
+        click.echo(server)
+        if not server.locked:
+            yield server.table()
+    data_dir = Path(os.environ.get(variable("data_dir")) or default_data_dir(os.environ))
+    for model in pulled_model(data_dir / MODELS, others=True):  # without an engine it would stop the start
+        yield {"name": model.name, "kind": "llama_cpp", "model": model.model}
+    for key in provider_keys.find(os.environ):
+        click.echo(f"Found {key.variable}")
+        yield key.table()
 
 
 def _model_files(loaded: "Loaded") -> Iterator[str]:

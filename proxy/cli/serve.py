@@ -13,15 +13,18 @@ from proxy.cli.shared import config_file, program
 
 if TYPE_CHECKING:
     from asyncio import Runner
+    from collections.abc import Sequence
 
+    from backends.llama_cpp.backend import Options
     from proxy.app import Gateway
     from proxy.config import BackendOptions, Config
+    from proxy.provider_keys import ProviderKey
 
 NOTHING = """\
 Nothing to serve: {file}, no model is pulled in {models}, and no server on this machine can be used.
 Looked for {ports}. Do one of these, then serve again:
 
-  start one of those servers
+  start one of those servers, or set a provider's key, such as OPENAI_API_KEY
   {pull}    a small model that runs inside Streamlane
   {init}    a streamlane.toml to name your own servers in"""
 
@@ -64,18 +67,20 @@ def serve(config: Path | None, host: str | None, port: int | None, ops_port: int
     from proxy import local_servers
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        found = loaded.config if loaded.config.backends else with_found(loaded.config, runner)
+        found, keys = loaded.config, list["ProviderKey"]()
         if not found.backends:
+            found, keys = with_found(found, runner), found_keys(found)
+        if not found.backends and not keys:
             file = f"{loaded.path} names no [[backends]]" if loaded.path else "there is no streamlane.toml here"
             pull, init = f"{program()} models pull smollm2", f"{program()} config init"
             told = {"models": found.data_dir / MODELS, "pull": pull, "init": init.ljust(len(pull))}
             click.echo(NOTHING.format(file=file, ports=local_servers.looked_for(), **told), err=True)
             raise SystemExit(1)
-        run(found, runner)
+        run(found, runner, [key.options(os.environ) for key in keys])
 
 
-def run(config: "Config", runner: "Runner") -> None:
-    """The gateway, from its start to its end."""
+def run(config: "Config", runner: "Runner", by_name: "Sequence[BackendOptions]" = ()) -> None:
+    """The gateway, from its start to its end. The backends `by_name` answer only to BACKEND/MODEL."""
     import asyncio
     import gc
 
@@ -92,6 +97,7 @@ def run(config: "Config", runner: "Runner") -> None:
                 config,
                 lambda gateway: announce(gateway, keyed=bool(config.server.api_keys)),
                 lambda: loading(config),
+                by_name,
             )
         )
     except asyncio.CancelledError:  # a second Ctrl+C: no time to drain
@@ -120,20 +126,32 @@ def with_found(config: "Config", runner: "Runner") -> "Config":
 
     from proxy import local_servers
 
-    servers = runner.run(local_servers.find(local_servers.PORTS))
+    servers = runner.run(local_servers.find(local_servers.PORTS)) if config.discovery.local_servers else []
     for server in servers:
         click.echo(server)
     backends = [server.options() for server in servers if not server.locked]
-    return replace(config, backends=(*backends, *pulled_model(config, others=bool(backends))))
+    return replace(config, backends=(*backends, *pulled_model(config.data_dir / MODELS, others=bool(backends))))
 
 
-def pulled_model(config: "Config", others: bool) -> "list[BackendOptions]":
+def found_keys(config: "Config") -> "list[ProviderKey]":
+    """The keys of providers in the environment. Says which variables hold them, and nothing of what they hold."""
+    if not config.discovery.environment:
+        return []
+    from proxy import provider_keys  # a start that names its backends should not wait for it
+
+    keys = provider_keys.find(os.environ)
+    if keys:
+        click.echo(provider_keys.told(keys))
+    return keys
+
+
+def pulled_model(models_dir: Path, others: bool) -> "list[Options]":
     """The model that was pulled last, to run inside. With `others` to serve it is left out where no engine is."""
     from backends.llama_cpp import catalog
     from backends.llama_cpp.backend import Options
     from backends.llama_cpp.engines import ENGINES
 
-    pulled = catalog.pulled(config.data_dir / MODELS)
+    pulled = catalog.pulled(models_dir)
     if not pulled or (others and not any(find_spec(engine.package) for engine in ENGINES.values())):
         return []
     newest = max(pulled, key=lambda name: pulled[name].lstat().st_mtime)
@@ -145,7 +163,7 @@ def announce(gateway: "Gateway", keyed: bool) -> None:
     """Say where it listens and how to ask: a person reads this."""
     runtime = gateway.runtime()
     names = [listed.id for listed in runtime.listed()]
-    silent = [name for name in runtime.backends if name not in runtime.models]
+    silent = [name for name in runtime.backends if name not in runtime.models and name not in runtime.by_name]
     origin = gateway.base_url.removesuffix("/v1")
     click.echo(f"Chat page: {origin}/")
     click.echo(f"API base URL: {gateway.base_url} (described at {origin}/docs)")
@@ -158,6 +176,8 @@ def announce(gateway: "Gateway", keyed: bool) -> None:
         click.echo(EXAMPLE.format(base_url=gateway.base_url, key=key, model=names[0]))
     elif silent:
         click.echo(f"No answer yet from {', '.join(silent)}. GET /v1/models shows their models when they answer.")
+    elif runtime.by_name:
+        click.echo("GET /v1/models shows the providers' models in a moment.")
     else:
         click.echo("No backend has a model yet. GET /v1/models shows it within a minute, once one has.")
     click.echo(f"Health: {gateway.ops_url}/health. Stop the gateway with Ctrl+C.")

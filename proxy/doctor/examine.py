@@ -1,15 +1,16 @@
 """The whole examination, in the order in which a person would ask."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from backends.registry import Parts
-from proxy import local_servers, outgoing
+from proxy import local_servers, outgoing, provider_keys
 from proxy.config import Config
 from proxy.config_error import ConfigError
 from proxy.config_load import NO_FLAGS, load
 from proxy.doctor import machine, serving
 from proxy.doctor.finding import Finding, failed
+from proxy.provider_keys import ProviderKey
 
 CONNECT = 5.0  # seconds
 
@@ -40,19 +41,21 @@ async def examine(
     findings.append(machine.data_dir(config.data_dir))
     findings += await machine.ports(config.server, config.ops)
     findings += [machine.engines(), *serving.pulled(config.data_dir / "models")]
-    findings += await asked(config)
+    keys = provider_keys.find(environ) if config.discovery.environment and not config.backends else []
+    findings += await asked(config, keys, environ)
     if not config.backends:
-        findings += serving.nothing(config.data_dir / "models", servers)
+        findings += serving.nothing(config.data_dir / "models", servers, keys)
     return [*findings, *serving.on_this_machine(servers, config), machine.descriptors()]
 
 
-async def asked(config: Config) -> list[Finding]:
-    """The backends of the configuration."""
+async def asked(config: Config, keys: Sequence[ProviderKey], environ: Mapping[str, str]) -> list[Finding]:
+    """The backends of the configuration, and those that `keys` make."""
     try:
         transport = outgoing.transport(config.transport, CONNECT)
     except ValueError as error:
         return [failed("Transport", str(error))]
     try:
-        return await serving.backends(config, Parts(transport=transport, models_dir=config.data_dir / "models"))
+        parts = Parts(transport=transport, models_dir=config.data_dir / "models")
+        return [*await serving.backends(config, parts), *await serving.providers(keys, environ, parts)]
     finally:
         transport.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from proxy.config_check import is_loopback
 from proxy.doctor.asking import ask
 from proxy.doctor.finding import Finding, State, failed
 from proxy.local_servers import Server, looked_for
+from proxy.provider_keys import ProviderKey
 
 
 def pulled(models_dir: Path) -> list[Finding]:
@@ -35,15 +37,16 @@ def pulled(models_dir: Path) -> list[Finding]:
     return [Finding("Pulled models", "ok", ", ".join(good) or f"None in {models_dir}."), *bad]
 
 
-def nothing(models_dir: Path, servers: Sequence[Server]) -> list[Finding]:
+def nothing(models_dir: Path, servers: Sequence[Server], keys: Sequence[ProviderKey] = ()) -> list[Finding]:
     """What is left to say when no backend is configured: whether something would be served all the same."""
     ready = [str(server) for server in servers if not server.locked]
     if catalog.pulled(models_dir):
         ready.append("the model that was pulled last")
+    ready += [key.variable for key in keys]
     if ready:
         return [Finding("Backends", "ok", "None is configured. What is found is served.")]
     step = (
-        f"Pull a model (streamlane models pull smollm2), start a server ({looked_for()}), "
+        f"Pull a model (streamlane models pull smollm2), start a server ({looked_for()}), set a provider's key, "
         "or name yours in a file (streamlane config init)."
     )
     return [
@@ -79,6 +82,15 @@ async def backends(config: Config, parts: Parts) -> list[Finding]:
     asked = await asyncio.gather(*(one(options, parts, facts) for options in config.backends))
     models = {options.name: found for options, (_, found) in zip(config.backends, asked, strict=True)}
     return [*(finding for finding, _ in asked), *aliases(config.models, models)]
+
+
+async def providers(keys: Sequence[ProviderKey], environ: Mapping[str, str], parts: Parts) -> list[Finding]:
+    """What each key of the environment is good for. Nobody said that it must be good for anything: none needs a fix."""
+    asked = await asyncio.gather(*(ask(key.options(environ), parts, {}) for key in keys))
+    return [
+        replace(each, about=f"{key.variable}, for {key.name}/MODEL", state="ok" if each.state == "ok" else "note")
+        for key, (each, _) in zip(keys, asked, strict=True)
+    ]
 
 
 async def one(

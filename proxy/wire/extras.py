@@ -4,23 +4,27 @@ A backend is sent those that it has among its own (Backend.extras), and no other
 other servers took over: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from proxy.wire.tool_limits import checked_schema
 
 Texts = Annotated[list[str], Meta(max_length=1024)]
+Tokens = Annotated[list[int], Meta(max_length=4096)]
 
 
 class Extras(Struct, frozen=True, kw_only=True):
-    """Each is None where it was not sent. The first five shape the answer: backends.capabilities.GUIDES."""
+    """Each is None where it was not sent. The first eight shape the answer: backends.capabilities.GUIDES."""
 
     structured_outputs: dict[str, Any] | None = None
     guided_json: str | dict[str, Any] | None = None
     guided_regex: Annotated[str, Meta(max_length=16_384)] | None = None
     guided_choice: Texts | None = None
     guided_grammar: Annotated[str, Meta(max_length=131_072)] | None = None
+    allowed_token_ids: Tokens | None = None
+    continue_final_message: bool | None = None
+    documents: Annotated[list[dict[str, Any]], Meta(max_length=1024)] | None = None
 
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     cache_salt: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
@@ -32,8 +36,15 @@ class Extras(Struct, frozen=True, kw_only=True):
     skip_special_tokens: bool | None = None
     spaces_between_special_tokens: bool | None = None
     include_stop_str_in_output: bool | None = None
-    stop_token_ids: Annotated[list[int], Meta(max_length=1024)] | None = None
+    stop_token_ids: Tokens | None = None
     bad_words: Texts | None = None
+    add_generation_prompt: bool | None = None
+    add_special_tokens: bool | None = None
+    repetition_detection: dict[str, Any] | None = None
+    truncate_prompt_tokens: Annotated[int, Meta(ge=-1, le=10_000_000)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    thinking_token_budget: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
+    include_reasoning: bool | None = None
 
 
 def extras_of(fields: Extras) -> dict[str, Any]:

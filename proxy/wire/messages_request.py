@@ -18,8 +18,8 @@ from proxy.wire.tool_limits import checked_name, checked_schema, checked_tools
 
 IGNORED = frozenset(
     {
-        "billing_policy", "cache_control", "compaction", "context_management", "diagnostics", "fallback_credit_token",
-        "fallbacks", "inference_geo", "metadata", "service_tier", "speed", "user_profile_id", "workspace_id",
+        "billing_policy", "compaction", "context_management", "diagnostics", "fallback_credit_token", "fallbacks",
+        "inference_geo", "speed", "user_profile_id", "workspace_id",
     }
 )  # fmt: skip
 REFUSED = {
@@ -29,6 +29,7 @@ REFUSED = {
 }
 BUDGETS = ((4_096, "low"), (16_384, "medium"))  # tokens to think with → the effort that other models know
 MOST_STOPS = 16
+EXTRAS = ("cache_control", "metadata", "service_tier")  # handed on to backends that have them too
 
 
 class OutputConfig(Struct, frozen=True, kw_only=True):
@@ -90,6 +91,9 @@ class Body(Prompt, frozen=True, kw_only=True):
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0)] | None = None
+    cache_control: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    service_tier: Annotated[str, Meta(max_length=64)] | None = None
 
 
 KNOWN = IGNORED | set(REFUSED) | set(Body.__struct_fields__)
@@ -102,7 +106,8 @@ def parse_messages(body: object) -> tuple[Create, bool]:
     fields = convert(members, Body, "")
     sampling = Sampling(temperature=fields.temperature, top_p=fields.top_p, top_k=fields.top_k)
     stop = stop_strings(fields.stop_sequences, "stop_sequences")
-    request = request_of(fields, max_output_tokens=fields.max_tokens, stop=stop, sampling=sampling)
+    extras = {name: value for name in EXTRAS if (value := getattr(fields, name)) is not None}
+    request = request_of(fields, max_output_tokens=fields.max_tokens, stop=stop, sampling=sampling, extras=extras)
     return Create(request=request, store=False), bool(fields.stream)
 
 

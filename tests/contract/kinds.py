@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,10 +17,12 @@ from tests.contract.chat_server import chat_server
 from tests.models import models_dir
 from tests.providers.anthropic import Anthropic
 from tests.providers.azure_openai import AzureOpenAI
+from tests.providers.bedrock import ACCESS, REGION, SECRET, Bedrock
 from tests.providers.cohere import Cohere
 from tests.providers.gemini import Gemini
 from tests.providers.ollama import Ollama
 from tests.providers.openai import OpenAI
+from tests.providers.vertex import LOCATION, PROJECT, Vertex
 
 CONTEXT = 512  # tokens; every backend of the table has it
 SLOTS = 2
@@ -44,6 +47,13 @@ async def openai_compatible() -> AsyncIterator[Options]:
 async def anthropic() -> AsyncIterator[Options]:
     async with Anthropic(FakeBackend("behind", **TALE)) as provider:
         yield {"kind": "anthropic", "base_url": provider.url, "api_key": provider.key}
+
+
+@asynccontextmanager
+async def bedrock() -> AsyncIterator[Options]:
+    async with Bedrock(FakeBackend("behind", **TALE)) as provider:
+        keys = {"access_key_id": ACCESS, "secret_access_key": SECRET}
+        yield {"kind": "bedrock", "base_url": provider.url, "region": REGION, **keys}
 
 
 @asynccontextmanager
@@ -87,6 +97,24 @@ async def azure_openai() -> AsyncIterator[Options]:
 
 
 @asynccontextmanager
+async def vertex_gemini() -> AsyncIterator[Options]:
+    async with Vertex(FakeBackend("behind", **TALE | {"models": ("gemini-fake",)})) as provider:
+        with TemporaryDirectory() as folder:
+            (file := Path(folder) / "account.json").write_bytes(provider.credentials())
+            yield {**vertex(provider), "name": "vertex_gemini", "credentials_file": file}
+
+
+@asynccontextmanager
+async def vertex_claude() -> AsyncIterator[Options]:
+    async with Vertex(FakeBackend("behind", **TALE | {"models": ("claude-fake",)})) as provider:
+        yield {**vertex(provider), "name": "vertex_claude", "metadata_url": provider.root}
+
+
+def vertex(provider: Vertex) -> Options:
+    return {"kind": "vertex", "base_url": provider.url, "project": PROJECT, "location": LOCATION}
+
+
+@asynccontextmanager
 async def vllm() -> AsyncIterator[Options]:
     async with chat_server(FakeBackend("behind", **TALE), "vllm") as base_url:
         yield {"kind": "vllm", "base_url": base_url}
@@ -111,6 +139,7 @@ KINDS = [
     pytest.param(fake, id="fake"),
     pytest.param(openai_compatible, id="openai_compatible"),
     pytest.param(anthropic, id="anthropic"),
+    pytest.param(bedrock, id="bedrock"),
     pytest.param(cohere, id="cohere"),
     pytest.param(gemini, id="gemini"),
     pytest.param(ollama, id="ollama"),
@@ -118,6 +147,8 @@ KINDS = [
     pytest.param(openai_responses(sockets=True), id="openai-socket"),
     pytest.param(openai_responses(sockets=False), id="openai-responses"),
     pytest.param(azure_openai, id="azure_openai"),
+    pytest.param(vertex_gemini, id="vertex_gemini"),
+    pytest.param(vertex_claude, id="vertex_claude"),
     pytest.param(vllm, id="vllm"),
     pytest.param(localai, id="localai"),
     pytest.param(llama_cpp("xllamacpp"), id="xllamacpp", marks=pytest.mark.model),
@@ -129,11 +160,14 @@ KINDS = [
 ]
 
 
-LACKS = {  # by engine, or by kind
+LACKS = {  # by engine, name, or kind
     "anthropic": frozenset({"any_json", "completions", "embeddings", "logprobs"}),
+    "bedrock": frozenset({"any_json", "completions", "context", "embeddings", "logprobs"}),
     "cohere": frozenset({"completions", "logprobs", "token_ids"}),
     "gemini": frozenset({"completions", "token_ids"}),
     "ollama": frozenset({"forced_tools", "token_ids"}),
+    "vertex_gemini": frozenset({"completions", "context", "embeddings"}),
+    "vertex_claude": frozenset({"any_json", "completions", "context", "embeddings", "logprobs"}),
     "xllamacpp": frozenset({"tools", "images"}),  # the demo model's template has no place for tools
     "llama-cpp-python": frozenset({"tools", "images", "embeddings"}),
 }
@@ -141,7 +175,7 @@ LACKS = {  # by engine, or by kind
 
 def lacks(options: Options) -> frozenset[str]:
     """What this kind cannot do, and must refuse."""
-    return LACKS.get(options.get("engine", options["kind"]), frozenset())
+    return LACKS.get(options.get("engine", options.get("name", options["kind"])), frozenset())
 
 
 @asynccontextmanager

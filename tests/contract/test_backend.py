@@ -13,7 +13,7 @@ from backends.base import Backend, Batches, Observable
 from backends.errors import ContextLengthExceeded, ModelNotFound, Overloaded, StreamBroken, Unreachable
 from backends.events import Event, Finished
 from backends.request import Request, Sampling, said
-from tests.contract.kinds import CONTEXT, KINDS, Kind, built
+from tests.contract.kinds import CONTEXT, KINDS, Kind, built, lacks
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,11 +58,13 @@ async def first_words(batches: Batches) -> str:
     pytest.fail("the stream ended before its first word")
 
 
-async def test_it_lists_what_it_serves(backend: Backend) -> None:
+async def test_it_lists_what_it_serves(kind: Kind, backend: Backend) -> None:
     models = await backend.models()
     assert models
     assert all(model.id for model in models)
-    assert {model.context for model in models} == {CONTEXT}
+    async with kind() as options:
+        known = None if "context" in lacks(options) else CONTEXT
+    assert {model.context for model in models} == {known}
 
 
 async def test_a_stream_is_content_and_then_one_end(backend: Backend, story: Request) -> None:
@@ -154,9 +156,18 @@ async def left_by_a_cancel(backend: Backend, story: Request) -> None:
         await task
 
 
+async def left_by_a_deadline(backend: Backend, story: Request) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as deadline, backend.stream(story) as batches:
+            await first_words(batches)
+            deadline.reschedule(0)
+            await read(batches)
+            pytest.fail("the stream ended before its deadline")
+
+
 @pytest.mark.parametrize(
     "leave",
-    [left_before_anything_came, left_in_the_middle, left_by_an_error, left_by_a_cancel],
+    [left_before_anything_came, left_in_the_middle, left_by_an_error, left_by_a_cancel, left_by_a_deadline],
     ids=lambda f: f.__name__,
 )
 async def test_leaving_frees_the_slot(backend: Backend, story: Request, leave) -> None:

@@ -16,7 +16,9 @@ from backends.request import (
     JsonFormat,
     Message,
     NamedTool,
+    Opaque,
     Prompt,
+    Reasoning,
     Request,
     Sampling,
     Text,
@@ -99,6 +101,28 @@ async def test_the_result_of_a_tool_goes_back(subject: Subject) -> None:
     request = subject.ask(QUESTION, CALLED, RESULT, tools=(WEATHER,), max_output_tokens=5)
     events = await subject.told_or_refused("tools", request)
     assert events is None or text(events)
+
+
+async def test_the_results_of_two_calls_go_back_together(subject: Subject) -> None:
+    called = Message("assistant", (Text("I look twice."), *CALLED.parts, ToolCall("call_2", "clock", "{}")))
+    results = Message("user", (*RESULT.parts, ToolResult("call_2", (Text("Noon."), Text("In Paris.")))))
+    request = subject.ask(QUESTION, called, results, tools=(WEATHER, CLOCK), max_output_tokens=5)
+    events = await subject.told_or_refused("tools", request)
+    assert events is None or text(events)
+
+
+@pytest.mark.parametrize("provider", ["elsewhere", "anthropic", "gemini", "openai", "cohere", "ollama"])
+async def test_what_another_provider_wants_back_does_no_harm(subject: Subject, provider: str) -> None:
+    thought = Reasoning("Paris, then.", Opaque(provider, "no data of yours"))
+    sealed = Reasoning("", Opaque(provider, '{"id": 1}'))
+    answer = Message("assistant", (thought, sealed, Text("It is sunny.")))
+    for turns in ((QUESTION, answer, said("user", "Sure?")), (QUESTION, Message("assistant", (thought,)), QUESTION)):
+        assert text(await subject.told(subject.ask(*turns, max_output_tokens=5)))
+
+
+async def test_how_hard_to_think_is_a_wish(subject: Subject) -> None:
+    for effort in ("none", "low", "high"):
+        assert text(await subject.told(subject.ask(QUESTION, reasoning_effort=effort, max_output_tokens=5)))
 
 
 async def test_tools_that_must_not_be_called_do_no_harm(subject: Subject) -> None:

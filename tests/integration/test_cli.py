@@ -1,6 +1,8 @@
 """The program as a user runs it: exit codes, messages, files."""
 
+import asyncio
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -8,11 +10,14 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from backends.fake import FakeBackend
 from proxy import __version__
 from proxy.cli import main
+from tests.providers.chat import Chat
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-sl-0123456789abcdefghijklmnop"
@@ -36,6 +41,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("STREAMLANE_CONFIG", raising=False)
+    monkeypatch.setattr("proxy.local_servers.PORTS", {})
+    for name in os.environ:
+        if name.endswith(("_API_KEY", "_TOKEN")):
+            monkeypatch.delenv(name)
 
     def ended(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["streamlane", *arguments])
@@ -100,6 +109,33 @@ def test_init_writes_a_file_that_check_accepts(run: Run, tmp_path: Path) -> None
     ended = run("config", "check")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith(f"ok: {file} (listens on 127.0.0.1:8765, backends: 0, aliases: 0, keys: 0)\n")
+
+
+def test_init_names_what_it_finds(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-0123456789abcdefghij")
+    ended = run("config", "init")
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "Found GROQ_API_KEY")
+    text = (tmp_path / "streamlane.toml").read_text()
+    assert "gsk-" not in text
+    table = {"name": "groq", "kind": "openai_compatible", "preset": "groq", "api_key": "${GROQ_API_KEY}"}
+    assert tomllib.loads(text)["backends"] == [table]
+    assert "backends: 1," in run("config", "check").out
+    monkeypatch.delenv("GROQ_API_KEY")
+    assert "the environment variable GROQ_API_KEY is not set" in run("config", "check").err
+
+
+async def test_init_names_the_servers_that_run_here(tmp_path: Path) -> None:
+    async with Chat(FakeBackend("behind")) as provider, asyncio.timeout(60):
+        port = urlsplit(provider.url).port
+        program = f"from proxy import local_servers; local_servers.PORTS = {{{port}: 'it'}}"
+        command = [sys.executable, "-c", f"{program}; from proxy.cli import main; main()", "config", "init"]
+        environ = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+        child = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE)
+        out, _ = await child.communicate()
+    assert out.decode().startswith(f"Found a server at http://127.0.0.1:{port} (1 model)\n")
+    assert tomllib.loads((tmp_path / "streamlane.toml").read_text())["backends"] == [
+        {"name": f"port-{port}", "kind": "openai_compatible", "base_url": f"http://127.0.0.1:{port}/v1"}
+    ]
 
 
 def test_init_overwrites_only_when_forced(run: Run, tmp_path: Path) -> None:

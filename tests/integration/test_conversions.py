@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from anthropic import AsyncAnthropic
@@ -68,13 +68,17 @@ class Native:
     options: dict[str, str]
     signature: Signature | None = None
     keeps: bool = True
+    model: str = "fake"
 
 
 PROVIDERS = {
     "anthropic": Native(Anthropic, {"kind": "anthropic"}, Signature("anthropic", "c2ln")),
     "gemini": Native(Gemini, {"kind": "gemini"}, Signature("gemini", "call:c2ln")),
     "openai-responses": Native(
-        partial(OpenAI, keyed=True), {"kind": "openai", "upstream": "responses"}, Signature("openai", SEALED)
+        partial(OpenAI, keyed=True),
+        {"kind": "openai", "upstream": "responses"},
+        Signature("openai", SEALED),
+        model="gpt-5",  # by its name it is one that thinks
     ),
     "openai": Native(partial(OpenAI, keyed=True), {"kind": "openai"}, keeps=False),
     "azure_openai": Native(partial(AzureOpenAI, keyed=True), {"kind": "azure_openai"}, keeps=False),
@@ -98,12 +102,10 @@ class Said:
 class Talk(ABC):
     """One conversation in one client format, by its official SDK."""
 
-    def __init__(self, running: Gateway) -> None:
-        self.running = running
+    def __init__(self, running: Gateway, model: str) -> None:
+        self.running, self.model = running, model
         self.openai = AsyncOpenAI(base_url=running.base_url, api_key="k", max_retries=0)
-        self.anthropic = AsyncAnthropic(
-            base_url=running.base_url.removesuffix("/v1"), api_key="k", max_retries=0
-        )
+        self.anthropic = AsyncAnthropic(base_url=running.base_url.removesuffix("/v1"), api_key="k", max_retries=0)
 
     @abstractmethod
     async def ask(self) -> Said:
@@ -117,7 +119,9 @@ class Talk(ABC):
 class Responses(Talk):
     """The client keeps the conversation, and sends all of it."""
 
-    tools: Any = [{"type": "function", "name": NAME, "description": ABOUT, "parameters": SCHEMA, "strict": False}]
+    tools: ClassVar[list[Any]] = [
+        {"type": "function", "name": NAME, "description": ABOUT, "parameters": SCHEMA, "strict": False}
+    ]
 
     async def ask(self) -> Said:
         image = {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}", "detail": "auto"}
@@ -131,9 +135,10 @@ class Responses(Talk):
         return await self.turn()
 
     async def turn(self, **more: Any) -> Said:
-        asked = {"model": "fake", "instructions": RULES, "tools": self.tools, "input": self.input, **more}
-        async with self.openai.responses.stream(store=False, **asked) as stream:
-            self.response: Any = await stream.get_final_response()
+        asked = {"model": self.model, "instructions": RULES, "tools": self.tools, "input": self.input, **more}
+        async with await self.openai.responses.create(store=False, stream=True, **asked) as stream:
+            *_, last = [event async for event in stream]
+        self.response: Any = last.response
         return self.said(self.response.model_dump())
 
     def result(self) -> dict[str, Any]:
@@ -156,12 +161,12 @@ class Continued(Responses):
     """The gateway keeps it: the first turn over HTTP, the second on a socket."""
 
     async def turn(self, **more: Any) -> Said:
-        asked = {"model": "fake", "instructions": RULES, "tools": self.tools, "input": self.input, **more}
+        asked = {"model": self.model, "instructions": RULES, "tools": self.tools, "input": self.input, **more}
         self.response = await self.openai.responses.create(**asked)
         return self.said(self.response.model_dump())
 
     async def tell(self) -> Said:
-        asked = {"type": "response.create", "model": "fake", "instructions": RULES, "tools": self.tools}
+        asked = {"type": "response.create", "model": self.model, "instructions": RULES, "tools": self.tools}
         async with client(self.running) as socket:
             await socket.send({**asked, "previous_response_id": self.response.id, "input": [self.result()]})
             return self.said((await socket.until())[-1]["response"])
@@ -170,7 +175,9 @@ class Continued(Responses):
 class ChatCompletions(Talk):
     """Chat completions."""
 
-    tools: Any = [{"type": "function", "function": {"name": NAME, "description": ABOUT, "parameters": SCHEMA}}]
+    tools: ClassVar[list[Any]] = [
+        {"type": "function", "function": {"name": NAME, "description": ABOUT, "parameters": SCHEMA}}
+    ]
 
     async def ask(self) -> Said:
         image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
@@ -185,7 +192,7 @@ class ChatCompletions(Talk):
         return await self.turn()
 
     async def turn(self) -> Said:
-        asked: Any = {"model": "fake", "messages": self.messages, "tools": self.tools}
+        asked: Any = {"model": self.model, "messages": self.messages, "tools": self.tools}
         completion = await self.openai.chat.completions.create(**asked)
         [choice] = completion.choices
         assert completion.usage
@@ -200,7 +207,7 @@ class ChatCompletions(Talk):
 class Messages(Talk):
     """Anthropic's Messages."""
 
-    tools: Any = [{"name": NAME, "description": ABOUT, "input_schema": SCHEMA}]
+    tools: ClassVar[list[Any]] = [{"name": NAME, "description": ABOUT, "input_schema": SCHEMA}]
 
     async def ask(self) -> Said:
         source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
@@ -215,11 +222,13 @@ class Messages(Talk):
         return await self.turn()
 
     async def turn(self) -> Said:
-        asked: Any = {"model": "fake", "max_tokens": 100, "system": RULES, "tools": self.tools}
+        asked: Any = {"model": self.model, "max_tokens": 100, "system": RULES, "tools": self.tools}
         async with self.anthropic.messages.stream(messages=self.messages, **asked) as stream:
             self.message: Any = await stream.get_final_message()
         blocks = self.message.content
-        texts = ["".join(getattr(each, kind, "") for each in blocks if each.type == kind) for kind in ("text", "thinking")]
+        texts = [
+            "".join(getattr(each, kind, "") for each in blocks if each.type == kind) for kind in ("text", "thinking")
+        ]
         calls = tuple((each.name, each.input) for each in blocks if each.type == "tool_use")
         stop = {"tool_use": "tools", "max_tokens": "length"}[self.message.stop_reason]
         usage = self.message.usage
@@ -229,7 +238,7 @@ class Messages(Talk):
 @asynccontextmanager
 async def between(native: Native) -> AsyncIterator[tuple[Gateway, Thinker]]:
     """A gateway before the provider, and the model behind it."""
-    behind = Thinker("behind")
+    behind = Thinker("behind", models=(native.model,))
     behind.signature = native.signature
     async with native.server(behind) as provider:
         options = {"name": "provider", "base_url": provider.url, "api_key": provider.key, **native.options}
@@ -243,7 +252,7 @@ async def between(native: Native) -> AsyncIterator[tuple[Gateway, Thinker]]:
 async def test_a_conversation_with_a_tool_and_a_picture(name: str, talk: type[Talk]) -> None:
     native = PROVIDERS[name]
     async with between(native) as (running, behind):
-        talking = talk(running)
+        talking = talk(running, native.model)
         async with talking.openai, talking.anthropic:
             called, answered = await talking.ask(), await talking.tell()
     thought = called.thought

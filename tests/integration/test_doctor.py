@@ -22,6 +22,7 @@ from proxy.doctor.examine import examine
 from proxy.doctor.finding import Finding
 from tests.gateway import ROOT, answers, gateway
 from tests.gguf_files import tiny_model
+from tests.providers.azure_openai import AzureOpenAI
 from tests.providers.cohere import Cohere
 from tests.providers.ollama import Ollama
 from tests.upstream import Upstream, plain
@@ -194,8 +195,24 @@ async def test_nothing_to_serve_says_three_ways_out(tmp_path: Path) -> None:
     assert (state, text) == ("fix", f"There is nothing to serve: no backend, no model in {models}, no server.")
     assert step == (
         "Pull a model (streamlane models pull smollm2), start a server (vLLM on port 8000, LocalAI or llama.cpp on "
-        "port 8080 and Ollama on port 11434), or name yours in a file (streamlane config init)."
+        "port 8080 and Ollama on port 11434), set a provider's key, or name yours in a file (streamlane config init)."
     )
+
+
+async def test_the_key_of_a_provider_in_the_environment(tmp_path: Path) -> None:
+    keys = {"AZURE_OPENAI_API_KEY": AzureOpenAI.key, "OPENAI_API_KEY": "sk-0123456789abcdefghij"}
+    async with AzureOpenAI(FakeBackend("behind", models=("fake",)), keyed=True) as provider:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))  # and never listens: there is no network
+            text = f'{FREE}transport.proxy = "http://127.0.0.1:{nobody.getsockname()[1]}"\n'
+            (tmp_path / "streamlane.toml").write_text(text)
+            environ = {"HOME": str(tmp_path), **keys, "AZURE_OPENAI_ENDPOINT": provider.url}
+            findings = {each.about: each for each in await examine(None, environ, tmp_path, [])}
+    azure = findings["AZURE_OPENAI_API_KEY, for azure_openai/MODEL"]
+    assert (azure.state, "1 model: fake" in azure.text) == ("ok", True)
+    assert findings["OPENAI_API_KEY, for openai/MODEL"].state == "note", "without a network nothing needs mending"
+    assert findings["Backends"].state == "ok"
+    assert not any(key in str(findings) for key in keys.values())
 
 
 async def test_a_server_that_runs_here(tmp_path: Path) -> None:

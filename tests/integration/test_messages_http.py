@@ -177,7 +177,8 @@ async def test_a_key_may_come_in_x_api_key_for_every_route() -> None:
 
 
 async def test_what_fails_before_the_first_word_is_a_status_and_later_an_event() -> None:
-    async with gateway("deadlines.retry = 1", [FakeBackend("fake", script=[Overloaded(2)])]) as running, sdk_of(running) as sdk:
+    full = FakeBackend("fake", script=[Overloaded(2)])
+    async with gateway("deadlines.retry = 1", [full]) as running, sdk_of(running) as sdk:
         for more in ({}, {"stream": True}):
             with pytest.raises(anthropic.APIStatusError) as raised:
                 await sdk.messages.create(**SAY, **more)

@@ -11,13 +11,13 @@ from tests.upstream import SSE_HEAD, Upstream, chunk, message, plain
 KEY, UPSTREAM_KEY = "sk-sl-canary-client-key", "canary-upstream-key"
 PROMPT, ANSWER, WORDS = "canary-prompt", "canary-answer", "canary-upstream-words"
 SCRIPTS = [
-    plain(401, {"error": {"message": f"{WORDS} {UPSTREAM_KEY}"}}),
     plain(400, {"error": {"message": f"{WORDS} {PROMPT}", "param": "temperature"}}),
     plain(500, f"{WORDS}".encode()),
     plain(429, {"error": {"message": WORDS}}, "retry-after: 3"),
     [SSE_HEAD, chunk(message({"error": {"message": f"{WORDS} {PROMPT}"}}))],
     [SSE_HEAD, chunk(message(f"{{{WORDS}".encode()))],
     plain(200, {"choices": [{"message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}]}),
+    plain(401, {"error": {"message": f"{WORDS} {UPSTREAM_KEY}"}}),  # the last: this key is not used again
 ]
 
 
@@ -25,6 +25,7 @@ async def test_no_secret_prompt_answer_or_upstream_word_is_logged_or_told() -> N
     async with Upstream(*SCRIPTS) as upstream:
         text = f"""
 log.level = "debug"
+deadlines.retry = 0.001
 server.api_keys = ["${{CANARY_KEY}}"]
 [[backends]]
 name = "up"
@@ -65,12 +66,12 @@ models = ["m"]
         assert canary not in told
     codes = [line["error"] for line in map(json.loads, log.splitlines()) if line["event"] == "request"]
     assert codes == [
-        "backend_authentication_failed",
         "backend_refused_request",
         "backend_failed",
         "rate_limit_exceeded",
         "backend_failed",
         "backend_protocol_error",
         None,
+        "backend_authentication_failed",
     ]
     assert all(line["request_id"] for line in map(json.loads, log.splitlines()) if line["event"] == "request")

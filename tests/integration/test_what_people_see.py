@@ -27,6 +27,7 @@ from backends.errors import (
 )
 from backends.fake import FakeBackend
 from tests.gateway import ROOT, announced, client, connected, gateway, text_of
+from tests.providers.azure_openai import AzureOpenAI
 from tests.upstream import Script, Seen, Upstream, answer, plain
 from tests.wire.recorded import VLLM, recorded
 
@@ -35,7 +36,7 @@ NOTHING = """\
 Nothing to serve: {file}, no model is pulled in {models}, and no server on this machine can be used.
 Looked for vLLM on port {port}. Do one of these, then serve again:
 
-  start one of those servers
+  start one of those servers, or set a provider's key, such as OPENAI_API_KEY
   streamlane models pull smollm2    a small model that runs inside Streamlane
   streamlane config init            a streamlane.toml to name your own servers in
 """
@@ -50,10 +51,12 @@ def closed_port() -> Iterator[int]:
 
 
 @asynccontextmanager
-async def command(folder: Path, ports: Mapping[int, str], *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def command(
+    folder: Path, ports: Mapping[int, str], *arguments: str, **environ: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """`streamlane …` in `folder`, with `ports` in place of the usual ones; ended with SIGTERM. stderr is a file."""
     env = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
-    env |= {"STREAMLANE_SERVER_PORT": "0", "STREAMLANE_OPS_PORT": "0"}
+    env |= {"STREAMLANE_SERVER_PORT": "0", "STREAMLANE_OPS_PORT": "0", **environ}
     program = [sys.executable, "-c", PORTS.format(dict(ports)), *arguments]
     with (folder / "stderr").open("wb") as stderr:
         child = await asyncio.create_subprocess_exec(
@@ -104,7 +107,7 @@ async def test_a_file_without_backends_and_nothing_here(tmp_path: Path) -> None:
     assert checked == Ended(
         0,
         f"ok: {tmp_path}/streamlane.toml (listens on 127.0.0.1:0, backends: 0, aliases: 0, keys: 0)\n"
-        f"There are no [[backends]]: serve takes what it finds here (vLLM on port {port}; a pulled model).\n",
+        f"There are no [[backends]]: serve takes what it finds here (vLLM on port {port}; a pulled model; providers' keys).\n",
         "",
     )
 
@@ -151,6 +154,44 @@ async def test_a_server_that_wants_a_key(tmp_path: Path) -> None:
         "name it and its api_key in a file (streamlane config init)\n",
         nothing(tmp_path, file, upstream.port),
     )
+
+
+async def test_keys_in_the_environment_are_asked_by_name_only(tmp_path: Path) -> None:
+    with closed_port() as port:
+        async with AzureOpenAI(FakeBackend("behind", text="Paris."), keyed=True) as provider:
+            environ = {"AZURE_OPENAI_API_KEY": provider.key, "AZURE_OPENAI_ENDPOINT": provider.url}
+            environ |= {"GROQ_API_KEY": "gsk-0123456789abcdefghij"}
+            environ |= {"STREAMLANE_TRANSPORT_PROXY": f"http://127.0.0.1:{port}"}  # there is no network
+            async with command(tmp_path, {}, "serve", **environ) as child:
+                assert child.stdout is not None
+                assert (await child.stdout.readline()).decode() == (
+                    "Found in the environment: AZURE_OPENAI_API_KEY, GROQ_API_KEY. "
+                    "Asked only for models named azure_openai/MODEL, groq/MODEL\n"
+                )
+                base_url = await announced(child, tmp_path / "stderr")
+                async with connected(base_url) as one:
+                    await one.create("azure_openai/fake")
+                    assert text_of(await one.until()) == "Paris."
+                    await one.create("fake")
+                    [event] = await one.until()
+                    assert (event["status"], event["error"]["code"]) == (404, "model_not_found")
+                    await one.create("groq/llama")
+                    failed = (await one.until())[-1]
+                    assert failed["response"]["error"]["code"] == "backend_unreachable"
+    log = (tmp_path / "stderr").read_text()
+    assert "gsk-" not in log
+    assert provider.key not in log
+    assert '"level": "warning", "event": "backend_unavailable"' not in log
+
+
+async def test_the_switches_of_what_is_looked_for(tmp_path: Path) -> None:
+    off = {"STREAMLANE_DISCOVERY_ENVIRONMENT": "false", "STREAMLANE_DISCOVERY_LOCAL_SERVERS": "false"}
+    environ = {"GROQ_API_KEY": "gsk-0123456789abcdefghij", **off}
+    async with Upstream(default=vllm) as upstream:
+        async with asyncio.timeout(60), command(tmp_path, {upstream.port: "vLLM"}, "serve", **environ) as child:
+            out, _ = await child.communicate()
+        assert (child.returncode, out) == (1, b"")
+        assert not upstream.seen
 
 
 async def test_a_model_when_no_backend_has_any() -> None:

@@ -172,7 +172,7 @@ class Composed:
                 events = self._item({"type": "reasoning", "id": f"rs_{self._at()}", "summary": []})
                 assert self._open is not None
                 if ENCRYPTED in self._include:
-                    self._open |= loads(data)
+                    self._open["encrypted_content"] = loads(data)["encrypted_content"]
                 return events + self._close()
             case ToolCallStart(_, call_id, name):
                 events = self._close()

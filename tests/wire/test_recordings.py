@@ -4,7 +4,6 @@ import pytest
 
 from backends.base import Batches
 from backends.chat_decode import Decoder
-from backends.chat_errors import classify
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -21,6 +20,7 @@ from backends.errors import (
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.http import Transport
 from backends.openai_compatible import OpenAICompatible, Options
+from backends.provider_errors import classify
 from backends.request import Request, said
 from backends.sse import SseDecoder
 from tests.upstream import CLOSE, LAST, RESET, Script, Step, Trickle, Upstream, chunk

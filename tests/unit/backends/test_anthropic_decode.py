@@ -1,6 +1,5 @@
 """Anthropic's Messages: what answers say, whatever else is in them, and what it costs to read one."""
 
-import gc
 import time
 from typing import Any
 
@@ -240,7 +239,6 @@ def best(decode: Any, messages: list[bytes]) -> float:
     found = []
     for _ in range(SPIN):
         feed = decode().feed
-        gc.collect()
         start = time.process_time()
         for message in messages:
             feed(message)
@@ -256,4 +254,4 @@ def test_a_token_costs_no_more_than_one_and_a_half_of_chat_completions() -> None
         dumps(common | {"choices": [{"index": 0, "delta": {"content": f" word{i}"}, "finish_reason": None}]})
         for i in range(TOKENS)
     ]
-    assert min(best(Decoder, theirs) / best(chat_decode.Decoder, chat) for _ in range(3)) <= 1.5
+    assert any(best(Decoder, theirs) <= 1.5 * best(chat_decode.Decoder, chat) for _ in range(3))

@@ -352,5 +352,7 @@ def users_words(request: Request) -> list[str]:
 @given(requests)
 def test_every_conversation_is_accepted_and_no_word_is_lost(request: Request) -> None:
     found = accepted(encode(request))
+    roles = [message.role for message in found.messages if message.role != "system"]
+    assert roles == [("user", "assistant")[i % 2] for i in range(len(roles))]
     assert found.max_output_tokens == request.max_output_tokens
     assert users_words(found) == users_words(request)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from backends.chat_decode import Decoder
 from backends.chat_encode import encode
-from backends.chat_errors import classify
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -27,6 +26,7 @@ from backends.errors import (
 )
 from backends.events import Event, Finished, FinishReason, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from backends.json import dumps
+from backends.provider_errors import classify
 from backends.request import Request, Sampling, said
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
@@ -220,7 +220,7 @@ def test_whatever_comes_is_events_or_an_error_of_ours(data: bytes, status: int |
     [
         (401, {}, AuthenticationFailed),
         (403, {}, AuthenticationFailed),
-        (402, {"message": "Insufficient credits"}, RateLimited),
+        (402, {"message": "Insufficient credits"}, QuotaExhausted),
         (404, {"code": "model_not_found"}, ModelNotFound),
         (404, {"message": "The model `x` does not exist.", "type": "NotFoundError"}, ModelNotFound),
         (404, 'model "x" not found, try pulling it first', ModelNotFound),

@@ -21,6 +21,10 @@ TABLE = {
     "a comment": (b": ping\n\n", []),
     "a comment inside": (b"data: a\n: ping\ndata: b\n\n", [b"a\nb"]),
     "other fields": (b"event: x\nid: 1\nretry: 5\ndata: a\n\n", [b"a"]),
+    "an event's name first": (b"event: x\ndata: a\n\n", [b"a"]),
+    "an event's name, then more than data": (b"event: x\ndata: a\nid: 1\n\n", [b"a"]),
+    "CR in what looks like an event's name": (b"event: x\rdata: a\ndata: b\n\n", [b"a\nb"]),
+    "an event with an end of its own": (b"event: x\n\ndata: a\n\n", [b"a"]),
     "an event without data": (b"event: ping\n\n", []),
     "a field that only begins like data": (b"database: x\ndata-: y\n\n", []),
     "blank lines alone": (b"\n\n\n\ndata: a\n\n\n\n", [b"a"]),
@@ -59,6 +63,7 @@ pieces = st.sampled_from(
         b"\n\n",
         b":",
         b"event: e",
+        b"event: e\ndata: ",
         "é😀".encode(),
         b"\xef\xbb\xbf",
     ]

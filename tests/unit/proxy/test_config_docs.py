@@ -27,6 +27,7 @@ def test_the_example_file_is_right_when_all_of_it_is_uncommented(tmp_path: Path)
     text = re.sub(r"^# (?=\w+ = |\[)", "", example_file(), flags=re.MULTILINE)
     (tmp_path / "streamlane.toml").write_text(text)
     environ = {**ENVIRON, "STREAMLANE_KEY": "sk-sl-0123456789", "GPU_API_KEY": "x", "KEY_1": "y", "KEY_2": "z"}
+    environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
     loaded = load(None, environ, tmp_path)
     assert not [path for path, origin in loaded.origins.items() if origin == "default"]
     assert len(loaded.config.backends) == len(registry.KINDS)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from backends.registry import kinds
 from proxy.config_error import ConfigError
 from proxy.config_load import load
 
+KNOWN = f"Known kinds: {', '.join(kinds())}."
 HOME = {"HOME": "/home/streamlane"}
 FAKE = '[[backends]]\nkind = "fake"\nname = "gpu"\n'
 
@@ -68,39 +70,27 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] = {}) -> tuple[
         ("backends = [1]", "backends[0]: expected a table, got a whole number"),
         (
             "[[backends]]\nname = 'a'",
-            "backends[0].kind: missing. Known kinds: fake, llama_cpp, localai, openai_compatible, vllm.",
+            f"backends[0].kind: missing. {KNOWN}",
         ),
         (
             "[[backends]]\ntype = 'vllm'",
-            (
-                'backends[0].type: unknown key. Did you mean "kind"? '
-                "Known kinds: fake, llama_cpp, localai, openai_compatible, vllm."
-            ),
+            (f'backends[0].type: unknown key. Did you mean "kind"? {KNOWN}'),
         ),
         (
             "[[backends]]\nknid = 'vllm'",
-            (
-                'backends[0].knid: unknown key. Did you mean "kind"? '
-                "Known kinds: fake, llama_cpp, localai, openai_compatible, vllm."
-            ),
+            (f'backends[0].knid: unknown key. Did you mean "kind"? {KNOWN}'),
         ),
         (
             "[[backends]]\nkind = 1",
-            (
-                "backends[0].kind: expected text, got a whole number. "
-                "Known kinds: fake, llama_cpp, localai, openai_compatible, vllm."
-            ),
+            (f"backends[0].kind: expected text, got a whole number. {KNOWN}"),
         ),
         (
-            "[[backends]]\nkind = 'openai'",
-            'backends[0].kind: unknown kind "openai". Known kinds: fake, llama_cpp, localai, openai_compatible, vllm.',
+            "[[backends]]\nkind = 'teletype'",
+            f'backends[0].kind: unknown kind "teletype". {KNOWN}',
         ),
         (
             "[[backends]]\nkind = 'llamacpp'",
-            (
-                'backends[0].kind: unknown kind "llamacpp". '
-                'Known kinds: fake, llama_cpp, localai, openai_compatible, vllm. Did you mean "llama_cpp"?'
-            ),
+            (f'backends[0].kind: unknown kind "llamacpp". {KNOWN} Did you mean "llama_cpp"?'),
         ),
         ("[[backends]]\nkind = 'fake'", "backends[0].name: missing. Add it."),
         (FAKE + FAKE, 'backends[1].name: "gpu" is already the name of backends[0]. Choose another.'),

@@ -23,6 +23,7 @@ from backends.fake import FakeBackend
 from proxy import discovery
 from proxy.backend_state import BackendState, trouble
 from proxy.discovery import Discovery
+from proxy.health import verdict
 from proxy.runtime import Runtime
 
 URL = "http://127.0.0.1:8000/v1"
@@ -94,6 +95,29 @@ async def test_the_load_is_asked_again_and_again_and_the_list_is_not() -> None:
         server.answer = Load(7, 2)
         await until(lambda: found.states()[0].load == Load(7, 2))
         assert server.asked == 1
+
+
+async def test_who_is_asked_by_name_only_keeps_nobody_waiting_and_worries_nobody() -> None:
+    class Far(FakeBackend):
+        async def models(self) -> Sequence[Model]:
+            await gone.wait()
+            raise Unreachable("no network")
+
+    gone = asyncio.Event()
+    backends = {"near": FakeBackend("near"), "far": Far("far")}
+    found = Discovery(Runtime(MappingProxyType(backends), by_name=frozenset({"far"})))
+    with capture_logs() as lines:
+        task = asyncio.create_task(found.run())
+        await found.first()  # it does not wait for the far one: no time is measured, it would be half a second
+        assert [state.state for state in found.states()] == ["up", "down"]
+        assert "far" not in found.runtime.models
+        gone.set()
+        await until(lambda: bool(lines))
+        task.cancel()
+        await asyncio.wait([task])
+    assert [(line["event"], line["log_level"]) for line in lines] == [("backend_unavailable", "info")]
+    assert verdict(found.states(), True, frozenset({"far"})) == ("ok", "")
+    assert verdict(found.states(), True)[0] == "degraded"
 
 
 async def test_a_server_that_goes_and_comes_back_is_told_once_each_and_listed_anew() -> None:

@@ -9,7 +9,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from backends.base import Model
-from backends.errors import BackendError, InvalidRequest, Overloaded, RateLimited, ServerFailed, StreamBroken
+from backends.errors import (
+    AuthenticationFailed,
+    BackendError,
+    InvalidRequest,
+    Overloaded,
+    RateLimited,
+    ServerFailed,
+    StreamBroken,
+)
 from backends.events import Citation, Event, Finished, Signature, TextDelta
 from backends.fake import FakeBackend, Step
 from backends.request import Request, said
@@ -118,6 +126,14 @@ async def test_what_is_no_content_binds_nobody_and_is_not_lost() -> None:
     signed, cited = Signature("anthropic", "x"), Citation(0, 0, "", "doc")
     world = World(Scripts("a", [[signed], StreamBroken()]), Scripts("b", [[signed], [cited], [], *ANSWER]))
     assert await world.ask() == [signed, cited, TextDelta("Hi"), Finished("stop")]
+
+
+async def test_another_key_of_the_same_target_is_tried_at_once() -> None:
+    refused = AuthenticationFailed(401)
+    refused.other_keys = True
+    world = World(a := Scripts("a", [refused], ANSWER), b := Scripts("b", ANSWER))
+    await world.ask()
+    assert (len(a.requests), len(b.requests), world.waits) == (2, 0, [])
 
 
 async def test_a_request_that_is_wrong_is_asked_once() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from backends.errors import BackendError, RateLimited
-from proxy.errors import WIRE, Draining, ProxyError, error_event, wire
+from proxy.errors import WIRE, Draining, ProxyError, WireError, error_event, wire
 from proxy.errors_docs import errors_page
 from proxy.reference.operations import OPERATIONS
+from proxy.wire.messages_events import error_object
 
 
 def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
@@ -27,10 +28,7 @@ def test_every_leaf_of_both_trees_has_a_row_and_every_row_a_leaf() -> None:
 
 
 @pytest.mark.parametrize("row", WIRE.values(), ids=[error.__name__ for error in WIRE])
-def test_a_rows_status_fits_its_type(row: object) -> None:
-    from proxy.errors import WireError
-
-    assert isinstance(row, WireError)
+def test_a_rows_status_fits_its_type(row: WireError) -> None:
     fits = {
         "invalid_request_error": range(400, 429),
         "authentication_error": [401],
@@ -41,6 +39,23 @@ def test_a_rows_status_fits_its_type(row: object) -> None:
     }
     assert row.status in fits[row.type]
     assert row.code.islower()
+
+
+@pytest.mark.parametrize("row", WIRE.values(), ids=[error.__name__ for error in WIRE])
+def test_anthropics_word_for_it_fits_the_status_too(row: WireError) -> None:
+    body = error_object({"type": row.type, "code": row.code, "message": "…"}, "req_1")
+    fits = {  # https://platform.claude.com/docs/en/api/errors
+        "invalid_request_error": range(400, 429),
+        "authentication_error": [401],
+        "permission_error": [403],
+        "not_found_error": [404],
+        "request_too_large": [413],
+        "rate_limit_error": [429],
+        "api_error": range(500, 600),
+        "timeout_error": [504],
+        "overloaded_error": [503, 529],
+    }
+    assert row.status in fits[body["error"]["type"]]
 
 
 def test_the_page_of_errors_is_what_the_table_says() -> None:

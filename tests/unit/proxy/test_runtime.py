@@ -1,5 +1,6 @@
 """A model's name leads where the design says, and a wrong one says what is nearest."""
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -58,6 +59,29 @@ def test_an_unknown_name_says_what_is_near(name: str, near: str) -> None:
 def test_a_name_that_leads_nowhere_is_refused(name: str) -> None:
     with pytest.raises(UnknownModel):
         RUNTIME.resolve(name)
+
+
+def test_a_backend_that_is_asked_by_name_only() -> None:
+    clouds = {"openai": FakeBackend("openai"), "lists-none": FakeBackend("lists-none")}
+    runtime = replace(RUNTIME, backends=MappingProxyType({**BACKENDS, **clouds}), by_name=frozenset(clouds))
+    runtime = runtime.serving("openai", [Model("gpt-5"), Model("both"), Model("small")]).serving("lists-none", [])
+
+    def led(name: str) -> list[tuple[str, str]]:
+        return [(each.backend.name, each.model) for each in runtime.resolve(name).candidates]
+
+    assert led("openai/gpt-5") == [("openai", "gpt-5")]
+    assert led("lists-none/sonar") == [("lists-none", "sonar")]
+    assert led("small") == [("local", "small")], "what is configured is not made ambiguous"
+    with pytest.raises(AmbiguousModel, match="gpu/both, local/both'?\\."):
+        runtime.resolve("both")
+    with pytest.raises(UnknownModel) as caught:
+        runtime.resolve("gpt-5")
+    assert "openai" not in str(caught.value)
+    with pytest.raises(UnknownModel, match="Did you mean 'openai/gpt-5'"):
+        runtime.resolve("openai/gpt-55")
+    listed = [each.id for each in runtime.listed()]
+    assert listed[-3:] == ["openai/gpt-5", "openai/both", "openai/small"]
+    assert "small" in listed
 
 
 class Remote(FakeBackend):

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends import localai, vllm
+from backends.capabilities import GUIDES
 from backends.json import dumps, loads
 from backends.request import (
     Audio,
@@ -31,6 +33,7 @@ from proxy.errors import BadParameter, ProxyError, Unsupported
 from proxy.wire.chat_request import parse_chat
 from proxy.wire.completions_request import parse_completion
 from proxy.wire.embeddings import embedding_objects, embeddings_body, parse_embeddings
+from proxy.wire.extras import Extras
 from proxy.wire.messages_request import parse_count, parse_messages
 from proxy.wire.responses_request import parse_create
 from tests.unit.proxy.wire.client_requests import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES
@@ -114,6 +117,12 @@ def test_fields_of_one_servers_own_are_handed_on_as_they_came() -> None:
     assert chat().extras == {}
 
 
+@pytest.mark.parametrize("own", [vllm.EXTRAS, localai.EXTRAS])
+def test_what_a_backend_has_of_its_own_can_be_asked_for(own: frozenset[str]) -> None:
+    assert own - {"logit_bias"} <= set(Extras.__struct_fields__)
+    assert set(Extras.__struct_fields__) >= GUIDES
+
+
 def test_an_agents_chat_request() -> None:
     [create] = parse_chat(CHAT["an agent"]).creates
     request = create.request
@@ -193,6 +202,12 @@ def test_a_coding_agents_message() -> None:
     assert (request.reasoning_effort, request.parallel_tool_calls) == ("low", False)
     assert (request.stop, request.max_output_tokens) == (("END",), 8000)
     assert request.sampling == Sampling(temperature=1, top_k=5, top_p=0.9)
+
+
+def test_what_only_anthropic_has_is_handed_on() -> None:
+    sent = {"cache_control": {"type": "ephemeral"}, "metadata": {"user_id": "u"}, "service_tier": "auto"}
+    assert parse_messages({**MESSAGES["one line"], **sent})[0].request.extras == sent
+    assert parse_messages(MESSAGES["one line"])[0].request.extras == {}
 
 
 def test_a_structured_message() -> None:
