@@ -1,6 +1,6 @@
 """Chat and raw completions: what the chunks of an answer say. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ BROKEN = {"error", "abort"}  # vLLM and SGLang: the engine gave up, though its s
 class Delta(msgspec.Struct, gc=False):
     """The fields of a delta, or of a whole message, that we read."""
 
-    content: str | None = None
+    content: str | list[Any] | None = None  # Mistral: in parts, where a model thinks
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -119,12 +119,14 @@ class Decoder:
         delta = choice.delta or choice.message
         if delta is None:
             return [] if choice.text is None else self._text(choice.text, choice.logprobs)
+        content = delta.content
         if (
-            delta.content  # nearly always
+            content  # nearly always
+            and isinstance(content, str)
             and choice.logprobs is None
             and not (delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls)
         ):
-            return [TextDelta(delta.content)]
+            return [TextDelta(content)]
         return self._content(delta, choice.logprobs)
 
     def _no_chunk(self, data: bytes) -> BackendError:
@@ -141,7 +143,10 @@ class Decoder:
         events: list[Event] = []
         if text := delta.reasoning_content or delta.reasoning:  # some send both, alike
             events.append(ReasoningDelta(text))
-        events += self._text(delta.content or "", logprobs)
+        if isinstance(delta.content, list):
+            events += parts_of(delta.content)
+        else:
+            events += self._text(delta.content or "", logprobs)
         if delta.refusal:
             events.append(RefusalDelta(delta.refusal))
         for piece in delta.tool_calls or ():
@@ -168,6 +173,18 @@ class Decoder:
         calls = self._calls.end(reason)
         self.finished = True
         return [*calls, Finished(reason, self._usage)]
+
+
+def parts_of(content: list[Any]) -> Iterator[Event]:
+    """What Mistral says in parts: text, and thoughts, which are parts themselves. Others, such as references, are not."""
+    for part in content:
+        match part:
+            case {"type": "text", "text": str(text)} if text:
+                yield TextDelta(text)
+            case {"type": "thinking", "thinking": list(inner)}:
+                texts = [each.get("text") for each in inner if isinstance(each, dict)]
+                if text := "".join(each for each in texts if isinstance(each, str)):
+                    yield ReasoningDelta(text)
 
 
 def reason_of(reason: object) -> FinishReason:

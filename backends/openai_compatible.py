@@ -25,6 +25,7 @@ from backends.provider_errors import classify
 from backends.registry import Parts
 from backends.request import EmbeddingRequest, Request
 
+ABLE = {"function_calling": "tools", "vision": "images"}  # Mistral's names: ours
 EMBEDDINGS_LIMIT = 64 * 1024 * 1024  # bytes: 2000 vectors of 1536 numbers, with room
 
 
@@ -171,11 +172,18 @@ def model_of(entry: Any) -> Model:
     meta = entry.get("meta")
     places = (
         entry.get("max_model_len"),
+        entry.get("context_window"),  # Groq
+        entry.get("max_context_length"),  # Mistral
         entry.get("context_length"),
         entry.get("context_size"),
         meta.get("n_ctx") if isinstance(meta, dict) else None,
     )
-    return Model(entry["id"], next((found for place in places if (found := count(place))), None))
+    able = entry.get("capabilities")
+    known = {
+        ours: able[theirs] for theirs, ours in ABLE.items() if isinstance(able, dict) and type(able.get(theirs)) is bool
+    }
+    context = next((found for place in places if (found := count(place))), None)
+    return Model(entry["id"], context, Capabilities(**known), count(entry.get("max_completion_tokens")) or None)
 
 
 def build(options: Options, parts: Parts) -> OpenAICompatible:

@@ -28,6 +28,9 @@ const WORDS = {
   backend_refused_request: ["The model's server refuses this request.", "Check the chat settings, or ask another model.", false, true],
   backend_authentication_failed: [
     "The model's server refuses the gateway's key.", "Whoever runs this gateway must renew it. Ask another model.", false, true],
+  backend_key_needed: ["The model's server wants a key of your own.", "This page sends none. Ask another model.", false, true],
+  content_filter: ["The provider's filter refused the question.", "Put it differently, or ask another model.", false, true],
+  insufficient_quota: ["The gateway's account with the provider is used up.", "Ask another model, or try again later.", true, true],
   deadline_exceeded: ["It took too long.", "Try again, or ask another model.", true, true],
   engine_unavailable: ["The model cannot be loaded.", "Ask another model; the gateway's log says why.", true, true],
   too_many_sessions: ["Too many pages are open here.", "Close some, then try again.", true, false],

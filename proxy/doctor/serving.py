@@ -14,9 +14,9 @@ from backends.llama_cpp import catalog, gguf_file
 from backends.llama_cpp.backend import Options as InProcess
 from backends.llama_cpp.engines import ENGINES, NO_ENGINE, missing
 from backends.registry import Parts
-from proxy.app import facts as facts_of
 from proxy.config import Alias, BackendOptions, Config
 from proxy.config_check import is_loopback
+from proxy.configured import facts as facts_of
 from proxy.doctor.asking import ask
 from proxy.doctor.finding import Finding, State, failed
 from proxy.local_servers import Server, looked_for

@@ -41,7 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("STREAMLANE_CONFIG", raising=False)
-    monkeypatch.setattr("proxy.local_servers.PORTS", {})
+    monkeypatch.setattr("proxy.local_servers.PORTS", {1: "nobody"})
     for name in os.environ:
         if name.endswith(("_API_KEY", "_TOKEN")):
             monkeypatch.delenv(name)

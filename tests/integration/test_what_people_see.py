@@ -26,6 +26,7 @@ from backends.errors import (
     Unreachable,
 )
 from backends.fake import FakeBackend
+from backends.registry import kinds
 from tests.gateway import ROOT, announced, client, connected, gateway, text_of
 from tests.providers.azure_openai import AzureOpenAI
 from tests.upstream import Script, Seen, Upstream, answer, plain
@@ -191,7 +192,7 @@ async def test_the_switches_of_what_is_looked_for(tmp_path: Path) -> None:
         async with asyncio.timeout(60), command(tmp_path, {upstream.port: "vLLM"}, "serve", **environ) as child:
             out, _ = await child.communicate()
         assert (child.returncode, out) == (1, b"")
-        assert not upstream.seen
+        assert not upstream.requests
 
 
 async def test_a_model_when_no_backend_has_any() -> None:
@@ -217,7 +218,7 @@ async def test_every_mistake_is_told_at_once(tmp_path: Path, arguments: list[str
         "",
         'streamlane.toml: server.prot: unknown key. Did you mean "port"?\n'
         'streamlane.toml: backends[0].kind: unknown kind "vlm". '
-        'Known kinds: fake, llama_cpp, localai, openai_compatible, vllm. Did you mean "vllm"?\n'
+        f'Known kinds: {", ".join(kinds())}. Did you mean "vllm"?\n'
         "streamlane.toml: backends[1]: expected an http(s) URL without user, query and fragment, "
         "got 'localhost:8080'\n"
         'streamlane.toml: models.fast.targets[0]: no backend is named "gpuu". Backends: gpu, l. Did you mean "gpu"?\n',
