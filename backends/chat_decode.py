@@ -30,7 +30,7 @@ BROKEN = {"error", "abort"}  # vLLM and SGLang: the engine gave up, though its s
 class Delta(msgspec.Struct, gc=False):
     """The fields of a delta, or of a whole message, that we read."""
 
-    content: str | list[Any] | None = None  # Mistral: in parts, where a model thinks
+    content: str | list[dict[str, Any]] | None = None  # Mistral: in parts, where a model thinks
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -107,10 +107,6 @@ class Decoder:
             raise classify(None, {}, data, model=self._model, now=self._now())
         if chunk.usage is not None:
             self._usage = usage_of(chunk.usage) or self._usage
-        if chunk.x_groq is not None:
-            if chunk.x_groq.error:
-                raise classify(None, {}, data, model=self._model, now=self._now())
-            self._usage = self._usage or usage_of(chunk.x_groq.usage)
         if not chunk.choices:  # the usage, a filter's verdict, a ping
             return []
         choice = chunk.choices[0]
@@ -122,11 +118,15 @@ class Decoder:
         content = delta.content
         if (
             content  # nearly always
-            and isinstance(content, str)
             and choice.logprobs is None
+            and type(content) is str
             and not (delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls)
         ):
             return [TextDelta(content)]
+        if chunk.x_groq is not None:  # in the first chunk and the last, which have no text
+            if chunk.x_groq.error:
+                raise classify(None, {}, data, model=self._model, now=self._now())
+            self._usage = self._usage or usage_of(chunk.x_groq.usage)
         return self._content(delta, choice.logprobs)
 
     def _no_chunk(self, data: bytes) -> BackendError:
@@ -175,8 +175,8 @@ class Decoder:
         return [*calls, Finished(reason, self._usage)]
 
 
-def parts_of(content: list[Any]) -> Iterator[Event]:
-    """What Mistral says in parts: text, and thoughts, which are parts themselves. Others, such as references, are not."""
+def parts_of(content: list[dict[str, Any]]) -> Iterator[Event]:
+    """What Mistral says in parts: text, and thoughts, which have parts themselves. Others, as references, are left."""
     for part in content:
         match part:
             case {"type": "text", "text": str(text)} if text:

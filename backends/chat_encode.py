@@ -68,7 +68,8 @@ def chat(request: Request) -> Json:
     if request.reasoning_effort is not None:
         body["reasoning_effort"] = request.reasoning_effort
     if request.top_logprobs is not None:
-        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+        # Asked for none beside the chosen tokens, llama.cpp's server gives nothing at all; the one more is left out.
+        body |= {"logprobs": True, "top_logprobs": max(1, request.top_logprobs)}
     return body
 
 

@@ -1,8 +1,9 @@
 """Cohere's API, version 2: the bodies of requests. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
+
+from msgspec.structs import replace
 
 from backends import chat_encode
 from backends.errors import UnsupportedFeature

@@ -2,8 +2,9 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import structlog
@@ -120,8 +121,7 @@ class HttpBackend(ABC):
                 hint = "Correct it where it is configured." if usable else "No other is left: nothing is asked with it."
                 log.error("key_refused", backend=self.name, key=place, usable=usable, refused=refused, hint=hint)
 
-    @asynccontextmanager
-    async def exchange(
+    def exchange(
         self,
         method: str,
         url: str,
@@ -130,16 +130,16 @@ class HttpBackend(ABC):
         model: str = "",
         callers: Secret | None = None,
         of_ours: bool = False,
-    ) -> AsyncIterator[Exchange]:
-        """One request with the next key, and its response once its head has come. Raises BackendError.
+    ) -> AbstractAsyncContextManager[Exchange]:
+        """One request with the next key, and its response once its head has come. On entering, raises BackendError.
 
         `model` and `callers` are those of the request: whom an error names, and the caller's own key. With `of_ours`
         it is no caller's request. A key of ours that is refused is not used again.
         """
-        async with self._sent(method, url, body, callers, of_ours) as (response, key):
+
+        async def check(response: Exchange, key: str | None) -> None:
             if response.status == 200:
                 self.answered(key, None)
-                yield response
                 return
             error = self.failure(response.status, response.headers, await response.read(), model)
             if callers is not None and key == callers.value:
@@ -148,6 +148,8 @@ class HttpBackend(ABC):
             if self._keys.source == "caller" and isinstance(error, AuthenticationFailed):  # it was asked without a key
                 raise CallerKeyNeeded
             raise error
+
+        return Sent(self._open, partial(self._request, method, url, body, callers, of_ours=of_ours), check)
 
     async def ask_json(self, url: str) -> Any:
         """What a GET gives that no caller asked for. Raises BackendError."""
@@ -160,22 +162,16 @@ class HttpBackend(ABC):
 
     async def get(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body, whatever they are. Raises BackendError only when there are none."""
-        async with self._sent("GET", url, b"", None, of_ours=True) as (response, _):
+        async with Sent(self._open, partial(self._request, "GET", url, b"", None, of_ours=True)) as response:
             return response.status, response.headers, await response.read()
 
-    @asynccontextmanager
-    async def _sent(
-        self, method: str, url: str, body: bytes, callers: Secret | None, of_ours: bool
-    ) -> AsyncIterator[tuple[Exchange, str | None]]:
+    async def _request(
+        self, method: str, url: str, body: bytes, callers: Secret | None, *, of_ours: bool
+    ) -> tuple[Exchange, str | None]:
+        """What is to be sent, and the key in it."""
         key = self.key(callers, of_ours=of_ours)
         headers = {**(JSON if body else {}), **await self.headers(method, url, body, key)}
-        exchange = self._transport.request(method, url, headers, body)
-        self._open.add(exchange)
-        try:
-            async with exchange as response:
-                yield response, key
-        finally:
-            self._open.discard(exchange)
+        return self._transport.request(method, url, headers, body), key
 
     def _read_key_file(self) -> None:
         """What was known stays when the file cannot be used any more, and that is said once."""
@@ -189,6 +185,40 @@ class HttpBackend(ABC):
         if keys is not None:
             self._keys.from_file(keys)
             log.info("key_file_read", backend=self.name, keys=len(keys))
+
+
+class Sent:
+    """One request as a context: entered once its response has passed `check`. A class, because every call enters one.
+
+    `make` gives the exchange and the key that it is asked with. While it is entered, it is among `exchanges`.
+    """
+
+    __slots__ = ("_check", "_exchange", "_exchanges", "_make")
+
+    def __init__(
+        self,
+        exchanges: set[Exchange],
+        make: Callable[[], Awaitable[tuple[Exchange, str | None]]],
+        check: Callable[[Exchange, str | None], Awaitable[None]] | None = None,
+    ) -> None:
+        self._exchanges, self._make, self._check = exchanges, make, check
+        self._exchange: Exchange
+
+    async def __aenter__(self) -> Exchange:
+        self._exchange, key = await self._make()
+        self._exchanges.add(self._exchange)
+        try:
+            response = await self._exchange.__aenter__()
+            if self._check is not None:
+                await self._check(response, key)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return response
+
+    async def __aexit__(self, *_: object) -> None:
+        self._exchanges.discard(self._exchange)
+        await self._exchange.__aexit__(None, None, None)
 
 
 def now() -> float:

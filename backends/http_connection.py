@@ -69,6 +69,11 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return self._alive and not self.transport.is_closing()
 
+    @property
+    def ending(self) -> bool:
+        """Whether it is being closed. One with TLS may take its time for that."""
+        return self._alive and self.transport.is_closing()
+
     def pause(self, paused: bool) -> None:
         if self.usable():
             (self.transport.pause_reading if paused else self.transport.resume_reading)()

@@ -51,7 +51,7 @@ class Pool:
             connection.abort()
 
     async def _connect(self) -> Connection:
-        if self._max_open is not None and len(self._open) >= self._max_open:
+        if self._max_open is not None and sum(not each.ending for each in self._open) >= self._max_open:
             raise Overloaded
         connection = Connection(self._kept, self._lost)
         self._open.add(connection)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 
 LOOK = 1.0  # seconds between two looks
 LARGEST = 1024 * 1024  # bytes
@@ -30,6 +31,8 @@ class KeyFile:
             version: object = (found.st_mtime_ns, found.st_size, found.st_ino)
             if version == self._known:
                 return None
+            if not S_ISREG(found.st_mode):  # reading from a pipe could wait forever, and the whole gateway with it
+                raise KeyFileUnusable("it is no regular file")
             keys = lines_of(self._path, found.st_size)
         except (OSError, UnicodeDecodeError, KeyFileUnusable) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)

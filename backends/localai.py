@@ -49,14 +49,14 @@ def apology(data: bytes) -> str | None:
     except SHAPE_ERRORS:
         return None
     for choice in choices:
-        text = (choice.delta and choice.delta.content) or ""
-        if choice.finish_reason is not None and text.startswith(APOLOGY):
+        text = choice.delta and choice.delta.content
+        if choice.finish_reason is not None and isinstance(text, str) and text.startswith(APOLOGY):
             return text
     return None
 
 
 class LocalAI(OpenAICompatible, Observable):
-    """One LocalAI server, as a Backend. A model that its gallery installs just now is not ready, rather than unknown."""
+    """One LocalAI server, as a Backend. A model that its gallery installs just now is not ready, and not unknown."""
 
     ready_path = "/readyz"  # 200, or 503 while it starts and while it stops
     chunks = Decoder

@@ -159,6 +159,8 @@ class OpenAICompatible(HttpBackend):
         return await embeddings_dialect.decode(body, request)
 
     async def _post(self, path: str, body: Mapping[str, Any], request: EmbeddingRequest) -> bytes:
+        if self._preset is not None:
+            body = fitted(body, request, self._preset)
         callers = request.keys.get(self.name)
         url = self.place(path, request.model)
         async with self.exchange("POST", url, dumps(body), model=request.model, callers=callers) as response:

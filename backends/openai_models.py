@@ -6,7 +6,8 @@ probabilities are allowed with the effort "none" (guides/latest-model, "paramete
 """
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from backends.errors import UnsupportedFeature
 from backends.request import Request

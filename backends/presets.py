@@ -10,7 +10,7 @@ from msgspec import Struct, convert
 from backends.capabilities import WORDS, Capability, needs
 from backends.errors import UnsupportedFeature
 from backends.json import loads_own
-from backends.request import Request
+from backends.request import EmbeddingRequest, Request
 
 Quirk: TypeAlias = Literal["comments", "error_in_200", "usage_twice", "usage_unasked"]
 """What is special about a stream, and taken from every server, whatever its name is: comments while it waits; an error
@@ -51,8 +51,8 @@ def presets() -> Mapping[str, Preset]:
     return {row.name: row for row in rows}
 
 
-def fitted(body: dict[str, Any], request: Request, preset: Preset) -> dict[str, Any]:
-    """The body of a chat completion as this server takes it. Raises UnsupportedFeature for what it lacks."""
+def fitted(body: Mapping[str, Any], request: Request | EmbeddingRequest, preset: Preset) -> dict[str, Any]:
+    """The body of a request as this server takes it. Raises UnsupportedFeature for what it lacks."""
     if missing := next((name for name in preset.lacks if name in needs(request)), None):
         raise UnsupportedFeature(*WORDS[missing])
     return {preset.renames.get(name, name): value for name, value in body.items() if name not in preset.refuses}

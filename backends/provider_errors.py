@@ -188,6 +188,8 @@ def mistral(answer: Answer) -> BackendError | None:
     faults = message.get("detail") if isinstance(message, dict) else message
     places = [each.get("loc") for each in faults if isinstance(each, dict)] if isinstance(faults, list) else []
     fields = [str(place[1]) for place in places if isinstance(place, list) and len(place) > 1]
+    if fields and fields[0] in {"input", "inputs"}:  # embeddings
+        return UnsupportedFeature("token ids in place of texts", "input")
     return InvalidRequest(422, PARAMS.get(fields[0])) if fields else None
 
 

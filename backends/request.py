@@ -1,31 +1,30 @@
-"""What a backend is asked: one conversation and how to continue it. Pure values."""
+"""What a backend is asked: one conversation and how to continue it. Pure values; Structs, for each call makes many."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True, gc=False):
     """What was said."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True, gc=False):
     """What the model said instead of an answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(Struct, frozen=True, gc=False):
     """What a provider wants back as it gave it, and nobody else may read: a signature, or encrypted reasoning.
 
     `provider` is the dialect that made it ("anthropic", "gemini", "openai"); others leave it out.
@@ -35,8 +34,7 @@ class Opaque:
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(Struct, frozen=True):
     """What the model thought before it answered. Most backends do not want it back.
 
     With `opaque`, the text may be empty: then it belongs to what follows in the same message, a tool call perhaps.
@@ -46,8 +44,7 @@ class Reasoning:
     opaque: Opaque | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True, gc=False):
     """A picture; `data` is base64. Never a URL: nobody fetches what a request names."""
 
     media_type: str
@@ -55,16 +52,14 @@ class Image:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(Struct, frozen=True, gc=False):
     """A recording; `data` is base64, `format` as in its file name: "wav", "mp3"."""
 
     format: str
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True, gc=False):
     """A document; `data` is base64."""
 
     name: str | None
@@ -72,8 +67,7 @@ class File:
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True, gc=False):
     """The model asks for a tool. `arguments` is JSON as the model wrote it, so it may be no JSON."""
 
     id: str
@@ -81,16 +75,14 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(Struct, frozen=True):
     """What the tool of the call `call_id` gave back. In a user's message, because the user's side ran it."""
 
     call_id: str
     parts: "tuple[Text | Image | Audio | File, ...]"
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Struct, frozen=True, gc=False):
     """A key that a caller sent. It is shown nowhere."""
 
     value: str
@@ -102,8 +94,7 @@ class Secret:
 Part: TypeAlias = Text | Refusal | Reasoning | Image | Audio | File | ToolCall | ToolResult
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One turn of the conversation, in parts. Tool calls are an assistant's, tool results a user's."""
 
     role: Role
@@ -123,8 +114,7 @@ def text_of(parts: tuple[Part, ...]) -> str:
     return "\n".join(part.text for part in parts if isinstance(part, WORDS))
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Struct, frozen=True):
     """A function that the model may call. `parameters` is a JSON schema; None where it takes none."""
 
     name: str
@@ -133,8 +123,7 @@ class Tool:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NamedTool:
+class NamedTool(Struct, frozen=True, gc=False):
     """The model must call this one."""
 
     name: str
@@ -143,8 +132,7 @@ class NamedTool:
 ToolChoice: TypeAlias = Literal["auto", "none", "required"] | NamedTool
 
 
-@dataclass(frozen=True, slots=True)
-class JsonFormat:
+class JsonFormat(Struct, frozen=True):
     """The answer is JSON: any object, or what `schema` (a JSON schema) allows."""
 
     schema: Mapping[str, Any] | None = None
@@ -153,8 +141,7 @@ class JsonFormat:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(Struct, frozen=True, gc=False):
     """How the next token is drawn. None leaves the choice to the backend."""
 
     temperature: float | None = None
@@ -169,23 +156,21 @@ class Sampling:
         """These choices, and those of `defaults` where they are left open."""
         if defaults == NO_CHOICE:
             return self
-        left = {name: getattr(defaults, name) for name in self.__dataclass_fields__ if getattr(self, name) is None}
+        left = {name: getattr(defaults, name) for name in self.__struct_fields__ if getattr(self, name) is None}
         return replace(self, **left)
 
 
 NO_CHOICE = Sampling()
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Struct, frozen=True, gc=False):
     """Raw text to go on with, for `/v1/completions`: no chat template is put around it."""
 
     text: str
     suffix: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One generation.
 
     `model` is the name that was asked for until the dispatcher has chosen a backend, and that backend's own id then.
@@ -201,7 +186,7 @@ class Request:
     messages: tuple[Message, ...] = ()
     max_output_tokens: int = 0
     stop: tuple[str, ...] = ()
-    sampling: Sampling = Sampling()
+    sampling: Sampling = NO_CHOICE
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool | None = None
@@ -209,16 +194,15 @@ class Request:
     reasoning_effort: str | None = None
     top_logprobs: int | None = None
     prompt: Prompt | None = None
-    extras: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    extras: Mapping[str, Any] = NOTHING
     tenant: str = ""
-    keys: Mapping[str, Secret] = field(default_factory=lambda: NOTHING)
+    keys: Mapping[str, Secret] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingRequest:
+class EmbeddingRequest(Struct, frozen=True):
     """Texts, or token ids of texts, to embed. `dimensions` None leaves the length to the model."""
 
     model: str
     inputs: tuple[str | tuple[int, ...], ...]
     dimensions: int | None = None
-    keys: Mapping[str, Secret] = field(default_factory=lambda: NOTHING)
+    keys: Mapping[str, Secret] = NOTHING

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from backends import anthropic_decode, anthropic_encode, anthropic_errors, gemini_decode, gemini_encode, gemini_errors
 from backends.base import Model

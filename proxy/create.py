@@ -1,7 +1,6 @@
 """One response that a client asks for, whichever API it came by. Pure values; `proxy/wire` makes them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from msgspec import Struct, structs
@@ -34,7 +33,7 @@ class Create(Struct, frozen=True, kw_only=True):
 
     def with_keys(self, keys: Mapping[str, Secret]) -> "Create":
         """This, asked with the caller's own keys."""
-        return structs.replace(self, request=replace(self.request, keys=keys)) if keys else self
+        return structs.replace(self, request=structs.replace(self.request, keys=keys)) if keys else self
 
     @property
     def model(self) -> str:

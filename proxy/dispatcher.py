@@ -14,11 +14,11 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from backends.base import Batches, Embedder, Embeddings, TokenCounter
 from backends.errors import BackendError, UnsupportedFeature
@@ -164,7 +164,11 @@ class Dispatcher:
                 error.backend = candidate.backend.name
                 following = attempts.failed(error, self._now())
                 if following is None:
-                    raise attempts.told(error, self._now()) from None
+                    heard, told = attempts.told(self._now())
+                    if heard != turn.candidate:
+                        record.failed(candidate, error)
+                        record.ends_with(candidates[heard])
+                    raise told from None
                 record.failed(candidate, error, following.wait)
                 turn = following
             else:
@@ -256,8 +260,8 @@ class Record:
         self.usage: Usage | None = None
         self.pace: Pace | None = None
 
-    def failed(self, candidate: Candidate, error: BackendError, wait: float) -> None:
-        """An attempt failed; another follows after `wait` seconds."""
+    def failed(self, candidate: Candidate, error: BackendError, wait: float = 0.0) -> None:
+        """An attempt failed; another follows after `wait` seconds, or the request ends with an earlier one's error."""
         code = wire(error).code
         self.failed_attempts.append(Attempt(candidate.backend.name, candidate.model, code, wait))
         log.info(
@@ -268,6 +272,12 @@ class Record:
             error=code,
             wait_ms=round(wait * 1000, 1),
         )
+
+    def ends_with(self, candidate: Candidate) -> None:
+        """The request ends with the error of `candidate`'s attempt, which is then not one of those before the end."""
+        self.backend, self.backend_model = candidate.backend.name, candidate.model
+        ended = [(each.backend, each.model) == (self.backend, self.backend_model) for each in self.failed_attempts]
+        del self.failed_attempts[len(ended) - 1 - ended[::-1].index(True)]
 
     def finished(self, event: Finished) -> None:
         """The backend said all."""

@@ -22,8 +22,10 @@ an `error` event; afterwards the response ends with `response.failed`, whose `er
 the body is `{"error": {…}}` with that status. `headers` holds `retry-after` in seconds where that is known (over HTTP
 it is the header `Retry-After`).
 
-Retry what is 429 or 5xx, after that time or with growing pauses. Nothing else gets better by repeating it. The gateway
-has then tried again itself, as far as that made sense: [retries](retries.md).
+Retry what is 429 or 5xx, after that time or with growing pauses. Nothing else gets better by repeating it, nor does
+`insufficient_quota` without a time. The gateway has then tried again itself, as far as that made sense:
+[retries](retries.md). Over HTTP the header `X-Should-Retry: false` keeps OpenAI's and Anthropic's SDKs from repeating
+what would be in vain, or only after more than a minute.
 
 | code | status | type | when |
 |---|---|---|---|

@@ -4,7 +4,9 @@ What nobody knows is tried: a backend refuses what it cannot do, and the next on
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from backends.base import Model
 from backends.capabilities import GUIDES, WORDS, needs

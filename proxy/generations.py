@@ -5,11 +5,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
 import structlog
+from msgspec.structs import replace
 
 from backends.json import dumps
 from backends.request import Request, said

@@ -8,8 +8,6 @@ import copy
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -24,8 +22,6 @@ MOST_ATTEMPTS = 3  # of one call, in all
 BASE, CAP = 0.5, 8.0  # seconds; the wait is drawn from 0 to BASE, twice that, … ("full jitter")
 SHARE = 5  # a backend is asked again for at most one of so many requests
 WINDOW = 60  # seconds, for which requests count
-
-E = TypeVar("E", bound=BackendError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class Attempts:
         self._ready: dict[int, float] = {}  # when a candidate may be tried again, and is worth it
         self._promised: dict[int, float] = {}  # when its backend said that it would answer
         self._down: set[str] = set()  # backends that would fail with any of their models
-        self._last: BackendError | None = None
+        self._failed: dict[int, BackendError] = {}  # each candidate's newest failure, the last one last
 
     def first(self, now: float) -> Turn:
         """The attempt that every call has."""
@@ -98,14 +94,16 @@ class Attempts:
         self._made += 1
         if isinstance(error, DeadlineExceeded) and error.name == "retry":  # that attempt never began
             return None
-        here, self._last = self._current, error
+        here = self._current
+        self._failed.pop(here, None)
+        self._failed[here] = error
         if self._end is None:
             self._end = now + self._seconds
         self._failures[here] += 1
+        self._note(here, error, now, self._end)
         another_key = isinstance(error, AuthenticationFailed) and error.other_keys
         if error.scope in {Scope.BACKEND, Scope.ACCOUNT} or (error.scope is Scope.KEY and not another_key):
-            self._down.add(self._backends[here])
-        self._note(here, error, now, self._end)
+            self._note_down(here)
         if not error.retryable or self._made >= MOST_ATTEMPTS or now >= self._end:
             return None
         if another_key:
@@ -115,18 +113,25 @@ class Attempts:
                 return self._fresh(candidate, now)
         return self._again(now, self._end)
 
-    def told(self, error: E, now: float) -> "E | BackendError":
-        """What the caller hears when nothing follows: the last failure, and the soonest time that anybody promised."""
-        last = self._last or error
+    def told(self, now: float) -> tuple[int, BackendError]:
+        """What the caller hears when nothing follows, and of which candidate: the last failure, with the soonest time
+        that anybody promised.
+
+        A failure that passes hides behind none that stays: who hears that the prompt is too long for the second target
+        throws it away, though the first was only busy.
+        """
+        [*others, (here, error)] = self._failed.items()
+        if error.retryable and not transient(error):
+            here, error = next((each for each in reversed(others) if transient(each[1])), (here, error))
         soonest = min(self._promised.values(), default=None)
-        if soonest is None or last.owner not in {Owner.PROVIDER, Owner.NETWORK}:
-            return last  # waiting does not help against what the client asked
+        if soonest is None or error.owner not in {Owner.PROVIDER, Owner.NETWORK}:
+            return here, error  # waiting does not help against what the client asked
         seconds = max(0.0, soonest - now)
-        if last.retry_after is not None and last.retry_after <= seconds:
-            return last
-        told = copy.copy(last)
+        if error.retry_after is not None and error.retry_after <= seconds:
+            return here, error
+        told = copy.copy(error)
         told.retry_after = round(seconds, 3)
-        return told
+        return here, told
 
     def _note(self, here: int, error: BackendError, now: float, end: float) -> None:
         """When the candidate that has failed may be tried again."""
@@ -138,6 +143,16 @@ class Attempts:
         if transient(error) and soonest < end:
             most = min(CAP, BASE * 2 ** (self._failures[here] - 1), end - soonest)
             self._ready[here] = soonest + most * self._dice()
+
+    def _note_down(self, here: int) -> None:
+        """What `here` failed with holds for its whole backend: no other model there may be tried again before it."""
+        backend = self._backends[here]
+        self._down.add(backend)
+        for each in [each for each in self._ready if self._backends[each] == backend]:
+            if here in self._ready:
+                self._ready[each] = max(self._ready[each], self._ready[here])
+            else:
+                del self._ready[each]
 
     def _fresh(self, candidate: int, now: float) -> Turn:
         self._current = candidate

@@ -1,6 +1,6 @@
 """What an engine is asked, made to fit what it can do; what no engine can is refused before the first byte. Pure."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from backends.errors import InvalidRequest, UnsupportedFeature
 from backends.json import JsonError, dumps, loads

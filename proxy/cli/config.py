@@ -58,9 +58,7 @@ def check(config: Path | None) -> None:
     if not found.backends:
         from proxy.local_servers import looked_for
 
-        click.echo(
-            f"There are no [[backends]]: serve takes what it finds here ({looked_for()}; a pulled model; providers' keys)."
-        )
+        click.echo(f"There are no [[backends]]: serve takes what it finds here ({looked_for()}; a pulled model; keys).")
 
 
 @config.command()

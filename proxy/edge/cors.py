@@ -30,6 +30,6 @@ def share(app: web.Application, guard: Guard) -> None:
             response.headers.add("Vary", "Origin")  # a cache must not give one origin's answer to another
         if (origin := request.headers.get("Origin")) and origin.lower() in guard.origins:
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id, X-Should-Retry"
 
     app.on_response_prepare.append(prepare)

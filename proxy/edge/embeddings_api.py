@@ -4,9 +4,9 @@ https://platform.openai.com/docs/api-reference/embeddings
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from backends.unhurried import unhurried
 from proxy.dispatcher import Dispatcher

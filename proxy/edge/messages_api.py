@@ -4,10 +4,10 @@ https://docs.anthropic.com/en/api/messages and …/messages-count-tokens
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from backends.errors import QuotaExhausted
 from backends.json import dumps
 from proxy.edge.request_facts import REQUEST_ID
 from proxy.errors import error_body, retry_after, wire
@@ -16,6 +17,7 @@ Shape = Callable[[Mapping[str, Any], str | None], dict[str, Any]]
 
 # Routes whose clients read errors in another shape than OpenAI's, by the beginning of their path.
 SHAPES: Mapping[str, Shape] = MappingProxyType({"/v1/messages": error_object})
+PATIENCE = 60.0  # seconds; told to wait for longer, Anthropic's SDKs sleep for hours, and older ones of OpenAI not at all
 
 
 def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -27,11 +29,17 @@ def error_response(error: Exception, request: web.Request | None = None) -> web.
     seconds = retry_after(error)
     headers = {} if seconds is None else {"Retry-After": seconds}
     row = wire(error)
-    if row.status == 409:
-        headers["X-Should-Retry"] = "false"  # OpenAI's SDKs repeat a 409, and ours never gets better by that
+    if row.status == 409 or in_vain(error):
+        headers["X-Should-Retry"] = "false"  # without it SDKs repeat each 409, 429 and 5xx by themselves
     if row.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return json_response(shaped(error_body(error), request), row.status, headers)
+
+
+def in_vain(error: Exception) -> bool:
+    """Whether a program that tries again by itself would do so for nothing, or would have to wait for very long."""
+    seconds = getattr(error, "retry_after", None)
+    return isinstance(error, QuotaExhausted) if seconds is None else seconds > PATIENCE
 
 
 def plain_error(

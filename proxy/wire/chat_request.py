@@ -4,10 +4,11 @@ https://platform.openai.com/docs/api-reference/chat/create. A feature that we do
 (REFUSED); a knob that only tunes is accepted and has no effect (IGNORED). docs/compatibility.md lists both.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from backends.request import Request, Sampling
 from proxy.create import Create
@@ -55,7 +56,7 @@ class Knobs(Extras, frozen=True, kw_only=True):
     @property
     def sampling(self) -> Sampling:
         """How tokens are drawn."""
-        return Sampling(**{name: getattr(self, name) for name in Sampling.__dataclass_fields__})
+        return Sampling(**{name: getattr(self, name) for name in Sampling.__struct_fields__})
 
     @property
     def include_usage(self) -> bool:

@@ -4,6 +4,7 @@ A backend is sent those that it has among its own (Backend.extras), and no other
 other servers took over: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
 """
 
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -47,9 +48,13 @@ class Extras(Struct, frozen=True, kw_only=True):
     include_reasoning: bool | None = None
 
 
+NAMES = Extras.__struct_fields__
+VALUES = attrgetter(*NAMES)
+
+
 def extras_of(fields: Extras) -> dict[str, Any]:
     """Those that were sent, by name. Raises BadParameter for an object that no backend could bear."""
-    sent = {name: value for name in Extras.__struct_fields__ if (value := getattr(fields, name)) is not None}
+    sent = {name: value for name, value in zip(NAMES, VALUES(fields), strict=True) if value is not None}
     for name, value in sent.items():
         if isinstance(value, dict):
             checked_schema(value, name)

@@ -1,7 +1,6 @@
 """`tools` and `tool_choice` of a Responses create. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
@@ -114,7 +113,7 @@ def parse_namespace(given: Any, path: str) -> tuple[list[tuple[Tool, dict[str, A
     for index, each in enumerate(space.tools):
         inner = f"{path}.tools[{index}]"
         tool, shown = parse_tool(each, inner)
-        read.append((replace(tool, name=checked_name(model_name(name, tool.name), f"{inner}.name")), shown))
+        read.append((structs.replace(tool, name=checked_name(model_name(name, tool.name), f"{inner}.name")), shown))
     tools = [shown for _, shown in read]
     return read, {"type": "namespace", "name": name, "description": space.description, "tools": tools}
 

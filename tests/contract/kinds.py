@@ -20,9 +20,12 @@ from tests.providers.azure_openai import AzureOpenAI
 from tests.providers.bedrock import ACCESS, REGION, SECRET, Bedrock
 from tests.providers.cohere import Cohere
 from tests.providers.gemini import Gemini
+from tests.providers.groq import Groq
+from tests.providers.mistral import Mistral
 from tests.providers.ollama import Ollama
 from tests.providers.openai import OpenAI
 from tests.providers.vertex import LOCATION, PROJECT, Vertex
+from tests.real_servers import KEY, Name, real_server
 
 CONTEXT = 512  # tokens; every backend of the table has it
 SLOTS = 2
@@ -41,6 +44,20 @@ async def fake() -> AsyncIterator[Options]:
 async def openai_compatible() -> AsyncIterator[Options]:
     async with chat_server(FakeBackend("behind", **TALE)) as base_url:
         yield {"kind": "openai_compatible", "base_url": base_url}
+
+
+@asynccontextmanager
+async def groq() -> AsyncIterator[Options]:
+    async with Groq(FakeBackend("behind", **TALE), keyed=True) as provider:
+        options = {"kind": "openai_compatible", "preset": "groq", "base_url": provider.url}
+        yield {**options, "name": "groq", "api_key": provider.key}
+
+
+@asynccontextmanager
+async def mistral() -> AsyncIterator[Options]:
+    async with Mistral(FakeBackend("behind", **TALE), keyed=True) as provider:
+        options = {"kind": "openai_compatible", "preset": "mistral", "base_url": provider.url}
+        yield {**options, "name": "mistral", "api_key": provider.key}
 
 
 @asynccontextmanager
@@ -135,9 +152,20 @@ def llama_cpp(engine: str) -> Kind:
     return kind
 
 
+def real(name: Name) -> Kind:
+    @asynccontextmanager
+    async def kind() -> AsyncIterator[Options]:
+        with real_server(name, CONTEXT, parallel=8) as server:
+            yield {"kind": "openai_compatible", "name": f"real-{name}", "base_url": server.base_url, "api_key": KEY}
+
+    return kind
+
+
 KINDS = [
     pytest.param(fake, id="fake"),
     pytest.param(openai_compatible, id="openai_compatible"),
+    pytest.param(groq, id="groq"),
+    pytest.param(mistral, id="mistral"),
     pytest.param(anthropic, id="anthropic"),
     pytest.param(bedrock, id="bedrock"),
     pytest.param(cohere, id="cohere"),
@@ -157,6 +185,12 @@ KINDS = [
         id="llama-cpp-python",
         marks=[pytest.mark.model, pytest.mark.needs("llama-cpp-python")],
     ),
+    pytest.param(real("llama.cpp"), id="llama.cpp-server", marks=pytest.mark.model),
+    pytest.param(
+        real("llama-cpp-python"),
+        id="llama-cpp-python-server",
+        marks=[pytest.mark.model, pytest.mark.slow, pytest.mark.needs("llama-cpp-python")],
+    ),
 ]
 
 
@@ -165,17 +199,34 @@ LACKS = {  # by engine, name, or kind
     "bedrock": frozenset({"any_json", "completions", "context", "embeddings", "logprobs"}),
     "cohere": frozenset({"completions", "logprobs", "token_ids"}),
     "gemini": frozenset({"completions", "token_ids"}),
+    "groq": frozenset({"completions", "embeddings", "logprobs", "numbers"}),
+    "mistral": frozenset({"completions", "token_ids"}),
     "ollama": frozenset({"forced_tools", "token_ids"}),
     "vertex_gemini": frozenset({"completions", "context", "embeddings"}),
     "vertex_claude": frozenset({"any_json", "completions", "context", "embeddings", "logprobs"}),
     "xllamacpp": frozenset({"tools", "images"}),  # the demo model's template has no place for tools
     "llama-cpp-python": frozenset({"tools", "images", "embeddings"}),
+    "real-llama.cpp": frozenset({"images", "embeddings"}),
+    "real-llama-cpp-python": frozenset({"context", "usage"}),
+}
+IGNORES = {  # what a server neither does nor refuses; "models": it answers to any name
+    "real-llama.cpp": frozenset({"tools", "models"}),
+    "real-llama-cpp-python": frozenset({"tools", "models", "images", "json_schema", "embeddings", "overflow"}),
 }
 
 
 def lacks(options: Options) -> frozenset[str]:
     """What this kind cannot do, and must refuse."""
-    return LACKS.get(options.get("engine", options.get("name", options["kind"])), frozenset())
+    return LACKS.get(known_as(options), frozenset())
+
+
+def ignores(options: Options) -> frozenset[str]:
+    """What a server of this kind cannot do, and does not say so."""
+    return IGNORES.get(known_as(options), frozenset())
+
+
+def known_as(options: Options) -> str:
+    return options.get("engine", options.get("name", options["kind"]))
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Keys of the callers' own: by header over HTTP and on sockets, for one backend, and for what that connection asks."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from backends.request import Secret
 from proxy.app import Gateway
 from tests.gateway import client, connected, gateway, text_of
-from tests.upstream import Script, Seen, Upstream, answer, plain
+from tests.upstream import Script, Seen, Upstream, answer, plain, until
 
 MINE = {"X-Streamlane-Key-Up": "sk-mine"}
 VECTORS = {"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1}}
@@ -185,3 +187,31 @@ async def test_what_continues_a_response_needs_a_key_of_its_own() -> None:
             async with post(started, "responses", body, headers) as answered:
                 assert answered.status == status
         assert keys_of(upstream) == ["Bearer sk-mine", "Bearer sk-other"]
+
+
+async def test_a_key_is_gone_with_what_it_was_sent_for() -> None:
+    """Neither a stored response, nor its log, nor what continues it holds on to the caller's key."""
+    mine = {"X-Streamlane-Key-up": "sk-gone-after-the-request"}
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(each, Secret) and each.value == "sk-gone-after-the-request" for each in gc.get_objects())
+
+    async with Upstream(default=served) as upstream, gateway(backend(upstream)) as started:
+        for path, body in APIS.items():
+            for more in ({}, {"stream": True}) if "tokens" not in path and path != "embeddings" else ({},):
+                async with post(started, path, {**body, **more}, mine) as answered:
+                    assert answered.status == 200
+                    await answered.read()
+        async with post(started, "responses", {**APIS["responses"], "background": True}, mine) as answered:
+            name = (await answered.json())["id"]
+        await until(lambda: started.generations.running == 0)
+        async with post(started, "responses", {**APIS["responses"], "previous_response_id": name}, mine) as answered:
+            assert answered.status == 200
+        for query in ("", "?sl_session=0123456789abcdef0123"):
+            async with connected(started.base_url, query, additional_headers=mine) as socket:
+                await socket.create("m", event_id="one")
+                await socket.until("response.completed")
+                await socket.create("nope")
+                await socket.until("error")
+        await until(lambda: kept() == 0)

@@ -108,7 +108,7 @@ async def test_a_file_without_backends_and_nothing_here(tmp_path: Path) -> None:
     assert checked == Ended(
         0,
         f"ok: {tmp_path}/streamlane.toml (listens on 127.0.0.1:0, backends: 0, aliases: 0, keys: 0)\n"
-        f"There are no [[backends]]: serve takes what it finds here (vLLM on port {port}; a pulled model; providers' keys).\n",
+        f"There are no [[backends]]: serve takes what it finds here (vLLM on port {port}; a pulled model; keys).\n",
         "",
     )
 

@@ -1,7 +1,7 @@
 """Groq: chat completions with its own words about limits, and the usage once more in `x_groq`.
 
-Source: console.groq.com/docs (openai, rate-limits, errors) and the types of the official SDK 1.7; the texts of refusals as
-users of the API posted them. Read in November 2026.
+Source: console.groq.com/docs (openai, rate-limits, errors) and the types of the official SDK 1.7; the texts of refusals
+as users of the API posted them. Read in November 2026.
 """
 
 from typing import Any, ClassVar

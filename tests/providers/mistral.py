@@ -1,22 +1,24 @@
 """Mistral: chat completions that refuse every field they do not know, and give their usage without being asked.
 
-Source: docs.mistral.ai/api and the types of the official SDK 3.7; the texts of refusals as users of the API posted them.
-Read in November 2026.
+Source: docs.mistral.ai/api and the types of the official SDK 3.7; the texts of refusals as users of the API posted
+them. Read in November 2026.
 """
 
 from typing import Any
 
 from aiohttp import web
-from mistralai.client.models import ChatCompletionRequest
+from mistralai.client.models import ChatCompletionRequest, EmbeddingRequest
 
 from backends.errors import BackendError, ContextLengthExceeded, ModelNotFound
-from backends.events import Event, Finished, ReasoningDelta
-from backends.json import dumps, loads
+from backends.events import Event, Finished, ReasoningDelta, ToolCallDelta, ToolCallStart
+from backends.json import loads
 from tests.contract.chat_words import chat_choice, counts, request_of
 from tests.providers.base import Fault, Refusal, Writer
-from tests.providers.chat import Chat, Chunks, Whole, choice, message
+from tests.providers.chat import Chunks, Whole, choice, message
+from tests.providers.openai import OpenAI
 
 FIELDS = frozenset(ChatCompletionRequest.model_fields)
+VECTOR_FIELDS = frozenset(field.alias or name for name, field in EmbeddingRequest.model_fields.items())
 REFUSALS: dict[Refusal, tuple[int, str, str | None, str]] = {  # status, type, code, message
     "rate_limited": (429, "rate_limited", "1300", "Rate limit exceeded"),
     "overloaded": (429, "service_tier_capacity_exceeded", "3505", "Service tier capacity exceeded for this model."),
@@ -43,15 +45,32 @@ def thought(text: str) -> list[dict[str, Any]]:
 
 
 class Pieces(Chunks):
-    """A streamed completion. The last chunk has the reason and the usage; thoughts are parts of the content."""
+    """A streamed completion. The last chunk has the calls, each whole, the reason and the usage.
+
+    Thoughts are parts of the content.
+    """
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model, include_usage=True)
+        self._calls: list[dict[str, Any]] = []
 
     def event(self, event: Event) -> bytes:
-        if isinstance(event, ReasoningDelta):
-            return self.chunk([choice({"content": thought(event.text)})])
+        match event:
+            case ReasoningDelta(text):
+                return self.chunk([choice({"content": thought(text)})])
+            case ToolCallStart(index, call_id, name):
+                self._calls.append({"id": call_id, "index": index, "function": {"name": name, "arguments": ""}})
+                return b""
+            case ToolCallDelta(index, arguments):
+                self._calls[index]["function"]["arguments"] += arguments
+                return b""
         return super().event(event)
 
     def finish(self, event: Finished) -> bytes:
-        return self.chunk([chat_choice(event) | {"delta": {"content": ""}}], usage=counts(event.usage))
+        last = chat_choice(event) | {"delta": {"content": ""}}
+        if self._calls:
+            last |= {"delta": {"content": "", "tool_calls": self._calls}, "finish_reason": "tool_calls"}
+        return self.chunk([last], usage=counts(event.usage))
 
     def error(self) -> bytes:
         return message({"object": "error", "message": "Internal server error", "type": "internal_server_error"})
@@ -67,8 +86,15 @@ class Completion(Whole):
         return super().finish(event)
 
 
-class Mistral(Chat):
-    """Its API, whose limits are those of one key."""
+class Mistral(OpenAI):
+    """Its API: chat completions and embeddings."""
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/models", self.models),
+            web.post("/v1/chat/completions", self.chat),
+            web.post("/v1/embeddings", self.embeddings),
+        ]
 
     def refusal(self, kind: Refusal, fault: Fault, error: BackendError | None) -> tuple[int, Any]:
         if kind == "bad_key":
@@ -100,12 +126,23 @@ class Mistral(Chat):
         if not self.welcome(request):
             return self.refused("bad_key", Fault("bad_key"), None)
         if unknown := sorted(set(body) - FIELDS):
-            faults = [fault(name, body[name]) for name in unknown]
-            told = {"object": "error", "message": {"detail": faults}, "type": "invalid_request_error", "param": None}
-            return web.Response(status=422, body=dumps(told | {"code": None}), content_type="application/json")
-        writer: Writer = Pieces(body["model"], True) if body.get("stream") else Completion(body["model"])
+            return faulty([fault("extra_forbidden", [name], "Extra inputs are not permitted") for name in unknown])
+        writer: Writer = Pieces(body["model"]) if body.get("stream") else Completion(body["model"])
         return await self.answer(request, body, request_of({"max_tokens": 100, **body}), writer)
 
+    async def embeddings(self, request: web.Request) -> web.StreamResponse:
+        body = loads(await request.read())
+        if unknown := sorted(set(body) - VECTOR_FIELDS):
+            return faulty([fault("extra_forbidden", [name], "Extra inputs are not permitted") for name in unknown])
+        if any(not isinstance(each, str) for each in body["input"]):
+            return faulty([fault("string_type", ["input", 0], "Input should be a valid string")])
+        return await super().embeddings(request)
 
-def fault(name: str, value: Any) -> dict[str, Any]:
-    return {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": value}
+
+def fault(type_: str, place: list[str | int], words: str) -> dict[str, Any]:
+    return {"type": type_, "loc": ["body", *place], "msg": words, "input": None}
+
+
+def faulty(faults: list[dict[str, Any]]) -> web.Response:
+    told = {"object": "error", "message": {"detail": faults}, "type": "invalid_request_error", "param": None}
+    return web.json_response(told | {"code": None}, status=422)

@@ -246,7 +246,7 @@ def request_of(body: dict[str, Any], *, chat: bool) -> Request:
         tuple(message_of(message, names) for message in given),
         options.get("num_predict", 4096),
         tuple(options.get("stop", ())),
-        Sampling(*(options.get(name) for name in Sampling.__dataclass_fields__)),
+        Sampling(*(options.get(name) for name in Sampling.__struct_fields__)),
         tuple(tool_of(tool) for tool in body.get("tools") or ()),
         format=None if form is None else JsonFormat(None if form == "json" else form),
         reasoning_effort=None if body.get("think") is None else str(body["think"]),

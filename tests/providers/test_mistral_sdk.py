@@ -3,13 +3,11 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from mistralai.client import Mistral as SDK
+from mistralai.client import Mistral as MistralSDK
 from mistralai.client.errors import SDKError
 from mistralai.client.utils import RetryConfig
 
 from backends.fake import FakeBackend
-from backends.request import Request, said
-from tests.contract.kinds import built
 from tests.providers.base import Fault
 from tests.providers.mistral import Mistral
 
@@ -26,13 +24,15 @@ async def provider() -> AsyncIterator[Mistral]:
 
 
 @pytest.fixture
-async def sdk(provider: Mistral) -> AsyncIterator[SDK]:
+async def sdk(provider: Mistral) -> AsyncIterator[MistralSDK]:
     retries = RetryConfig("none", None, False)  # type: ignore[arg-type]  # the strategy that has no backoff
-    async with SDK(api_key=Mistral.key, server_url=provider.url.removesuffix("/v1"), retry_config=retries) as sdk:
+    async with MistralSDK(
+        api_key=Mistral.key, server_url=provider.url.removesuffix("/v1"), retry_config=retries
+    ) as sdk:
         yield sdk
 
 
-async def test_text_and_usage(sdk: SDK) -> None:
+async def test_text_and_usage(sdk: MistralSDK) -> None:
     [model] = (await sdk.models.list_async()).data
     assert (model.id, model.capabilities.function_calling) == ("fake", True)
     chunks = [event.data async for event in await sdk.chat.stream_async(**ASK)]
@@ -43,13 +43,13 @@ async def test_text_and_usage(sdk: SDK) -> None:
     assert whole.usage.total_tokens == chunks[-1].usage.total_tokens
 
 
-async def test_a_tool_is_called(sdk: SDK) -> None:
+async def test_a_tool_is_called(sdk: MistralSDK) -> None:
     asked = {**ASK, "tools": [WEATHER], "tool_choice": "required"}
     pieces = [event.data.choices[0].delta.tool_calls async for event in await sdk.chat.stream_async(**asked)]
     [whole] = (await sdk.chat.complete_async(**asked)).choices[0].message.tool_calls
-    streamed = [call for piece in pieces for call in piece or ()]
-    assert streamed[0].function.name == whole.function.name == "weather"
-    assert "".join(str(call.function.arguments) for call in streamed) == whole.function.arguments == '{"city":"word"}'
+    [streamed] = [call for piece in pieces for call in piece or ()]
+    for call in (streamed, whole):
+        assert (call.function.name, call.function.arguments) == ("weather", '{"city":"word"}')
 
 
 @pytest.mark.parametrize(
@@ -62,18 +62,10 @@ async def test_a_tool_is_called(sdk: SDK) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
-async def test_a_refusal_is_the_sdks_error(sdk: SDK, provider: Mistral, fault: Fault, status: int, words: str) -> None:
+async def test_a_refusal_is_the_sdks_error(
+    sdk: MistralSDK, provider: Mistral, fault: Fault, status: int, words: str
+) -> None:
     provider.faults.append(fault)
     with pytest.raises(SDKError) as caught:
         await sdk.chat.stream_async(**ASK)
     assert (caught.value.status_code, words in caught.value.body) == (status, True)
-
-
-async def test_its_thoughts_are_parts_of_the_content() -> None:
-    async with Mistral(FakeBackend("behind", text=WORDS, models=("think",)), keyed=True) as provider:
-        options = {"kind": "openai_compatible", "preset": "mistral", "base_url": provider.url, "api_key": provider.key}
-        async with built(options) as backend:
-            async with backend.stream(Request("think", (said("user", "Hi"),), 100)) as batches:
-                events = [event async for batch in batches for event in batch]
-    assert "".join(event.text for event in events[:-1]) == WORDS
-    assert not {"stream_options", "min_p"} & set(provider.seen[0].body)

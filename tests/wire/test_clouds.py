@@ -17,7 +17,7 @@ from backends.errors import (
     ServerFailed,
     UnsupportedFeature,
 )
-from backends.events import Event, Finished, TextDelta, Usage
+from backends.events import Event, Finished, ReasoningDelta, TextDelta, Usage
 from backends.http import Transport
 from backends.openai_compatible import OpenAICompatible, Options
 from backends.presets import Quirk, presets
@@ -137,6 +137,16 @@ def test_a_quirk_of_a_preset_is_taken(preset: str, quirk: Quirk) -> None:
         pieces = (body[at : at + size] for at in range(0, len(body), size))
         events = [event for piece in pieces for message in sse.feed(piece) for event in decoder.feed(message)]
         assert events == QUIRKS[quirk][preset]
+
+
+def test_thoughts_that_are_parts_of_the_content() -> None:
+    _, _, body = recorded(f"{HERE}/mistral_stream_thinking")
+    sse, decoder = SseDecoder(), Decoder("m")
+    assert [event for message in sse.feed(body) for event in decoder.feed(message)] == [
+        *map(ReasoningDelta, ["France's", " capital."]),
+        *map(TextDelta, ["Pa", "ris"]),
+        Finished("stop", Usage(5, 2)),
+    ]
 
 
 @pytest.mark.parametrize("name", BROKEN)

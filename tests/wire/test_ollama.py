@@ -1,8 +1,7 @@
 """What Ollama sends, through our decoder: whole, in pieces, cut short, and over a real socket."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from backends.base import Model
 from backends.capabilities import Capabilities

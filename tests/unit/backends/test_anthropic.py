@@ -1,9 +1,9 @@
 """Anthropic's API as a backend: what it is asked for, keys and pages, and thoughts that go there and back."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from backends.anthropic import Anthropic, Options
 from backends.base import Model, TokenCounter

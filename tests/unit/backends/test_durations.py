@@ -42,7 +42,8 @@ def test_each_form(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "soon", "-5", "-5s", "+5", "nan", "NaN", "inf", "-inf", "1e3", "1e400", "5 s", "5s5", "s", ".5", "5.",
-     "\u0661\u0662", "9" * 400, "9" * 9 + "h", "2026-13-40T00:00:00Z", "2026-11-21", "Sat, 99 Nov 2026 09:00:30 GMT", "0x10"],
+     "\u0661\u0662", "9" * 400, "9" * 9 + "h", "2026-13-40T00:00:00Z", "2026-11-21",
+     "Sat, 99 Nov 2026 09:00:30 GMT", "0x10"],
 )  # fmt: skip
 def test_what_is_no_wait(text: str) -> None:
     assert wait(text, NOW) is None

@@ -1,5 +1,6 @@
 """Event streams: what they say in any split, as AWS's own reader says it, and what is none."""
 
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -73,3 +74,18 @@ def test_a_message_that_is_too_long_is_not_waited_for() -> None:
 def test_rubbish_is_refused_or_waited_for(data: bytes) -> None:
     with suppress(ProtocolViolation):
         assert EventStreamDecoder().feed(data) == []
+
+
+def test_a_long_message_in_small_pieces_is_looked_at_once_it_is_whole() -> None:
+    body = said("contentBlockDelta", delta={"text": "a" * 1_000_000})
+    decoder = EventStreamDecoder()
+    tracemalloc.start()
+    found = decoder.feed(body[:-2])
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    for byte in body[-2:]:
+        found += decoder.feed(bytes([byte]))
+        if not found:  # the first of the two: nothing of what waits is copied
+            assert tracemalloc.get_traced_memory()[1] - before < len(body) // 2
+    tracemalloc.stop()
+    assert len(found) == 1

@@ -1,10 +1,10 @@
 """The fake backend answers as configured, and plays the scripts of tests."""
 
 import asyncio
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, Overloaded, StreamBroken
 from backends.events import Event, Finished, TextDelta, Usage

@@ -1,9 +1,9 @@
 """The gemini backend before a server of that API: keys, paths, pages, batches, and what each refusal becomes."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import (
     AuthenticationFailed,

@@ -108,6 +108,35 @@ def test_a_signature_stands_before_its_call_and_behind_its_text() -> None:
     ]
 
 
+def test_citations_come_while_their_text_is_open_so_before_the_signature_that_closes_it() -> None:
+    cited = {"citationMetadata": {"citationSources": [{"endIndex": 3, "uri": "u"}]}}
+    last = dumps({"candidates": [{"content": {"parts": [{"text": "", "thoughtSignature": "c2ln"}]}, **cited}]})
+    assert events(message({"text": "abc"}), last, message(reason="STOP")) == [
+        TextDelta("abc"),
+        Citation(0, 3, "abc", "u"),
+        Signature("gemini", "text:c2ln"),
+        Finished("stop"),
+    ]
+
+
+def test_a_source_of_everything_does_not_hold_the_loop() -> None:
+    support = {"segment": {"startIndex": 1, "endIndex": 3, "text": "bc"}, "groundingChunkIndices": [0] * 100}
+    grounded = {"groundingChunks": [{"web": {"uri": "d"}}], "groundingSupports": [support] * 10_000}
+    looked: list[int] = []
+
+    class Answer(str):
+        def encode(self, *_: Any) -> Any:
+            return Counted(str(self), "utf-8")
+
+    class Counted(bytes):
+        def __getitem__(self, key: Any) -> Any:
+            looked.append(1)
+            return super().__getitem__(key)
+
+    assert citations(Answer("abc"), [], grounded) == [Citation(1, 3, "bc", "d")]
+    assert len(looked) < 5_000
+
+
 def test_a_blocked_prompt_and_an_error_inside_the_stream() -> None:
     with pytest.raises(ContentFiltered):
         events(dumps({"promptFeedback": {"blockReason": "SAFETY"}}))

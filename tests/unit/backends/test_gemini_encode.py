@@ -1,12 +1,12 @@
 """Gemini: what we send. What is sent is also what a server of that API takes, as tests/providers has it."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.errors import UnsupportedFeature
 from backends.gemini_encode import UNSIGNED, embedding_requests, encode

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from backends.errors import AuthenticationFailed, EngineUnavailable
+from backends.errors import AuthenticationFailed, EngineUnavailable, StreamBroken
 from backends.fake import FakeBackend
 from backends.google_credentials import CredentialsUnusable, credentials, token, token_request
 from backends.google_token import EARLY, FRESH, Tokens
@@ -147,3 +147,15 @@ def test_without_the_extra_it_says_how_to_get_it(provider: Vertex, monkeypatch: 
 )
 def test_an_answer_without_a_token(body: bytes) -> None:
     assert token(body) is None
+
+
+async def test_who_waits_for_a_token_when_it_is_closed_is_not_cancelled(tokens: Tokens) -> None:
+    waiting = asyncio.create_task(tokens.get())
+    await asyncio.sleep(0)
+    await tokens.close()
+    with pytest.raises(StreamBroken):
+        await waiting
+
+
+def test_a_token_that_no_header_can_hold_is_none() -> None:
+    assert token(dumps({"access_token": "a\r\nx: y", "expires_in": 3600})) is None

@@ -1,6 +1,7 @@
 """The outgoing transport at work, against a server that says exactly what it is told to. On both event loops."""
 
 import asyncio
+import socket
 from contextlib import suppress
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from backends import http_connection
 from backends.errors import Overloaded, StreamBroken
 from backends.http import Transport
-from backends.http_connection import keep_alive
+from backends.http_connect import Connector, Origin
+from backends.http_connection import Connection, keep_alive
+from backends.http_pool import Pool
 from tests.upstream import CLOSE, HOLD, LAST, Script, Seen, Step, Trickle, Upstream, chunk, plain, until
 
 NOTICED = 0.25  # seconds in which a server must know that its client left
@@ -182,6 +185,35 @@ async def test_beyond_the_limit_of_connections_it_is_overloaded() -> None:
         await until(lambda: upstream.idle() == 0)
         assert await fetch(transport, upstream)
     transport.close()
+
+
+class Pairs(Connector):
+    """Connections without a server: what it would hold are the other ends."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, None, None)
+        self.others: list[socket.socket] = []
+
+    async def connect(self, origin: Origin, connection: Connection) -> None:
+        ours, other = socket.socketpair()
+        self.others.append(other)
+        await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+
+
+async def test_kept_connections_that_the_server_closed_take_no_room() -> None:
+    pool = Pool(Origin(False, "x", 1), pairs := Pairs(), max_open=2, max_idle=8)
+    for connection in [await pool.checkout(), await pool.checkout()]:
+        connection.release(60.0)
+    for other in pairs.others:
+        other.close()  # the loop has no time to hear of it
+    fresh = [await pool.checkout(), await pool.checkout()]
+    with pytest.raises(Overloaded):
+        await pool.checkout()
+    assert all(each.usable() for each in fresh)
+    pool.close()
+    await until(lambda: pool.state.open == 0)
+    for other in pairs.others:
+        other.close()
 
 
 # Leaving.

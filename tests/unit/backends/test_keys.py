@@ -1,6 +1,7 @@
 """Whose key is sent, which is next, what a refusal does, and how a file of keys is followed."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,13 @@ def test_what_is_no_list_of_keys(tmp_path: Path, clock: Clock, content: bytes, w
     with pytest.raises(KeyFileUnusable, match=why) as refused:
         KeyFile(path, clock).news()
     assert "two" not in str(refused.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, clock: Clock, make: Callable[[Path], None]) -> None:
+    make(path := tmp_path / "keys")
+    with pytest.raises(KeyFileUnusable, match="no regular file"):
+        KeyFile(path, clock).news()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import asyncio
 import threading
 from array import array
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from backends.base import Embeddings
 from backends.errors import (

@@ -1,8 +1,7 @@
 """What an engine is asked is made to fit it; what makes no sense is refused."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import InvalidRequest
 from backends.llama_cpp.abilities import fitted

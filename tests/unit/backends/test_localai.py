@@ -1,9 +1,9 @@
 """LocalAI: when it is ready, what it serves, and the errors that it sends as if they were answers."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from backends.base import Model
 from backends.errors import BackendError, ModelLoadFailed, ModelNotFound, NotReady, Overloaded, ServerFailed

@@ -1,12 +1,13 @@
 """OpenAI and Azure OpenAI over HTTP: whom they are asked as, what they refuse, and what their answers mean."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from backends.azure_openai import AzureOpenAI
 from backends.azure_openai import Options as AzureOptions
@@ -162,7 +163,9 @@ async def test_a_token_of_entra_is_sent_as_one(resource: azure.AzureOpenAI, tran
 async def test_the_model_behind_a_deployment_decides_what_is_sent(
     resource: azure.AzureOpenAI, transport: Transport
 ) -> None:
-    resource.behind._models = [replace(resource.behind._models[0], id=name) for name in ("old", "wise", "new")]
+    resource.behind._models = [
+        dataclasses.replace(resource.behind._models[0], id=name) for name in ("old", "wise", "new")
+    ]
     deployments = {"old": "gpt-4o", "wise": "o4-mini"}
     backend = azured(resource, transport, deployments=deployments)
     assert [model.id for model in await backend.models()] == ["old", "wise"]

@@ -1,11 +1,11 @@
 """The Responses API as we ask it: what is sent, what is left out, and that our own gateway reads the same request."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.errors import UnsupportedFeature
 from backends.openai_encode import encode as encode_chat

@@ -1,12 +1,13 @@
 """The Responses API's socket: one for many answers, opened anew when it is lost, done without while it cannot be."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from backends import responses_lanes, responses_socket
 from backends.errors import ModelNotFound, ProtocolViolation, RateLimited, StreamBroken
@@ -229,7 +230,7 @@ async def test_a_callers_own_key_never_goes_over_our_socket(server: provider.Ope
 
 async def test_what_was_thought_comes_sealed_and_goes_back(server: provider.OpenAI, transport: Transport) -> None:
     sealed = '{"id":"rs_0","encrypted_content":"gAAAAAB"}'
-    server.behind._models = [replace(server.behind._models[0], id="o4-mini")]
+    server.behind._models = [dataclasses.replace(server.behind._models[0], id="o4-mini")]
     server.behind.script = [[Signature("openai", sealed), TextDelta("Yes.")], [END]]
     async with built(server, transport) as backend:
         first = replace(ASK, model="o4-mini")

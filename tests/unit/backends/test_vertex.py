@@ -1,11 +1,11 @@
 """The vertex backend before a server of that API: where each model is asked, by which account, and what is refused."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import AuthenticationFailed, EngineUnavailable, ModelNotFound, Overloaded, RateLimited, Scope
 from backends.events import Event, Finished, Usage

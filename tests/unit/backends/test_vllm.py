@@ -1,8 +1,7 @@
 """vLLM: when it is ready, how busy it is, and what it serves; from its own answers, whole, in pieces and cut short."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from backends.base import Load, Model, Observable, Remote
 from backends.capabilities import GUIDES

@@ -23,7 +23,7 @@ from backends.events import (
     Usage,
 )
 from backends.json import loads
-from proxy.response_log import Mark, ResponseLog
+from proxy.response_log import LogFull, Mark, ResponseLog
 from proxy.wire.responses_composer import Composer
 from proxy.wire.responses_frames import Frames
 
@@ -122,3 +122,25 @@ def test_a_count_of_no_tokens_beside_text_is_an_estimate_and_says_so() -> None:
     assert counted["sl_estimated"] is True
     assert "sl_estimated" not in usage(TextDelta("a"), Finished("stop", Usage(7, 1)))
     assert "sl_estimated" not in usage(Finished("stop", Usage(7, 0)))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Citation(0, 1, "a" * 4096, "u"),
+        TextDelta("a", (Logprob("a" * 4096, -1.0),)),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_stands_beside_a_text_counts_as_the_text_does(event: Event) -> None:
+    log = ResponseLog(1 << 20)
+    composer = Composer(log, {"id": "resp_1", "model": "m"}, lambda prefix: f"{prefix}_1")
+    with pytest.raises(LogFull):
+        for _ in range(300):
+            composer.feed([TextDelta("a"), event])
+
+
+def test_the_ids_of_calls_count_too() -> None:
+    composer = Composer(ResponseLog(1 << 20), {"id": "resp_1", "model": "m"}, lambda prefix: f"{prefix}_1")
+    with pytest.raises(LogFull):
+        composer.feed([ToolCallStart(index, "c" * 65_536, "f") for index in range(20)])

@@ -12,6 +12,7 @@ from backends.base import Model
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
+    ContextLengthExceeded,
     InvalidRequest,
     Overloaded,
     RateLimited,
@@ -163,7 +164,17 @@ async def test_a_line_that_does_not_move_ends_with_the_failure_before_it() -> No
             await world.ask()
     assert caught.value.backend == "a"
     assert world.dispatcher.lines()["b"].waiting == 0
-    assert world.outcomes[0].error == "backend_failed"
+    assert (world.outcomes[0].backend, world.outcomes[0].error) == ("a", "backend_failed"), "b was never asked"
+
+
+async def test_what_passes_is_told_and_recorded_rather_than_what_another_target_lacks() -> None:
+    world = World(Scripts("a", [Overloaded(60)]), Scripts("b", [ContextLengthExceeded(9, 8)]))
+    with pytest.raises(Overloaded) as caught:
+        await world.ask()
+    assert (caught.value.backend, caught.value.retry_after) == ("a", 60)
+    [outcome] = world.outcomes
+    assert (outcome.backend, outcome.error) == ("a", "backend_overloaded")
+    assert outcome.failed_attempts == (Attempt("b", "fake", "context_length_exceeded", 0.0),)
 
 
 async def test_a_full_line_is_no_reason_to_stand_in_it_again() -> None:

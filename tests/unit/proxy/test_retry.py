@@ -161,7 +161,7 @@ def test_a_retry_after_is_kept_and_the_wait_is_still_spread() -> None:
 def test_a_wait_that_is_too_long_is_the_callers_who_hears_the_soonest() -> None:
     last = Overloaded()
     played = Played("abc", RateLimited(100.0), QuotaExhausted(90.0), last, took=2.0)
-    told = played.made.told(last, played.now)
+    _, told = played.made.told(played.now)
     assert isinstance(told, Overloaded)
     assert told.retry_after == 88.0
     assert "in 88 s" in str(told)
@@ -171,7 +171,35 @@ def test_a_wait_that_is_too_long_is_the_callers_who_hears_the_soonest() -> None:
 def test_who_asked_too_much_hears_of_no_time() -> None:
     last = ContextLengthExceeded(9, 8)
     played = Played("ab", QuotaExhausted(90.0), last)
-    assert played.made.told(last, played.now) is last
+    assert played.made.told(played.now) == (1, last)
+
+
+def test_what_another_target_cannot_do_hides_no_failure_that_passes() -> None:
+    """Who hears that the prompt is too long throws it away, though the larger model was only busy."""
+    busy = RateLimited(100.0)
+    for last in (ContextLengthExceeded(9, 8), UnsupportedFeature("images"), AuthenticationFailed(401), QuotaExhausted()):
+        played = Played("ab", busy, last, took=2.0)
+        heard, told = played.made.told(played.now)
+        assert (heard, type(told)) == (0, RateLimited), last
+        assert told.retry_after == 98.0
+    wrong = InvalidRequest(400, "stop")  # as it would be anywhere
+    assert Played("ab", busy, wrong).made.told(100.0) == (1, wrong)
+
+
+def test_what_the_same_target_said_last_is_what_counts() -> None:
+    last = ContextLengthExceeded(9, 8)
+    assert Played("a", Overloaded(), last).made.told(100.0) == (0, last)
+
+
+@pytest.mark.parametrize("last", [QuotaExhausted(), AuthenticationFailed(401), Overloaded(40.0)], ids=str)
+def test_a_backend_that_is_down_is_not_asked_again_for_another_of_its_models(last: BackendError) -> None:
+    played = Played("aa", RateLimited(), last)
+    assert (played.tried, played.turn) == ([0, 1], None)
+
+
+def test_a_backend_that_asks_for_time_gets_it_for_all_its_models() -> None:
+    played = Played("aa", RateLimited(), Overloaded(9.0), dice=0.0)
+    assert played.waits == [0.0, 9.0]
 
 
 def test_the_time_begins_with_the_first_failure() -> None:
@@ -184,7 +212,7 @@ def test_an_attempt_that_never_began_leaves_the_failure_before_it() -> None:
     failed = ServerFailed(500)
     played = Played("ab", failed, DeadlineExceeded("retry", 30))
     assert played.turn is None
-    assert played.made.told(DeadlineExceeded("retry", 30), played.now) is failed
+    assert played.made.told(played.now) == (0, failed)
 
 
 @given(
@@ -201,18 +229,23 @@ def test_never_too_often_too_late_or_too_early(
     turn = made.first(now)
     tried: list[int] = []
     promised: dict[int, float] = {}
+    whole: dict[str, float] = {}  # by backend
     for number, error in enumerate(failures):
         assert turn is not None
         tried.append(turn.candidate)
         now += turn.wait
         assert now >= promised.get(turn.candidate, 0.0) - 1e-9, "Retry-After is obeyed"
+        assert now >= whole.get(backends[turn.candidate], 0.0) - 1e-9, "by all models that it is for"
         assert not number or now <= first_failure + SECONDS + 1e-9
         now += took
         first_failure = first_failure if number else now
         promised[turn.candidate] = now + (error.retry_after or 0.0)
+        if error.scope in (Scope.BACKEND, Scope.ACCOUNT):
+            whole[backends[turn.candidate]] = promised[turn.candidate]
         turn = made.failed(error, now)
         if turn is None:
-            assert made.told(error, now).retry_after is None or made.told(error, now).retry_after >= 0
+            _, told = made.told(now)
+            assert told.retry_after is None or told.retry_after >= 0
             break
         assert turn.left is not None
         assert 0 <= turn.wait <= turn.left + 1e-9 <= SECONDS + 2e-9

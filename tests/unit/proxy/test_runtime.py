@@ -72,7 +72,7 @@ def test_a_backend_that_is_asked_by_name_only() -> None:
     assert led("openai/gpt-5") == [("openai", "gpt-5")]
     assert led("lists-none/sonar") == [("lists-none", "sonar")]
     assert led("small") == [("local", "small")], "what is configured is not made ambiguous"
-    with pytest.raises(AmbiguousModel, match="gpu/both, local/both'?\\."):
+    with pytest.raises(AmbiguousModel, match=r"gpu/both, local/both'?\."):
         runtime.resolve("both")
     with pytest.raises(UnknownModel) as caught:
         runtime.resolve("gpt-5")
