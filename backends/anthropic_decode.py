@@ -20,7 +20,7 @@ from backends.events import (
     ToolCallStart,
     Usage,
 )
-from backends.json import SHAPE_ERRORS, JsonError, decoder, dumps, loads
+from backends.json import SHAPE_ERRORS, JsonError, decoder, loads, object_in
 
 REASONS: dict[str, FinishReason] = {
     "max_tokens": "length",
@@ -32,6 +32,7 @@ KNOWN_WORDS = (
     "text thinking redacted_thinking tool_use text_delta thinking_delta signature_delta input_json_delta"
 )
 KNOWN = frozenset(KNOWN_WORDS.split())  # events, blocks and deltas; one that is new to us may have fields of any type
+HELD_LIMIT = 4 * 1024 * 1024  # bytes of a block's signature and citations, which are kept until it is whole
 COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
@@ -56,7 +57,7 @@ class Block(msgspec.Struct):
     data: str = ""
     id: str = ""
     name: str = ""
-    input: Any = None
+    input: msgspec.Raw = msgspec.Raw(b"")  # an object; handed on as it stands there
     citations: Any = None
 
 
@@ -93,8 +94,9 @@ class Decoder:
         self._counts: dict[str, int] = {}
         self._calls: dict[int, int] = {}  # theirs by block: ours by call
         self._argued = False
-        self._given: Any = None  # the arguments of a call that began with all of them
-        self._signature = ""
+        self._given = b""  # the arguments of a call that began with all of them
+        self._signature: list[str] = []
+        self._held = 0  # bytes of what is kept of the block that is open
         self._length = 0  # characters of the answer so far
         self._start = 0  # of the block of text that is open
         self._citations: list[Any] = []
@@ -112,7 +114,7 @@ class Decoder:
             if delta.text:  # nearly always
                 self._length += len(delta.text)
                 return [TextDelta(delta.text)]
-            return self._delta(said.index, delta)
+            return self._delta(said.index, delta, len(data))
         return self._other(said, data)
 
     def end(self) -> list[Event]:
@@ -123,14 +125,17 @@ class Decoder:
             raise StreamBroken
         return self._finish(self._reason)
 
-    def _delta(self, index: int, delta: Delta) -> list[Event]:
+    def _delta(self, index: int, delta: Delta, size: int) -> list[Event]:
         if delta.thinking:
             return [ReasoningDelta(delta.thinking)]
         if delta.partial_json and index in self._calls:
             self._argued = True
             return [ToolCallDelta(self._calls[index], delta.partial_json)]
+        self._held += size
+        if self._held > HELD_LIMIT:
+            raise ProtocolViolation(f"more than {HELD_LIMIT} bytes of signatures and citations in one block")
         if delta.signature:
-            self._signature += delta.signature
+            self._signature.append(delta.signature)
         if isinstance(delta.citation, dict):
             self._citations.append(delta.citation)
         return []
@@ -156,34 +161,33 @@ class Decoder:
 
     def _begin(self, index: int, block: Block) -> list[Event]:
         """A block begins; its text may be there already. One of a type that we do not know says nothing."""
-        self._start, self._signature, self._citations = self._length, "", []
+        self._start, self._signature, self._citations, self._held = self._length, [], [], 0
         match block.type:
             case "text" if block.text:
                 self._length += len(block.text)
                 return [TextDelta(block.text)]
             case "thinking":
-                self._signature = block.signature
+                self._signature = [block.signature]
                 return [ReasoningDelta(block.thinking)] if block.thinking else []
             case "redacted_thinking" if block.data:
-                self._signature = REDACTED + block.data
+                self._signature = [REDACTED, block.data]
             case "tool_use":
                 if not block.id or not block.name:
                     raise ProtocolViolation("a tool call without id or name")
                 call = self._calls[index] = len(self._calls)
-                self._argued, self._given = False, block.input
+                self._argued, self._given = False, bytes(block.input)
                 return [ToolCallStart(call, block.id, block.name)]
         return []
 
     def _stop(self, index: int) -> list[Event]:
         """What is known of a block once it is whole."""
         events: list[Event] = []
-        if self._signature:
-            events.append(Signature(DIALECT, self._signature))
+        if signature := "".join(self._signature):
+            events.append(Signature(DIALECT, signature))
         if index in self._calls and not self._argued:
-            arguments = dumps(self._given if isinstance(self._given, dict) else {}).decode()
-            events.append(ToolCallDelta(self._calls[index], arguments))
+            events.append(ToolCallDelta(self._calls[index], object_in(self._given)))
         events += [citation(each, self._start, self._length) for each in self._citations]
-        self._signature, self._citations, self._argued = "", [], True
+        self._signature, self._citations, self._argued = [], [], True
         return events
 
     def _whole(self, said: Said) -> list[Event]:
@@ -223,7 +227,7 @@ def no_event(data: bytes) -> list[Event]:
         raise ProtocolViolation("an event that is not JSON") from None
     if isinstance(value, dict):
         inner = next((part for name in ("delta", "content_block") if isinstance(part := value.get(name), dict)), value)
-        if not {value.get("type"), inner.get("type")} <= KNOWN:
+        if not all(isinstance(each.get("type"), str) and each["type"] in KNOWN for each in (value, inner)):
             return []
     raise ProtocolViolation("an event whose fields have wrong types")
 

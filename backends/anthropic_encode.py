@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from msgspec.structs import replace
+
 from backends.anthropic_models import budgeted, sampling, thinking
 from backends.anthropic_schema import fitting
 from backends.errors import UnsupportedFeature
@@ -97,7 +99,7 @@ def conversation(messages: Iterable[Message]) -> list[Json]:
     """Turns that alternate, none of them empty, results of tools first, as the API demands."""
     turns = alternating(
         {"role": message.role, "content": [block for part in message.parts for block in blocks(part)]}
-        for message in messages
+        for message in distinct(messages)
         if message.role != "system"
     )
     for turn in turns:
@@ -111,6 +113,24 @@ def conversation(messages: Iterable[Message]) -> list[Json]:
         last = turns[-1]["content"][-1]
         last["text"] = last["text"].rstrip()  # it would be refused otherwise
     return turns if turns and turns[0]["role"] == "user" else [BEGIN, *turns]
+
+
+def distinct(messages: Iterable[Message]) -> Iterator[Message]:
+    """The same, each call under an id of its own: "`tool_use` ids must be unique", and other backends count anew."""
+    taken: set[str] = set()
+    renamed: dict[str, str] = {}  # theirs: that of the last such call
+    for message in messages:
+        parts: list[Part] = []
+        for part in message.parts:
+            if isinstance(part, ToolCall):
+                renamed[part.id] = new = f"{part.id}_{len(taken)}" if part.id in taken else part.id
+                taken.add(new)
+                parts.append(replace(part, id=new))
+            elif isinstance(part, ToolResult):
+                parts.append(replace(part, call_id=renamed.get(part.call_id, part.call_id)))
+            else:
+                parts.append(part)
+        yield replace(message, parts=tuple(parts))
 
 
 def alternating(turns: Iterable[Json]) -> list[Json]:

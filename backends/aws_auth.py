@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from backends.errors import EngineUnavailable
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
+    from botocore.credentials import Credentials, ReadOnlyCredentials
 
 NO_CREDENTIALS = (
     "No AWS credentials were found. Set `api_key` to a Bedrock API key, or `access_key_id` and `secret_access_key`, or "
@@ -44,6 +44,7 @@ class Signer:
             raise EngineUnavailable(NO_BOTOCORE)
         self._identity, self._service, self._region = identity, service, region
         self._found: Credentials | None = None
+        self._frozen: ReadOnlyCredentials | None = None  # what they were: to look again may ask a server
         self._looking = asyncio.Lock()
 
     async def headers(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
@@ -53,38 +54,38 @@ class Signer:
         from botocore.awsrequest import AWSRequest
 
         request = AWSRequest(method, url, headers=headers, data=body)
-        SigV4Auth(credentials.get_frozen_credentials(), self._service, self._region).add_auth(request)
+        SigV4Auth(credentials, self._service, self._region).add_auth(request)
         return {name.lower(): value for name, value in request.headers.items()}
 
-    async def _credentials(self) -> "Credentials":
-        if self._found is None or stale(self._found):
+    async def _credentials(self) -> "ReadOnlyCredentials":
+        if self._frozen is None or stale(self._found):
             async with self._looking:
-                if self._found is None or stale(self._found):
-                    self._found = await asyncio.to_thread(found, self._identity, self._found)
-        return self._found
+                if self._frozen is None or stale(self._found):
+                    self._found, self._frozen = await asyncio.to_thread(found, self._identity, self._found)
+        return self._frozen
 
 
-def found(who: Identity, last: "Credentials | None") -> "Credentials":
-    """Credentials that are fresh: `last` renewed, or new ones. Reads files, and may ask a server or a program."""
+def found(who: Identity, last: "Credentials | None") -> "tuple[Credentials, ReadOnlyCredentials]":
+    """Credentials, and what they are now: `last` renewed, or new ones. Reads files, may ask a server or a program."""
     import botocore.auth  # noqa: F401  # not on the event loop, where it is used: it takes long
     from botocore.credentials import Credentials
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import Session
 
-    if who.access_key_id is not None:
-        return Credentials(who.access_key_id, who.secret_access_key, who.session_token)
     try:
-        credentials = last or Session(profile=who.profile).get_credentials()
+        if who.access_key_id is not None:
+            credentials = Credentials(who.access_key_id, who.secret_access_key, who.session_token)
+        else:
+            credentials = last or Session(profile=who.profile).get_credentials()
         if credentials is not None:
-            credentials.get_frozen_credentials()
-    except BotoCoreError as error:
+            return credentials, credentials.get_frozen_credentials()
+    # ClientError: a server refused the role. RuntimeError: what it gave has expired already.
+    except (BotoCoreError, ClientError, RuntimeError) as error:
         raise EngineUnavailable(f"{NO_CREDENTIALS} botocore says: {type(error).__name__}.") from None
-    if credentials is None:
-        raise EngineUnavailable(NO_CREDENTIALS)
-    return credentials
+    raise EngineUnavailable(NO_CREDENTIALS)
 
 
-def stale(credentials: "Credentials") -> bool:
+def stale(credentials: "Credentials | None") -> bool:
     """Whether they expire soon; those that are not borrowed never do."""
     refresh_needed = getattr(credentials, "refresh_needed", None)
     return refresh_needed is not None and bool(refresh_needed())

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from msgspec import Meta
 
@@ -11,6 +10,7 @@ from backends import openai_encode
 from backends.base import Model
 from backends.errors import ProtocolViolation
 from backends.http import Transport
+from backends.model_path import segment
 from backends.openai_compatible import ChatOptions, OpenAICompatible, model_of
 from backends.openai_models import classic
 from backends.registry import Parts
@@ -81,7 +81,7 @@ class AzureOpenAI(OpenAICompatible):
     def place(self, path: str, model: str = "") -> str:
         if self._v1:
             return f"{self.url}{path}{self._query}"
-        deployment = f"/deployments/{quote(model, safe='')}" if model else ""
+        deployment = f"/deployments/{segment(model)}" if model else ""
         return f"{self._endpoint}/openai{deployment}{path}{self._query}"
 
     def body(self, request: Request) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from backends.http import Transport
 from backends.http_backend import JSON, HttpBackend, now
 from backends.http_options import HttpOptions, keys_of, printable
 from backends.json import JsonError, dumps, loads
+from backends.model_path import segment
 from backends.registry import Parts
 from backends.request import Request
 
@@ -128,7 +129,7 @@ class Bedrock(HttpBackend):
         return tokens
 
     def _model_url(self, request: Request) -> str:
-        return f"{self.url}/model/{quote(request.model, safe='')}"  # an ARN holds slashes
+        return f"{self.url}/model/{segment(request.model)}"  # an ARN holds slashes
 
     async def _profiles(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -143,7 +144,9 @@ class Bedrock(HttpBackend):
 
 
 def model_of(name: str, summary: Mapping[str, Any]) -> Model:
-    """It says neither the context nor whether there are tools."""
+    """It says neither the context nor whether there are tools. Raises KeyError or TypeError for what is no model."""
+    if not isinstance(name, str):
+        raise TypeError
     able = Capabilities(images="IMAGE" in summary["inputModalities"], audio="SPEECH" in summary["inputModalities"])
     return Model(name, None, able.otherwise(NEVER))
 

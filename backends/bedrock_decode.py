@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from backends.anthropic_decode import HELD_LIMIT
 from backends.bedrock_encode import DIALECT, REDACTED
 from backends.bedrock_errors import inside
 from backends.chat_errors import count
@@ -94,7 +95,8 @@ class Decoder:
         self._reason: FinishReason | None = None
         self._calls: dict[int, int] = {}  # theirs by block: ours by call
         self._argued: set[int] = set()
-        self._signature = ""
+        self._signature: list[str] = []
+        self._held = 0  # bytes of what is kept of the block that is open
         self._length = 0  # characters of the answer so far
         self._start = 0  # of the block that is open
         self._citations: list[Any] = []
@@ -112,7 +114,7 @@ class Decoder:
             if block.delta.text:  # nearly always
                 self._length += len(block.delta.text)
                 return [TextDelta(block.delta.text)]
-            return self._delta(block.contentBlockIndex, block.delta)
+            return self._delta(block.contentBlockIndex, block.delta, len(data))
         if said.contentBlockStart is not None and said.contentBlockStart.start is not None:
             return self._begin(said.contentBlockStart.contentBlockIndex, said.contentBlockStart.start)
         if said.contentBlockStop is not None:
@@ -153,16 +155,20 @@ class Decoder:
         call = self._calls[index] = len(self._calls)
         return [ToolCallStart(call, start.toolUse.toolUseId, start.toolUse.name)]
 
-    def _delta(self, index: int, delta: Delta) -> list[Event]:
+    def _delta(self, index: int, delta: Delta, size: int) -> list[Event]:
         if (reasoning := delta.reasoningContent) is not None:
             if reasoning.text:
                 return [ReasoningDelta(reasoning.text)]
-            self._signature += reasoning.signature or ""
+            if reasoning.signature:
+                self._signature.append(reasoning.signature)
             if reasoning.redactedContent:
-                self._signature = (self._signature or REDACTED) + reasoning.redactedContent
+                self._signature += [*([] if self._signature else [REDACTED]), reasoning.redactedContent]
         elif delta.toolUse is not None and delta.toolUse.input and index in self._calls:
             self._argued.add(index)
             return [ToolCallDelta(self._calls[index], delta.toolUse.input)]
+        self._held += size
+        if self._held > HELD_LIMIT:
+            raise ProtocolViolation(f"more than {HELD_LIMIT} bytes of signatures and citations in one block")
         if isinstance(delta.citation, dict):
             self._citations.append(delta.citation)
         return []
@@ -171,11 +177,11 @@ class Decoder:
         """What is known of a block once it is whole."""
         events: list[Event] = []
         if self._signature:
-            events.append(Signature(DIALECT, self._signature))
+            events.append(Signature(DIALECT, "".join(self._signature)))
         if index in self._calls and index not in self._argued:
             events.append(ToolCallDelta(self._calls[index], "{}"))
         events += [citation(each, self._start, self._length) for each in self._citations]
-        self._signature, self._citations, self._start = "", [], self._length
+        self._signature, self._citations, self._held, self._start = [], [], 0, self._length
         return events
 
     def _finish(self, reason: FinishReason, usage: Usage | None) -> list[Event]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from backends.anthropic_encode import alternating, input_of, refuse, system_text
+from backends.anthropic_encode import alternating, distinct, input_of, refuse, system_text
 from backends.anthropic_models import budgeted, sampling, thinking
 from backends.anthropic_schema import fitting
 from backends.errors import UnsupportedFeature
@@ -114,7 +114,7 @@ class Conversation:
     def turns(self, messages: Iterable[Message]) -> list[Json]:
         turns = alternating(
             {"role": message.role, "content": [block for part in message.parts for block in self.blocks(part)]}
-            for message in messages
+            for message in distinct(messages)
             if message.role != "system"
         )
         for turn in turns:

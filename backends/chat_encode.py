@@ -29,8 +29,11 @@ WORDS = (Text, Refusal, Reasoning)
 Json: TypeAlias = dict[str, Any]
 
 
-def encode(request: Request) -> Json:
-    """The body of a streamed chat completion; of a raw one where the request has a prompt. What is open is left out."""
+def encode(request: Request, *, thoughts: bool = False) -> Json:
+    """The body of a streamed chat completion; of a raw one where the request has a prompt. What is open is left out.
+
+    With `thoughts`, what a model thought before it called a tool goes back to it.
+    """
     body: Json = {
         "model": request.model,
         "max_tokens": request.max_output_tokens,
@@ -41,7 +44,13 @@ def encode(request: Request) -> Json:
         body["stop"] = list(request.stop)
     if request.sampling != NO_CHOICE:
         body |= {name: value for name in SAMPLING if (value := getattr(request.sampling, name)) is not None}
-    return body | (chat(request) if request.prompt is None else raw(request))
+    body |= chat(request) if request.prompt is None else raw(request)
+    if thoughts and request.prompt is None:
+        called = [each for each in body["messages"] if "tool_calls" in each]
+        calling = [each for each in request.messages if any(isinstance(part, ToolCall) for part in each.parts)]
+        for theirs, ours in zip(called, calling, strict=True):
+            theirs["reasoning_content"] = thought(ours.parts)
+    return body
 
 
 def raw(request: Request) -> Json:
@@ -118,6 +127,11 @@ def assistant(parts: tuple[Part, ...]) -> Iterator[Json]:
         for call in calls
     ]
     yield message
+
+
+def thought(parts: tuple[Part, ...]) -> str:
+    """What was thought in these parts, and is no other provider's."""
+    return "\n".join(part.text for part in parts if isinstance(part, Reasoning) and part.opaque is None)
 
 
 def content_part(part: Part) -> Json | None:

@@ -10,6 +10,8 @@ from backends.errors import ProtocolViolation
 from backends.events import Event, FinishReason, ToolCallDelta, ToolCallStart
 from backends.json import dumps
 
+MOST_CALLS = 1024  # of one answer; pieces without a name would count for nothing elsewhere
+
 
 class Function(msgspec.Struct, gc=False):
     name: str | None = None
@@ -49,6 +51,8 @@ class ToolCalls:
         if call is None or begins_another(call, piece, function.name):
             if not (piece.id or function.name or function.arguments):
                 return []
+            if len(self._calls) >= MOST_CALLS:
+                raise ProtocolViolation(f"more than {MOST_CALLS} tool calls in one answer")
             call = self._by_index[piece.index] = Call()
             self._calls.append(call)
         call.id = call.id or piece.id
@@ -58,7 +62,10 @@ class ToolCalls:
             events.append(ToolCallStart(call.index, call.id or self._new_id(), call.name))
         arguments = function.arguments
         if isinstance(arguments, dict):
-            arguments = dumps(arguments).decode()
+            try:
+                arguments = dumps(arguments).decode()
+            except TypeError:  # a number of more than 64 bits
+                raise ProtocolViolation("the arguments of a tool call with a number that is too long") from None
         if arguments:
             if call.name is None:
                 raise ProtocolViolation("the arguments of a tool call before its name")

@@ -23,6 +23,7 @@ from backends.json import SHAPE_ERRORS, decoder, dumps
 
 DONE = b"[DONE]"
 BROKEN = ("ERROR", "TIMEOUT")
+MOST_BLOCKS = 1024  # of one answer; there are rarely more than two
 MOST_SOURCES = 32  # of one piece of text; there are rarely more than two
 
 
@@ -87,6 +88,7 @@ class Decoder:
         self._calls = ToolCalls()
         self._length = 0  # characters of the answer's text so far
         self._blocks: dict[int, int] = {}  # the index of a block of text: where it begins in that text
+        self._last = 0  # where the last of them begins
         self._inside: str | None = None  # what it reasons in now: PLAN or THINKING
 
     def feed(self, data: bytes) -> list[Event]:
@@ -141,7 +143,8 @@ class Decoder:
                 events += self._reason(THINKING, block.thinking)
             if block.text is not None:  # a block begins with an empty text
                 events += self._thought()
-                self._blocks.setdefault(place if index is None else index, self._length)
+                if len(self._blocks) < MOST_BLOCKS:
+                    self._last = self._blocks.setdefault(place if index is None else index, self._length)
                 self._length += len(block.text)
                 if block.text:
                     events.append(TextDelta(block.text))
@@ -169,11 +172,12 @@ class Decoder:
         if cited.type not in {None, "TEXT_CONTENT"} or not 0 <= cited.start <= cited.end:
             return []
         # Where it does not say which block, there is one: the last, for thoughts come before it.
-        begins = max(self._blocks.values(), default=0)
+        begins = self._last
         if cited.content_index is not None:
             begins = self._blocks.get(cited.content_index, begins)
+        start, end = (min(begins + place, self._length) for place in (cited.start, cited.end))
         return [
-            Citation(begins + cited.start, begins + cited.end, cited.text, source.id, title_of(source))
+            Citation(start, end, cited.text, source.id, title_of(source))
             for source in (cited.sources or ())[:MOST_SOURCES]
             if source.id
         ]

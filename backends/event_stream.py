@@ -26,14 +26,19 @@ class EventStreamDecoder:
     """
 
     def __init__(self) -> None:
-        self._data = b""
+        self._rest = bytearray()  # of a message that is not whole
+        self._needed = LEAST  # bytes of it before it is worth looking
         self._known: dict[bytes, bytes] = {}  # the beginning of a message, by its headers
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises ProtocolViolation for a message that is too long, or whose checksum is wrong."""
-        data = self._data + data if self._data else data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return []
+            data = bytes(self._rest)
         messages: list[bytes] = []
-        at, end = 0, len(data)
+        at, end, self._needed = 0, len(data), LEAST
         while end - at >= LEAST:
             total, headers, checksum = PRELUDE.unpack_from(data, at)
             if crc32(data[at : at + 8]) != checksum:
@@ -44,6 +49,7 @@ class EventStreamDecoder:
                 )
             following = at + total
             if following > end:
+                self._needed = total
                 break
             body = following - 4
             if crc32(data[at:body]) != CHECKSUM.unpack_from(data, body)[0]:
@@ -54,7 +60,7 @@ class EventStreamDecoder:
                 name = self._name(head)
             messages.append(b"{%b:%b}" % (name, data[at + headers : body] or b"{}"))
             at = following
-        self._data = data[at:]
+        self._rest[:] = data[at:]
         return messages
 
     def _name(self, head: bytes) -> bytes:

@@ -18,6 +18,7 @@ from backends.http import Transport
 from backends.http_backend import HttpBackend, now
 from backends.http_options import HttpOptions, keys_of
 from backends.json import JsonError, dumps, loads
+from backends.model_path import segment
 from backends.registry import Parts
 from backends.request import EmbeddingRequest, Request
 
@@ -92,7 +93,7 @@ class Gemini(HttpBackend):
         folder, bare = "models", model
         if model.startswith("tunedModels/"):
             folder, _, bare = model.partition("/")
-        return f"{self.url}/{folder}/{quote(bare, safe='')}:{method}"
+        return f"{self.url}/{folder}/{segment(bare)}:{method}"
 
 
 def model_of(entry: Any) -> Model | None:

@@ -1,11 +1,14 @@
 """Gemini: the sources of an answer, from its citations and its grounding. Pure."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from backends.events import Citation
+
+MOST = 256  # citations of one answer; each is looked for in the whole of it
 
 
 class Cited(msgspec.Struct):
@@ -60,7 +63,7 @@ def citations(answer: str, cited: Sequence[Any], grounded: Any) -> list[Citation
         return []
     said = answer.encode("utf-8", "replace")
     quotes = (each for value in cited for each in quoted(said, value))
-    return [*dict.fromkeys([*quotes, *supported(said, grounded)])]
+    return [*dict.fromkeys([*islice(quotes, MOST), *islice(supported(said, grounded), MOST)])]
 
 
 def quoted(said: bytes, value: Any) -> Iterator[Citation]:
@@ -68,7 +71,7 @@ def quoted(said: bytes, value: Any) -> Iterator[Citation]:
         found = msgspec.convert(value or {}, CitationMetadata)
     except msgspec.ValidationError:
         return
-    for each in found.citationSources or found.citations:
+    for each in (found.citationSources or found.citations)[:MOST]:
         if each.uri and (text := piece(said, each.startIndex, each.endIndex)):
             start = len(said[: each.startIndex].decode("utf-8", "ignore"))
             yield Citation(start, start + len(text), text, each.uri, each.title)
@@ -79,7 +82,7 @@ def supported(said: bytes, value: Any) -> Iterator[Citation]:
         found = msgspec.convert(value or {}, GroundingMetadata)
     except msgspec.ValidationError:
         return
-    for support in found.groundingSupports:
+    for support in found.groundingSupports[:MOST]:
         segment = support.segment
         # Its places count bytes of one part; ours characters of the whole answer. Its text says whether they agree.
         at = segment.startIndex if piece(said, segment.startIndex, segment.endIndex) == segment.text else -1

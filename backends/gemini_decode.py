@@ -31,7 +31,7 @@ from backends.events import (
 from backends.gemini_citations import citations
 from backends.gemini_encode import DIALECT, OF_CALL, OF_TEXT
 from backends.gemini_errors import classify
-from backends.json import SHAPE_ERRORS, JsonError, decoder, loads
+from backends.json import SHAPE_ERRORS, JsonError, decoder, loads, object_in
 
 REASONS: dict[str, FinishReason] = {  # any other is a stop
     "MAX_TOKENS": "length",
@@ -52,6 +52,7 @@ FAILED = {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL
 REFUSED = {"MISSING_THOUGHT_SIGNATURE"}
 NO_REASONS = {None, "FINISH_REASON_UNSPECIFIED"}
 UNSAID = msgspec.Raw(b"null")
+CITED_LIMIT = 4 * 1024 * 1024  # bytes of messages with citations, which are kept until the answer is whole
 
 
 class FunctionCall(msgspec.Struct, gc=False):
@@ -125,7 +126,9 @@ class Decoder:
         self._calls = 0
         self._said: list[str] = []  # what citations count in
         self._cited: list[Any] = []
+        self._cited_size = 0  # bytes
         self._grounded: Any = None
+        self._sealed: list[Event] = []  # the signature of a text, which goes behind the citations of that text
 
     def feed(self, data: bytes) -> list[Event]:
         """Raises ProtocolViolation for what is no message, ContentFiltered, and what an error in the stream means."""
@@ -145,6 +148,9 @@ class Decoder:
             self._reason = candidate.finishReason
         if candidate.citationMetadata is not None:
             self._cited.append(candidate.citationMetadata)
+            self._cited_size += len(data)
+            if self._cited_size > CITED_LIMIT:
+                raise ProtocolViolation(f"more than {CITED_LIMIT} bytes of citations")
         if candidate.groundingMetadata is not None:  # it may come more than once, the last time whole
             self._grounded = candidate.groundingMetadata or self._grounded
         content = candidate.content
@@ -157,6 +163,7 @@ class Decoder:
             and not part.thought
             and part.thoughtSignature is None
             and candidate.logprobsResult is None
+            and not self._sealed
         ):
             self._said.append(part.text)
             return [TextDelta(part.text)]
@@ -182,6 +189,8 @@ class Decoder:
         events: list[Event] = []
         likely = self._likely(logprobs)
         for part in parts:
+            if part.functionCall is not None or part.text or part.thoughtSignature:
+                events += self._unsealed()
             if part.functionCall is not None:
                 events += self._call(part.functionCall, part.thoughtSignature)
                 continue
@@ -191,22 +200,24 @@ class Decoder:
                 events.append(TextDelta(part.text, likely))
                 self._said.append(part.text)
                 likely = None
-            if part.thoughtSignature:
-                place = "" if part.thought else OF_TEXT
-                events.append(Signature(DIALECT, place + part.thoughtSignature))
+            if part.thoughtSignature and part.thought:
+                events.append(Signature(DIALECT, part.thoughtSignature))
+            elif part.thoughtSignature:
+                self._sealed.append(Signature(DIALECT, OF_TEXT + part.thoughtSignature))
         return events
+
+    def _unsealed(self) -> list[Event]:
+        sealed, self._sealed = self._sealed, []
+        return sealed
 
     def _call(self, made: FunctionCall, signature: str | None) -> list[Event]:
         """A call comes whole."""
         if not made.name:
             raise ProtocolViolation("a tool call without a name")
-        arguments = bytes(made.args).decode()
-        if not arguments.startswith("{"):
-            arguments = "{}"  # null
         index, self._calls = self._calls, self._calls + 1
         start = ToolCallStart(index, made.id or self._new_id(), made.name)
         signed: list[Event] = [Signature(DIALECT, OF_CALL + signature)] if signature else []
-        return [*signed, start, ToolCallDelta(index, arguments)]
+        return [*signed, start, ToolCallDelta(index, object_in(made.args))]
 
     def _likely(self, value: Any) -> tuple[Logprob, ...] | None:
         """None where nobody asked, or where they make no sense."""
@@ -243,7 +254,7 @@ class Decoder:
             raise InvalidRequest(400, "input")
         self.finished = True
         cited: list[Event] = [*citations("".join(self._said), self._cited, self._grounded)]
-        return [*cited, Finished(REASONS.get(reason, "stop"), usage_of(self._usage))]
+        return [*cited, *self._unsealed(), Finished(REASONS.get(reason, "stop"), usage_of(self._usage))]
 
 
 def usage_of(raw: msgspec.Raw) -> Usage | None:

@@ -121,12 +121,13 @@ def contents(messages: Sequence[Message], model: tuple[int, int]) -> list[Json]:
 
     All results of calls made together must be in one turn, whatever message each came in.
     """
-    names = {part.id: part.name for each in messages for part in each.parts if isinstance(part, ToolCall)}
+    names: dict[str, str] = {}  # of the calls so far, by id: some servers begin anew with every answer
     turns: list[Json] = []
     for message in messages:
         if message.role == "system":
             continue
         if message.role == "assistant":
+            names |= {part.id: part.name for part in message.parts if isinstance(part, ToolCall)}
             role, parts = "model", list(assistant(message.parts, model))
         else:
             role, parts = "user", list(user(message.parts, names, model))

@@ -126,4 +126,6 @@ def token(body: bytes) -> Token | None:
         found = answer_of(body)
     except SHAPE_ERRORS:
         return None
-    return Token(found.access_token, found.expires_in) if found.access_token and found.expires_in > 0 else None
+    value = found.access_token
+    fit = value.isascii() and value.isprintable() and found.expires_in > 0  # it goes into a header
+    return Token(value, found.expires_in) if value and fit else None

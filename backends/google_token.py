@@ -10,6 +10,7 @@ from backends.errors import (
     EngineUnavailable,
     ProtocolViolation,
     ServerFailed,
+    StreamBroken,
     Unreachable,
 )
 from backends.google_credentials import Credentials, CredentialsUnusable, Token, token, token_request
@@ -51,7 +52,11 @@ class Tokens:
             self._renewal.add_done_callback(seen)
         if held is not None and age < held.lasts:
             return held.value
-        return (await asyncio.shield(self._renewal)).value  # whoever leaves does not end it for the others
+        renewal = self._renewal
+        await asyncio.wait({renewal})  # whoever leaves does not end it for the others
+        if renewal.cancelled():
+            raise StreamBroken
+        return renewal.result().value
 
     def refused(self) -> bool:
         """The API refused the token. It is forgotten, unless it is so new that another one would be refused too."""
@@ -60,9 +65,11 @@ class Tokens:
         self._token = None
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Whoever waits for a token gets StreamBroken."""
         if self._renewal is not None:
             self._renewal.cancel()
+            await asyncio.wait({self._renewal})
 
     async def _renew(self) -> Token:
         asked_at = self._clock()

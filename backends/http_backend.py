@@ -2,9 +2,10 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from types import TracebackType
 from typing import Any, ClassVar
 
 import structlog
@@ -22,6 +23,7 @@ from backends.streamed import Decoder, Framing, Streamed, once
 
 log = structlog.get_logger()
 JSON = {"content-type": "application/json"}
+ANSWER_LIMIT = 16 * 1024 * 1024  # bytes of an answer that is not streamed; log probabilities take most of it
 
 
 class HttpBackend(ABC):
@@ -82,20 +84,19 @@ class HttpBackend(ABC):
     async def models(self) -> Sequence[Model]:
         return self._models or await self.listed()
 
-    @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[Batches]:
-        body = dumps(self.body(request))
-        callers = request.keys.get(self.name)
-        async with self.exchange("POST", self.target(request), body, model=request.model, callers=callers) as response:
-            decoder = self.decoder(request)
-            kind = response.headers.get("content-type", "").lower()
-            if kind.startswith("text/html"):
-                raise ProtocolViolation("a web page")
-            if kind.startswith("application/json"):
-                # A server that does not stream, or an error that came as a 200.
-                yield once(decoder.feed(await response.read()) + decoder.end())
-            else:
-                yield Streamed(response, type(self).framing(), decoder)
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Batches]:
+        return Answering(self, request)
+
+    async def batches(self, request: Request, response: Exchange) -> Batches:
+        """What an answer says whose head has come."""
+        decoder = self.decoder(request)
+        kind = response.headers.get("content-type", "").lower()
+        if kind.startswith("text/html"):
+            raise ProtocolViolation("a web page")
+        if kind.startswith("application/json"):
+            # A server that does not stream, or an error that came as a 200.
+            return once(decoder.feed(await response.read(ANSWER_LIMIT)) + decoder.end())
+        return Streamed(response, type(self).framing(), decoder)
 
     @property
     def key_counts(self) -> KeyCounts:
@@ -110,10 +111,10 @@ class HttpBackend(ABC):
 
     def answered(self, key: str | None, error: BackendError | None) -> None:
         """What became of an attempt with `key`. One of ours that was refused is not used again, and that is said."""
-        if not isinstance(error, AuthenticationFailed):
+        if error is None:  # another error may come from somewhere that does not look at keys
             if (place := self._keys.accepted(key)) is not None:
                 log.info("key_accepted", backend=self.name, key=place)
-        elif error.status == 401:
+        elif isinstance(error, AuthenticationFailed) and error.status == 401:
             place = self._keys.refused(key, time.monotonic())
             usable, refused = self._keys.counts
             error.other_keys = usable > 0
@@ -187,8 +188,38 @@ class HttpBackend(ABC):
             log.info("key_file_read", backend=self.name, keys=len(keys))
 
 
+# Contexts that every call enters: classes, because generators cost a call about three times as much.
+
+
+class Answering:
+    """The answer to one request: its exchange, and what is read from it."""
+
+    __slots__ = ("_backend", "_exchange", "_request")
+
+    def __init__(self, backend: HttpBackend, request: Request) -> None:
+        self._backend, self._request = backend, request
+        self._exchange: AbstractAsyncContextManager[Exchange]
+
+    async def __aenter__(self) -> Batches:
+        backend, request = self._backend, self._request
+        body, callers = dumps(backend.body(request)), request.keys.get(backend.name)
+        url = backend.target(request)
+        self._exchange = backend.exchange("POST", url, body, model=request.model, callers=callers)
+        response = await self._exchange.__aenter__()
+        try:
+            return await backend.batches(request, response)
+        except BaseException as error:
+            await self._exchange.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+
+
 class Sent:
-    """One request as a context: entered once its response has passed `check`. A class, because every call enters one.
+    """One request, entered once its response has passed `check`.
 
     `make` gives the exchange and the key that it is asked with. While it is entered, it is among `exchanges`.
     """

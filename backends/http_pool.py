@@ -31,7 +31,7 @@ class Pool:
     @property
     def state(self) -> PoolState:
         """Its numbers, now."""
-        return PoolState(len(self._open), len(self._idle), self._connects, self._failures, self._reused)
+        return PoolState(self._count(), len(self._idle), self._connects, self._failures, self._reused)
 
     async def checkout(self) -> Connection:
         """A connection for one exchange. Raises Overloaded, Unreachable or DeadlineExceeded."""
@@ -51,7 +51,7 @@ class Pool:
             connection.abort()
 
     async def _connect(self) -> Connection:
-        if self._max_open is not None and sum(not each.ending for each in self._open) >= self._max_open:
+        if self._max_open is not None and self._count() >= self._max_open:
             raise Overloaded
         connection = Connection(self._kept, self._lost)
         self._open.add(connection)
@@ -63,6 +63,10 @@ class Pool:
             raise
         self._connects += 1
         return connection
+
+    def _count(self) -> int:
+        """How many are open, or being opened."""
+        return sum(not each.ending for each in self._open)
 
     def _kept(self, connection: Connection) -> None:
         if len(self._idle) < self._max_idle:

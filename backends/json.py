@@ -38,6 +38,15 @@ def decoder(shape: type[Shape]) -> Callable[[bytes], Shape]:
     return msgspec.json.Decoder(shape).decode
 
 
+def object_in(raw: bytes | msgspec.Raw) -> str:
+    """The text of the object that is `raw`, a value of a JSON that was read; `{}` for one that is none.
+
+    As it stands there: numbers keep every digit.
+    """
+    text = bytes(raw).decode("utf-8", "replace")  # msgspec does not look into what it hands on
+    return text if text.startswith("{") else "{}"
+
+
 def containers(data: bytes) -> int:
     """How many lists and objects open in `data`, with brackets in strings counted too."""
     return data.count(b"[") + data.count(b"{")

@@ -30,7 +30,7 @@ class Keys:
     def __init__(self, keys: Sequence[str] = (), source: Source = "gateway", file: Path | None = None) -> None:
         self.source = source
         self.file = file
-        self._own = (*keys,)
+        self._own = (*dict.fromkeys(keys),)  # one that stands there twice is one key
         self._keys: tuple[str, ...] = self._own
         self._refused: set[str] = set()
         self._next = 0

@@ -100,7 +100,7 @@ class Ollama(HttpBackend):
         """What is pulled, and what each model can do, as far as its server's version tells."""
         found = await self.ask_json(f"{self.url}/api/tags")
         try:
-            names = [(entry["name"], str(entry.get("digest"))) for entry in found["models"] or ()]
+            names = [(name_of(entry), str(entry.get("digest"))) for entry in found["models"] or ()]
         except (KeyError, TypeError, AttributeError):
             raise ProtocolViolation("a list of models that is none") from None
         slots = asyncio.Semaphore(AT_ONCE)
@@ -138,6 +138,14 @@ class Ollama(HttpBackend):
         if len(raw) != len(request.inputs):
             raise ProtocolViolation("not one vector per input")
         return Embeddings(await unhurried(map(vector_of, raw)), count(found.prompt_eval_count))
+
+
+def name_of(entry: Any) -> str:
+    """Raises KeyError or TypeError for what is no model."""
+    name = entry["name"]
+    if not isinstance(name, str):
+        raise TypeError
+    return name
 
 
 def model_of(name: str, details: Details, num_ctx: int | None) -> Model:

@@ -20,7 +20,7 @@ from backends.events import (
     ToolCallStart,
     Usage,
 )
-from backends.json import SHAPE_ERRORS, decoder
+from backends.json import SHAPE_ERRORS, decoder, object_in
 from backends.ollama_encode import DIALECT
 from backends.ollama_errors import classify
 
@@ -140,9 +140,8 @@ class Decoder:
         if not call.function.name:
             raise ProtocolViolation("a tool call without a name")
         index, self._calls = self._calls, self._calls + 1
-        arguments = bytes(call.function.arguments).decode()
         start = ToolCallStart(index, call.id or self._new_id(), call.function.name)
-        return [start, ToolCallDelta(index, "{}" if arguments == "null" else arguments)]
+        return [start, ToolCallDelta(index, object_in(call.function.arguments))]
 
 
 def usage_of(line: Line) -> Usage | None:

@@ -84,8 +84,11 @@ def raw(request: Request) -> Json:
 
 def chat(request: Request) -> Json:
     """What only a chat has."""
-    names = {part.id: part.name for message in request.messages for part in message.parts if isinstance(part, ToolCall)}
-    body: Json = {"messages": [theirs for message in request.messages for theirs in messages(message, names)]}
+    names: dict[str, str] = {}  # of the calls so far, by id: some servers begin anew with every answer
+    body: Json = {"messages": []}
+    for message in request.messages:
+        names |= {part.id: part.name for part in message.parts if isinstance(part, ToolCall)}
+        body["messages"] += messages(message, names)
     if request.tools and request.tool_choice != "none":
         if request.tool_choice != "auto":
             raise UnsupportedFeature("a tool that must be called", "tool_choice")

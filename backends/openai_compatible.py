@@ -106,8 +106,9 @@ class OpenAICompatible(HttpBackend):
         return f"{self.url}{path}"
 
     def body(self, request: Request) -> Mapping[str, Any]:
-        body = encode(request)
-        return body if self._preset is None else fitted(body, request, self._preset)
+        if self._preset is None:
+            return encode(request)
+        return fitted(encode(request, thoughts=self._preset.wants_thoughts), request, self._preset)
 
     def decoder(self, request: Request) -> streamed.Decoder:
         return self.chunks(request.model, request.top_logprobs, now)

@@ -21,7 +21,8 @@ class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is different about one of them. `key_env` names the environment variables in which its key is usual.
 
     `base_url` may hold {account}, which `account_env` gives. `refuses` are fields of a request that it answers with an
-    error, and that are left out; `renames` those that have another name there; `lacks` what it cannot do at all.
+    error, and that are left out; `renames` those that have another name there; `lacks` what it cannot do at all. With
+    `wants_thoughts`, what its model thought before a call must come back with it, as `reasoning_content`.
     `source` is where that was read, `date` when.
     """
 
@@ -35,6 +36,7 @@ class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lacks: tuple[Capability, ...] = ()
     quirks: tuple[Quirk, ...] = ()
     lists_models: bool = True
+    wants_thoughts: bool = False
     source: str
     date: str
 

@@ -201,7 +201,8 @@ class Decoder:
         return [ToolCallStart(call.index, item.call_id, item.name)]
 
     def _arguments(self, output_index: object, arguments: str) -> list[Event]:
-        if (call := self._calls.get(output_index)) is None:
+        call = self._calls.get(output_index) if isinstance(output_index, int) else None
+        if call is None:
             raise ProtocolViolation("the arguments of a tool call before its name")
         if not arguments:
             return []
@@ -248,7 +249,8 @@ def failure_of(error: Mapping[str, Any], model: str, status: int | None = None) 
         return InvalidRequest(400, "input")
     given = error.get("headers")
     headers = {str(name).lower(): str(value) for name, value in given.items()} if isinstance(given, dict) else {}
-    known = {name: error.get(name) for name in ("code", "type", "message", "param")}
+    told = {name: error.get(name) for name in ("code", "type", "message", "param")}
+    known = {name: str(value) for name, value in told.items() if value is not None}
     return classify(status, headers, dumps({"error": known}), model=model)
 
 

@@ -20,6 +20,7 @@ from backends.http import Transport
 from backends.http_backend import HttpBackend, now
 from backends.http_options import HttpOptions, keys_of
 from backends.json import JsonError, dumps, loads
+from backends.model_path import segment
 from backends.registry import Parts
 from backends.request import Request
 from backends.streamed import Decoder
@@ -90,7 +91,7 @@ class Vertex(HttpBackend):
     async def close(self) -> None:
         await super().close()
         if self._tokens is not None:
-            self._tokens.close()
+            await self._tokens.close()
 
     def target(self, request: Request) -> str:
         publisher, model = publisher_of(request.model)
@@ -172,7 +173,7 @@ class Vertex(HttpBackend):
         return tokens
 
     def _method(self, publisher: str, model: str, method: str) -> str:
-        return f"{self.url}/{self._parent}publishers/{publisher}/models/{quote(model, safe='@')}:{method}"
+        return f"{self.url}/{self._parent}publishers/{publisher}/models/{segment(model, safe='@')}:{method}"
 
 
 def publisher_of(model: str) -> tuple[str, str]:

@@ -73,8 +73,9 @@ class Dispatcher:
     async def open(
         self, call: Call, route: Route, request: Request, name: str, notify: Callable[[Notice], None]
     ) -> AsyncIterator[Answer]:
-        """The answer of the first attempt that gives one. Raises the last attempt's BackendError, or at any later
-        moment the chosen one's. `name` is the model as it was asked for; `notify` hears where it goes, at once.
+        """The answer of the first attempt that gives one. Raises the BackendError of one that failed (Attempts.told),
+        or at any later moment the chosen one's. `name` is the model as it was asked for; `notify` hears where it goes,
+        at once.
         """
         record = Record(call, name)
 
@@ -165,7 +166,7 @@ class Dispatcher:
                 following = attempts.failed(error, self._now())
                 if following is None:
                     heard, told = attempts.told(self._now())
-                    if heard != turn.candidate:
+                    if heard != turn.candidate:  # an earlier failure says more than this one
                         record.failed(candidate, error)
                         record.ends_with(candidates[heard])
                     raise told from None

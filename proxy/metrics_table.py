@@ -80,14 +80,16 @@ QUEUE = Metric(
 REQUESTS = Metric(
     "counter",
     "streamlane_requests_total",
-    "Finished requests, by the backend that was asked last. The outcome is completed, incomplete, cancelled or failed; "
+    "Finished requests, by the backend that answered, or whose error it was: the one asked last, nearly always. The "
+    "outcome is completed, incomplete, cancelled or failed; "
     "the code is that of the error, empty without one.",
     (*WHERE, "outcome", "code"),
 )
 FAILED_ATTEMPTS = Metric(
     "counter",
     "streamlane_failed_attempts_total",
-    "Attempts that failed before the first token and were followed by one more, at this target or the next.",
+    "Attempts that failed before the first token, but for the one whose error the request failed with: that is in "
+    "streamlane_requests_total.",
     (*WHERE, "code"),
 )
 REFUSED = Metric(

@@ -72,5 +72,7 @@ def _differences(preset: Preset) -> Iterator[str]:
     if preset.lacks:
         yield f"has no {', '.join(WORDS[name][0] for name in preset.lacks)}"
     yield from (QUIRKS[name] for name in preset.quirks)
+    if preset.wants_thoughts:
+        yield "is sent back what its model thought before a call of a tool"
     if not preset.lists_models:
         yield "lists no models: name them in `models`"

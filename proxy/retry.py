@@ -8,6 +8,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
 from backends.errors import (
     AuthenticationFailed,
     BackendError,

@@ -59,7 +59,7 @@ async def ask(
     except KeyFileUnusable as error:
         return Finding(about, "fix", f"Its api_key_file cannot be used: {error}.", "One key per line."), None
     replies = await asyncio.gather(*(reply(each, parts, facts) for each in attempts))
-    told = next((each for each in replies if each.trouble is None), replies[0])
+    told = min(replies, key=worth)
     if told.trouble is not None:
         if not named or isinstance(told.trouble, (*SILENT, TimeoutError)):
             reason = trouble(options.name, told.url, told.trouble)
@@ -111,6 +111,11 @@ async def reply(options: BackendOptions, parts: Parts, facts: Mapping[str, Model
         await backend.close()
     known = Runtime({options.name: backend}, facts=facts).serving(options.name, found).models[options.name]
     return Reply(known, url=url, seconds=None if url is None else took)
+
+
+def worth(reply: Reply) -> int:
+    """What it says of the backend, less first: that of a key that it refuses is of the key alone."""
+    return 0 if reply.trouble is None else 2 if isinstance(reply.trouble, AuthenticationFailed) else 1
 
 
 def able(models: Sequence[Model]) -> str:

@@ -17,7 +17,7 @@ Shape = Callable[[Mapping[str, Any], str | None], dict[str, Any]]
 
 # Routes whose clients read errors in another shape than OpenAI's, by the beginning of their path.
 SHAPES: Mapping[str, Shape] = MappingProxyType({"/v1/messages": error_object})
-PATIENCE = 60.0  # seconds; told to wait for longer, Anthropic's SDKs sleep for hours, and older ones of OpenAI not at all
+PATIENCE = 60.0  # seconds; told to wait for longer, Anthropic's SDKs sleep for hours, and OpenAI's may not wait at all
 
 
 def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Any
 
 from backends.json import JsonError, loads
 
+OFTEN = 4096  # characters of arguments that may be read after every delta
 Json = dict[str, Any]
 Place = tuple[int, int | None]
 """output_index, and content_index where a block is text."""
@@ -22,6 +23,8 @@ class Block:
         self._is_call = block["type"] == "tool_use"
         self._arguments: list[str] = []
         self._whole: bool | None = None  # None: not looked at since the last delta
+        self._size = 0  # characters of the arguments
+        self._look_at = 0  # of them, before it is worth to look again
         self.complete = False
         self.waiting: list[Json] = [{"type": "content_block_start", "index": number, "content_block": block}]
 
@@ -29,6 +32,7 @@ class Block:
         """A delta."""
         if self._is_call:
             self._arguments.append(said)
+            self._size += len(said)
             self._whole = None
         change = {"type": delta, member: said}
         self.waiting.append({"type": "content_block_delta", "index": self._number, "delta": change})
@@ -46,9 +50,11 @@ class Block:
         """Whether nothing can follow, now that another block began."""
         if self.complete or not self._is_call:
             return True
-        if self._whole is None:
+        if self._whole is None and self._size >= self._look_at:
             self._whole = is_json("".join(self._arguments))
-        return self._whole
+            # Calls that are written in turns are read again and again: long ones less often, and for sure when done.
+            self._look_at = 2 * self._size if self._size > OFTEN else 0
+        return self._whole is True
 
 
 class Blocks:

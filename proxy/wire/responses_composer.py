@@ -45,7 +45,7 @@ KINDS: dict[type[Event], tuple[str, str, str]] = {
     ReasoningDelta: ("reasoning", "reasoning_text", "text"),
 }
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-LOGPROB_BYTES = 512  # that one log probability takes in memory, about
+LOGPROB_BYTES, TOKEN_BYTE = 512, 16  # that a log probability takes in memory, about, and each byte of its token
 
 
 class Composer:
@@ -187,7 +187,7 @@ class Composer:
         shown = [logprob_of(each) for each in given]
         said = clean(text)
         mark = Mark("response.output_text.delta", {**self._place, "delta": said, "logprobs": shown})
-        self._log.mark(mark, said, LOGPROB_BYTES * sum(1 + len(each.top) for each in given))
+        self._log.mark(mark, said, sum(map(weight_of, given)))
         self._logprobs += shown
 
     def _sign(self, event: Signature) -> None:
@@ -209,7 +209,8 @@ class Composer:
         shown = annotation(event, self._text_before)
         place = {**self._place, "annotation_index": len(self._annotations), "annotation": shown}
         self._log.check()
-        self._log.mark(Mark("response.output_text.annotation.added", place))
+        weight = len(event.text) + len(event.source) + len(event.title)
+        self._log.mark(Mark("response.output_text.annotation.added", place), weight=weight)
         self._annotations.append(shown)
 
     def _call(self, event: ToolCallStart) -> None:
@@ -221,6 +222,7 @@ class Composer:
         custom = event.name in self._custom_tools
         item_id = self._new_id("ctc" if custom else "fc")
         named, call_id, namespace = clean(event.name), clean(event.id), self._namespaces.get(event.name)
+        self._log.charge_answer(len(named) + len(call_id))
         call = OpenCall(self._log, len(self._output), item_id, call_id, named, custom=custom, namespace=namespace)
         self._calls[event.index] = call
         self._output.append(call.item)
@@ -302,6 +304,12 @@ def part_of(
 def logprobs(part_type: str, likely: list[dict[str, Any]]) -> dict[str, Any]:
     """The member that only text events have."""
     return {"logprobs": likely} if part_type == "output_text" else {}
+
+
+def weight_of(given: Logprob) -> int:
+    """Bytes of memory that it takes, about, with those of the likeliest ones in its place."""
+    tokens = (given.token, *(token for token, _ in given.top))
+    return sum(LOGPROB_BYTES + TOKEN_BYTE * len(token) for token in tokens)
 
 
 def logprob_of(given: Logprob) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Frames:
         heads = self._heads
         while len(heads) < part:
             heads.append(self._head(len(heads)))
-        return heads[part - 1] + f'{number},"delta":'.encode() + dumps_text(text) + b"}"
+        return b'%b%d,"delta":%b}' % (heads[part - 1], number, dumps_text(text))
 
     def _head(self, index: int) -> bytes:
         part = self._log.parts[index]

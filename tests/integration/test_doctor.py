@@ -25,7 +25,7 @@ from tests.gguf_files import tiny_model
 from tests.providers.azure_openai import AzureOpenAI
 from tests.providers.cohere import Cohere
 from tests.providers.ollama import Ollama
-from tests.upstream import Upstream, plain
+from tests.upstream import Script, Seen, Upstream, plain
 
 KEY = "sk-sl-0123456789abcdefghijklmnop"
 FREE = "server.port = 0\nops.port = 0\n"
@@ -289,6 +289,16 @@ async def test_each_key_is_tried_and_those_that_are_refused_are_counted(tmp_path
     assert "key" not in spoken.stderr
     assert "bad-key" not in spoken.stdout
     assert {each["about"]: each["state"] for each in json.loads(spoken.stdout)["findings"]}["Backend co"] == "note"
+
+
+async def test_a_refused_key_does_not_hide_that_a_server_has_no_list(tmp_path: Path) -> None:
+    def script(seen: Seen) -> Script:
+        return plain(401 if seen.headers["authorization"] == "Bearer bad-key" else 404, {})
+
+    async with Upstream(default=script) as upstream:
+        several = 'models = ["m"]\napi_keys = ["bad-key", "good-key"]'
+        state, text, _ = (await found(tmp_path, cohere(upstream.origin, several)))["Backend co"]
+    assert (state, text) == ("note", "Up, with 1 model: m. It takes 1 of its 2 keys.")
 
 
 @pytest.mark.parametrize(

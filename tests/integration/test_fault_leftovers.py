@@ -1,4 +1,4 @@
-"""What a fault leaves behind: no place, no connection, no wait of a client that has gone, and no SDK that tries in vain."""
+"""What a fault leaves behind: no place, no connection, no wait of who has gone, and no SDK that tries in vain."""
 
 import asyncio
 import re
@@ -10,11 +10,11 @@ import pytest
 from anthropic import AsyncAnthropic
 from openai import APIStatusError, AsyncOpenAI
 
-from tests.gateway import client
+from tests.gateway import client, gateway, text_of
 from tests.integration.fault_ways import WAYS, Way, World, posted
 from tests.integration.test_faults import ROWS
 from tests.providers.base import Fault
-from tests.upstream import until
+from tests.upstream import HOLD, SSE_HEAD, Script, Upstream, answer, chat_chunk, chunk, until
 
 DEADLINES = "first_event = 1\nidle = 0.3\nretry = 0.001"
 
@@ -113,3 +113,27 @@ async def test_an_sdk_does_try_again_what_passes() -> None:
             response = await openai.responses.create(model="primary/fake", input="hi", max_output_tokens=100)
         assert response.status == "completed"
         assert len(world.primary.seen) == 2
+
+
+HUNG: dict[str, Script] = {
+    "without a byte": [HOLD],
+    "in the head": [b"HTTP/1.1 200 OK\r\n", HOLD],
+    "behind the head": [SSE_HEAD, HOLD],
+    "behind a chunk without content": [SSE_HEAD, chunk(chat_chunk({"role": "assistant", "content": ""})), HOLD],
+    "with comments": [SSE_HEAD, *([chunk(b": still here\n\n"), 0.05] * 200)],
+    "in an error's body": [b"HTTP/1.1 500 Oh\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{", HOLD],
+}
+
+
+@pytest.mark.parametrize("script", HUNG.values(), ids=HUNG)
+async def test_a_target_that_hangs_before_its_first_content_is_left_for_the_next(script: Script) -> None:
+    async with Upstream(script) as hung, Upstream(default=lambda _: answer("yes")) as next_one:
+        backends = "".join(
+            f'[[backends]]\nname = "{name}"\nkind = "openai_compatible"\nbase_url = "{each.url}"\nmodels = ["m"]\n'
+            for name, each in (("hung", hung), ("next", next_one))
+        )
+        text = f'{backends}[models.both]\ntargets = ["hung/m", "next/m"]\n[deadlines]\nfirst_event = 0.3\nretry = 5'
+        async with gateway(text) as started, client(started) as socket, asyncio.timeout(10):
+            await socket.create("both")
+            assert text_of(await socket.until()) == "yes"
+            await (await hung.seen(0)).gone.wait()

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from structlog.testing import capture_logs
 
+from backends import keys
 from proxy.app import Gateway
 from tests.gateway import client, gateway
 from tests.upstream import Script, Seen, Upstream, answer, plain
@@ -27,14 +29,14 @@ def keys_of(upstream: Upstream) -> list[str]:
     return [seen.headers["authorization"].removeprefix("Bearer ") for seen in upstream.requests]
 
 
-def backend(upstream: Upstream, keys: str) -> str:
+def backend(upstream: Upstream, own: str) -> str:
     return f"""
 [[backends]]
 name = "up"
 kind = "openai_compatible"
 base_url = "{upstream.url}"
 models = ["m"]
-{keys}
+{own}
 """
 
 
@@ -74,6 +76,22 @@ async def test_when_all_are_refused_the_server_is_not_asked_any_more() -> None:
         async with gateway(backend(upstream, 'api_keys = ["sk-1", "sk-2"]')) as started:
             assert [await ask(started) for _ in range(4)] == ["response.failed"] * 4
         assert sorted(keys_of(upstream)) == ["sk-1", "sk-2"]
+
+
+async def test_a_refused_key_is_usable_again_once_the_server_has_answered_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys, "PROBE", 0.0)
+    busy = plain(503, {"error": {"message": "busy"}}, "Retry-After: 60")  # says nothing of the key
+    async with Upstream(plain(401, {}), busy, default=served("sk-1")) as upstream:
+        with capture_logs() as lines:
+            async with gateway(backend(upstream, 'api_keys = ["sk-1"]')) as started:
+                assert [await ask(started) for _ in range(2)] == ["response.failed"] * 2
+                assert 'streamlane_keys{backend="up",state="usable"} 0.0' in await ops(started, "metrics")
+                assert await ask(started) == "response.completed"
+                assert 'streamlane_keys{backend="up",state="usable"} 1.0' in await ops(started, "metrics")
+    events = [line["event"] for line in lines if line["event"] in {"key_refused", "key_accepted"}]
+    assert events == ["key_refused", "key_accepted"]
 
 
 async def test_a_file_of_keys_is_followed(tmp_path: Path) -> None:

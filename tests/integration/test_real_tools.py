@@ -12,8 +12,8 @@ from backends.events import Finished, TextDelta, ToolCallDelta, ToolCallStart
 from backends.json import loads
 from backends.request import EmbeddingRequest, JsonFormat, Request, Sampling, Tool, said
 from tests.contract.kinds import built
-from tests.integration.test_real_servers import announced
 from tests.models import models_dir
+from tests.real_servers import announced
 
 TEMPLATE = Path(__file__).parent.parent / "contract" / "tools.jinja"
 SERVER = """

@@ -63,7 +63,7 @@ async def test_what_is_wrong_with_the_proxy_is_said_without_its_password(tmp_pat
                     health = await answered.text()
         (tmp_path / "streamlane.toml").write_text(text)
         loaded = load(None, {"HOME": str(tmp_path)}, tmp_path)
-        [finding, *_] = await asked(loaded.config)
+        [finding, *_] = await asked(loaded.config, [], {})
     assert "the proxy refuses our name and password" in failed["message"]
     assert "the proxy refuses our name and password" in health
     assert "the proxy refuses our name and password" in str(finding)
@@ -84,7 +84,7 @@ async def test_an_authority_that_cannot_be_used_is_told_at_the_start(
         async with gateway(text):
             pass
     (tmp_path / "streamlane.toml").write_text(text)
-    [finding] = await asked(load(None, {"HOME": str(tmp_path)}, tmp_path).config)
+    [finding] = await asked(load(None, {"HOME": str(tmp_path)}, tmp_path).config, [], {})
     assert why in str(finding)
 
 

@@ -1,10 +1,12 @@
 """A provider that never ends a block: what is kept of it has a bound."""
 
+from itertools import repeat
+
 import pytest
 
 from backends.anthropic_decode import Decoder as Anthropic
 from backends.bedrock_decode import Decoder as Bedrock
-from backends.chat_tools import Piece, ToolCalls
+from backends.chat_tools import MOST_CALLS, Piece, ToolCalls
 from backends.cohere_decode import Decoder as Cohere
 from backends.errors import ProtocolViolation
 from backends.gemini_decode import Decoder as Gemini
@@ -28,17 +30,16 @@ ENDLESS = {
 def test_what_waits_for_the_end_of_its_block_has_a_bound(name: str) -> None:
     kind, message = ENDLESS[name]
     decoder: Decoder = kind()
-    data = dumps(message)
+    endless = repeat(dumps(message), 1000)
     with pytest.raises(ProtocolViolation, match="more than"):
-        for _ in range(1000):
-            decoder.feed(data)
+        sum(len(decoder.feed(data)) for data in endless)
 
 
 def test_blocks_and_calls_that_say_nothing_have_a_bound() -> None:
     calls = ToolCalls()
+    pieces = (Piece(index, f"id{index}") for index in range(MOST_CALLS + 1))
     with pytest.raises(ProtocolViolation, match="more than"):
-        for index in range(1025):
-            calls.feed(Piece(index, f"id{index}"))
+        sum(len(calls.feed(piece)) for piece in pieces)
 
 
 def test_a_block_of_no_text_after_thousands_of_them_is_read_all_the_same() -> None:

@@ -1,4 +1,4 @@
-"""A provider whose answers are broken in every way: each decoder gives events that can be written, or an error of ours."""
+"""A provider whose answers are broken in every way: decoders give events that can be written, or an error of ours."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from backends import bedrock_encode
 from backends.anthropic_encode import encode, prompt_of
 from backends.anthropic_models import generation
 from backends.anthropic_schema import fitting
@@ -356,3 +357,16 @@ def test_every_conversation_is_accepted_and_no_word_is_lost(request: Request) ->
     assert roles == [("user", "assistant")[i % 2] for i in range(len(roles))]
     assert found.max_output_tokens == request.max_output_tokens
     assert users_words(found) == users_words(request)
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5", "anthropic.claude-opus-5"])
+def test_every_call_has_an_id_of_its_own_also_where_a_server_counted_anew(model: str) -> None:
+    """ "`tool_use` ids must be unique": an answer of another backend may have begun with call_0 again."""
+    result = Message("user", (ToolResult("call_0", (Text("noon"),)),))
+    call = Message("assistant", (ToolCall("call_0", "clock", "{}"),))
+    messages = (said("user", "Hi"), call, result, call, result)
+    sent = (bedrock_encode.encode if "." in model else encode)(Request(model, messages, 16))["messages"]
+    blocks = [block.get("toolUse", block.get("toolResult", block)) for turn in sent[1:] for block in turn["content"]]
+    ids = [block.get("id") or block.get("tool_use_id") or block["toolUseId"] for block in blocks]
+    assert ids[0] == ids[1] == "call_0"
+    assert ids[2] == ids[3] != "call_0"

@@ -41,6 +41,7 @@ from backends.sse import SseDecoder
 from tests.providers.base import Fault
 from tests.providers.bedrock import ACCESS, REGION, SECRET, Bedrock
 from tests.providers.bedrock import said as framed
+from tests.upstream import Upstream
 
 WORDS = "one two three four five six seven eight"
 MODEL = "arn:aws:bedrock:us-east-1:1:inference-profile/us.fake:0"
@@ -239,6 +240,17 @@ def test_what_is_new_to_us_says_nothing(unknown: bytes) -> None:
     assert decoder.feed(unknown) == []
     decoder.feed(b'{"messageStop":{"stopReason":"a new reason"}}')
     assert decoder.end() == [Finished("stop")]
+
+
+@pytest.mark.parametrize("name", [7, None, ["a"]])
+async def test_a_list_of_models_that_is_none(transport: Transport, name: Any) -> None:
+    summary = {"modelArn": "a", "modelId": name, "responseStreamingSupported": True, "inputModalities": ["TEXT"]}
+    body = dumps({"modelSummaries": [summary | {"inferenceTypesSupported": ["ON_DEMAND"]}]})
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with Upstream([head, body]) as upstream:
+        listing = build(Options(name="b", base_url=upstream.origin, api_key="bedrock-key"), Parts(transport, Path()))
+        with pytest.raises(ProtocolViolation, match="list of models"):
+            await listing.models()
 
 
 @pytest.mark.parametrize("broken", [b"{not json", b"[]", b'{"contentBlockDelta":{"delta":{"text":5}}}'])

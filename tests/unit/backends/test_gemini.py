@@ -25,9 +25,11 @@ from backends.events import Event, Finished, ReasoningDelta, Signature, TextDelt
 from backends.fake import FakeBackend
 from backends.gemini import Gemini, Options
 from backends.http import Transport
+from backends.json import dumps
 from backends.request import EmbeddingRequest, Message, Opaque, Reasoning, Request, Secret, Tool, ToolCall, said
 from tests.providers import gemini
 from tests.providers.base import Fault
+from tests.upstream import Upstream
 
 MODEL = "gemini-3.5-flash"
 WORDS = "one two three four five six seven eight"
@@ -96,6 +98,18 @@ async def test_a_tool_call_with_its_signature_goes_there_and_back(backend: Gemin
     await told(backend, replace(asked, messages=(*ASK.messages, answer)))
     [part] = provider.seen[-1].body["contents"][1]["parts"]
     assert (part["functionCall"]["name"], part["thoughtSignature"]) == ("clock", "c2ln")
+
+
+async def test_a_whole_answer_may_be_long(transport: Transport) -> None:
+    """Twenty log probabilities for each of a thousand tokens are more than a megabyte."""
+    said = {"content": {"parts": [{"text": "a" * 2_000_000}]}, "finishReason": "STOP"}
+    body = dumps({"candidates": [said]})
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with Upstream([head, body]) as upstream:
+        backend = Gemini(Options(name="g", base_url=upstream.url), transport)
+        first, *_ = await told(backend, replace(ASK, top_logprobs=20))
+    assert isinstance(first, TextDelta)
+    assert len(first.text) == 2_000_000
 
 
 async def test_many_texts_are_embedded_in_batches(backend: Gemini, provider: gemini.Gemini) -> None:

@@ -138,6 +138,12 @@ def test_turns_alternate_and_results_stand_together_before_what_else_was_said() 
     ]
 
 
+def test_a_result_has_the_name_of_the_call_before_it_also_where_ids_come_again() -> None:
+    again = (Message("assistant", (ToolCall("call_1", "clock", ""),)), Message("user", (RESULT,)))
+    found = turns(Message("assistant", (CALL,)), Message("user", (RESULT,)), *again)
+    assert [turn["parts"][0]["functionResponse"]["name"] for turn in found[1::2]] == ["weather", "clock"]
+
+
 def test_a_picture_in_a_result_stands_in_it_or_behind_it() -> None:
     result = ToolResult("call_1", (Text("Sunny."), Image("image/png", "aW1n")))
     shown = {"inlineData": {"mimeType": "image/png", "data": "aW1n"}}

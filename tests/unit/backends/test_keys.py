@@ -21,6 +21,12 @@ def test_keys_take_turns() -> None:
     assert [keys.choose() for _ in range(6)] == ["a", "b", "c", "a", "b", "c"]
 
 
+def test_a_key_that_is_named_twice_is_one() -> None:
+    keys = Keys(["a", "a"])
+    keys.refused("a")
+    assert keys.counts == KeyCounts(0, 1), "no other is left"
+
+
 def test_a_server_without_keys_is_sent_none() -> None:
     assert Keys().choose() is None
     assert Keys().choose(MINE) is None

@@ -46,8 +46,6 @@ def test_a_name_stays_one_segment(backends: dict[str, HttpBackend], kind: str, m
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", [".", ".."])
-def test_a_name_that_a_path_is_changed_by_is_no_model(
-    backends: dict[str, HttpBackend], kind: str, model: str
-) -> None:
+def test_a_name_that_a_path_is_changed_by_is_no_model(backends: dict[str, HttpBackend], kind: str, model: str) -> None:
     with pytest.raises(ModelNotFound):
         backends[kind].target(Request(model, (), 1))

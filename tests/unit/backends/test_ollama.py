@@ -107,6 +107,13 @@ def test_a_conversation_with_tools_thoughts_and_pictures() -> None:
     assert [tool["function"]["name"] for tool in body["tools"]] == ["weather"]
 
 
+def test_a_result_has_the_name_of_the_call_before_it_also_where_ids_come_again() -> None:
+    result = Message("user", (ToolResult("call_0", (Text("noon"),)),))
+    rounds = [(Message("assistant", (ToolCall("call_0", name, "{}"),)), result) for name in ("weather", "clock")]
+    body = encode(Request("m", (HI, *rounds[0], *rounds[1]), 16))
+    assert [message["tool_name"] for message in body["messages"] if message["role"] == "tool"] == ["weather", "clock"]
+
+
 def test_what_was_only_thought_elsewhere_is_left_out() -> None:
     thought = Message("assistant", (Reasoning("Hm.", Opaque("gemini", "x")),))
     assert encode(Request("m", (HI, thought), 16))["messages"] == [{"role": "user", "content": "Hi"}]
@@ -325,7 +332,7 @@ async def test_a_server_without_a_model_has_none(transport: Transport) -> None:
         assert await Ollama(Options(name="o", base_url=upstream.origin), transport).models() == []
 
 
-@pytest.mark.parametrize("body", [[], {}, {"models": [{}]}, {"models": 7}])
+@pytest.mark.parametrize("body", [[], {}, {"models": [{}]}, {"models": 7}, {"models": [{"name": []}]}])
 async def test_a_list_of_models_that_is_none(transport: Transport, body: Any) -> None:
     async with Upstream(default=lambda _: plain(200, body)) as upstream:
         with pytest.raises(ProtocolViolation, match="list of models"):

@@ -13,7 +13,7 @@ from backends.json import dumps
 from backends.openai_compatible import OpenAICompatible, Options
 from backends.presets import Preset, fitted, presets
 from backends.provider_errors import classify
-from backends.request import Request, Sampling, said
+from backends.request import Message, Opaque, Reasoning, Request, Sampling, Text, ToolCall, ToolResult, said
 
 WISHES = Sampling(temperature=0.5, top_k=4, min_p=0.1, presence_penalty=0.5, frequency_penalty=0.5, seed=7)
 ASK = Request("m", (said("user", "Hi"),), 16, sampling=WISHES)
@@ -71,3 +71,24 @@ def test_any_body_is_one_of_our_errors_and_none_of_its_words(status: int | None,
     assert isinstance(found, BackendError)
     assert "secret" not in str(found) + repr(found)
     assert found.retry_after is None or found.retry_after >= 0
+
+
+def test_what_a_model_thought_goes_back_with_its_calls_where_a_server_wants_that() -> None:
+    call = ToolCall("1", "clock", "{}")
+    thought, others = Reasoning("What time is it?"), Reasoning("Hidden.", Opaque("anthropic", "c2ln"))
+    messages = (
+        *ASK.messages,
+        Message("assistant", (thought, others, call)),
+        Message("user", (ToolResult("1", (Text("noon"),)),)),
+        Message("assistant", (call,)),
+        Message("user", (ToolResult("1", (Text("noon"),)),)),
+        Message("assistant", (thought, Text("Noon."))),
+    )
+
+    def told(preset: str) -> list[str | None]:
+        options = Options(name="b", preset=preset)
+        body = OpenAICompatible(options, Transport()).body(Request("m", messages, 16))
+        return [each.get("reasoning_content") for each in body["messages"] if each["role"] == "assistant"]
+
+    assert told("deepseek") == ["What time is it?", "", None]
+    assert told("groq") == [None, None, None]

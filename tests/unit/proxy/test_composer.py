@@ -136,8 +136,7 @@ def test_what_stands_beside_a_text_counts_as_the_text_does(event: Event) -> None
     log = ResponseLog(1 << 20)
     composer = Composer(log, {"id": "resp_1", "model": "m"}, lambda prefix: f"{prefix}_1")
     with pytest.raises(LogFull):
-        for _ in range(300):
-            composer.feed([TextDelta("a"), event])
+        composer.feed([TextDelta("a"), event] * 300)
 
 
 def test_the_ids_of_calls_count_too() -> None:

@@ -1,9 +1,9 @@
 """The blocks of a message, one after the other, however a model writes them."""
 
+import pytest
+
 from proxy.wire import messages_blocks
 from proxy.wire.messages_blocks import Blocks
-
-import pytest
 
 CALL = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
 

@@ -177,7 +177,12 @@ def test_who_asked_too_much_hears_of_no_time() -> None:
 def test_what_another_target_cannot_do_hides_no_failure_that_passes() -> None:
     """Who hears that the prompt is too long throws it away, though the larger model was only busy."""
     busy = RateLimited(100.0)
-    for last in (ContextLengthExceeded(9, 8), UnsupportedFeature("images"), AuthenticationFailed(401), QuotaExhausted()):
+    for last in (
+        ContextLengthExceeded(9, 8),
+        UnsupportedFeature("images"),
+        AuthenticationFailed(401),
+        QuotaExhausted(),
+    ):
         played = Played("ab", busy, last, took=2.0)
         heard, told = played.made.told(played.now)
         assert (heard, type(told)) == (0, RateLimited), last
