@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from backends.errors import EngineUnavailable
+from backends.errors import AuthenticationFailed, EngineUnavailable
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -48,7 +48,7 @@ class Signer:
         self._looking = asyncio.Lock()
 
     async def headers(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
-        """Those in `headers`, and the ones that sign them. Raises EngineUnavailable where there are no credentials."""
+        """Those in `headers`, and the ones that sign them. AuthenticationFailed where there are no credentials."""
         credentials = await self._credentials()
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
@@ -81,8 +81,9 @@ def found(who: Identity, last: "Credentials | None") -> "tuple[Credentials, Read
             return credentials, credentials.get_frozen_credentials()
     # ClientError: a server refused the role. RuntimeError: what it gave has expired already.
     except (BotoCoreError, ClientError, RuntimeError) as error:
-        raise EngineUnavailable(f"{NO_CREDENTIALS} botocore says: {type(error).__name__}.") from None
-    raise EngineUnavailable(NO_CREDENTIALS)
+        advice = f"{NO_CREDENTIALS} botocore says: {type(error).__name__}."
+        raise AuthenticationFailed(401, "credentials", advice) from None
+    raise AuthenticationFailed(401, "credentials", NO_CREDENTIALS)
 
 
 def stale(credentials: "Credentials | None") -> bool:

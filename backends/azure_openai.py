@@ -8,7 +8,14 @@ from msgspec import Meta
 
 from backends import openai_encode
 from backends.base import Model
-from backends.errors import ProtocolViolation
+from backends.errors import (
+    AuthenticationFailed,
+    BackendError,
+    DeadlineExceeded,
+    NotReady,
+    ProtocolViolation,
+    Unreachable,
+)
 from backends.http import Transport
 from backends.model_path import segment
 from backends.openai_compatible import ChatOptions, OpenAICompatible, model_of
@@ -77,6 +84,20 @@ class AzureOpenAI(OpenAICompatible):
         self._endpoint = self.url.removesuffix("/openai")  # some write it, some do not
         version = options.api_version or (None if self._v1 else DATED)
         self._query = "" if version is None else f"?api-version={version}"
+
+    async def models(self) -> Sequence[Model]:
+        """Those that the configuration names, once the resource has taken our key. What else it says does not matter:
+        what stands before it may have no list.
+        """
+        if not self._models:
+            return await self.listed()
+        try:
+            await self.ask_json(self.place("/models"))
+        except (AuthenticationFailed, DeadlineExceeded, NotReady, Unreachable):
+            raise
+        except BackendError:
+            pass
+        return self._models
 
     def place(self, path: str, model: str = "") -> str:
         if self._v1:

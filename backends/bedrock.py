@@ -15,11 +15,11 @@ from backends.bedrock_encode import encode
 from backends.bedrock_errors import classify
 from backends.capabilities import Capabilities
 from backends.chat_errors import count
-from backends.errors import BackendError, EngineUnavailable, ProtocolViolation
+from backends.errors import AuthenticationFailed, BackendError, ProtocolViolation
 from backends.event_stream import EventStreamDecoder
 from backends.http import Transport
 from backends.http_backend import JSON, HttpBackend, now
-from backends.http_options import HttpOptions, keys_of, printable
+from backends.http_options import HttpOptions, WrongKey, keys_of, printable
 from backends.json import JsonError, dumps, loads
 from backends.model_path import segment
 from backends.registry import Parts
@@ -34,7 +34,7 @@ NEVER = Capabilities(logprobs=False, completions=False, embeddings=False)  # the
 class Options(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="bedrock"):
     """Amazon Bedrock, with a Bedrock API key or with AWS credentials."""
 
-    region: Annotated[str, Meta(description="The AWS region.", examples=["eu-central-1"])] = "us-east-1"
+    region: Annotated[str, Meta(description="The AWS region.", examples=["eu-central-1"])]
     base_url: Annotated[str, Meta(description="Where its API begins. Unset: the region's own.")] = ""
     access_key_id: Annotated[
         str | None,
@@ -56,7 +56,7 @@ class Options(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         if not REGION.fullmatch(self.region):
-            raise ValueError('expected the name of an AWS region, such as "us-east-1"')
+            raise WrongKey("region", 'expected the name of an AWS region, such as "us-east-1"')
         if not self.base_url:
             domain = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
             force_setattr(self, "base_url", f"https://bedrock-runtime.{self.region}.{domain}")
@@ -72,6 +72,7 @@ class Bedrock(HttpBackend):
     """Amazon Bedrock in one region, as a Backend and TokenCounter. Without `signer`, every request needs an API key."""
 
     framing = EventStreamDecoder
+    keyless = "credentials"
 
     def __init__(self, options: Options, transport: Transport, signer: Signer | None) -> None:
         super().__init__(options.name, options.base_url, transport, keys_of(options), options.models)
@@ -94,7 +95,7 @@ class Bedrock(HttpBackend):
         if key is not None:
             return await super().headers(method, url, body, key)
         if self._signer is None:
-            raise EngineUnavailable(NO_CREDENTIALS)
+            raise AuthenticationFailed(401, "credentials", NO_CREDENTIALS)
         return await self._signer.headers(method, url, JSON if body else {}, body)
 
     async def listed(self) -> Sequence[Model]:

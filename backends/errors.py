@@ -29,7 +29,8 @@ that was asked, once the dispatcher has set it.
 """
 
 from enum import Enum
-from typing import ClassVar
+from math import ceil
+from typing import ClassVar, Literal, TypeAlias
 
 
 class Owner(Enum):
@@ -51,14 +52,24 @@ class Scope(Enum):
     ACCOUNT = "account"  # whatever is asked with any key of this account
 
 
+Lacking: TypeAlias = Literal["", "key", "key in the file", "credentials"]
+"""What our side of a refusal is known to lack: "" a key that is right; any key; any in api_key_file; or an account."""
+
+
 class BackendError(Exception):
-    """The root. Never raised itself."""
+    """The root. Never raised itself. With `other_keys`, the same target has another key that may do better at once."""
 
     owner: ClassVar[Owner]
     retryable: ClassVar[bool]
     scope: Scope
     retry_after: float | None = None
     backend: str | None = None
+    other_keys = False
+
+    @property
+    def reason(self) -> str:
+        """The sentence for the operator's log, which may know more than the client's."""
+        return str(self)
 
     @property
     def who(self) -> str:
@@ -156,18 +167,23 @@ class ModelNotFound(BackendError):
 
 
 class AuthenticationFailed(BackendError):
-    """The backend refused our key (401) or its rights (403). With `other_keys`, it is asked with another one next."""
+    """The backend refused our key (401) or its rights (403). `advice` is for the operator alone, in whole sentences."""
 
     owner = Owner.US
     retryable = True
     scope = Scope.KEY
-    other_keys = False
 
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(status)
+    def __init__(self, status: int, lacking: Lacking = "", advice: str = "") -> None:
+        self.status, self.lacking, self.advice = status, lacking, advice
+        super().__init__(status, lacking, advice)
+
+    @property
+    def reason(self) -> str:
+        return f"{self} {self.advice}".rstrip()
 
     def __str__(self) -> str:
+        if self.lacking == "credentials":
+            return f"{self.who} takes none of this gateway's credentials. The operator must check them."
         return f"{self.who} refused this gateway's key (HTTP {self.status}). The operator must check its api_key."
 
 
@@ -200,7 +216,7 @@ class RateLimited(BackendError):
         super().__init__(retry_after, scope)
 
     def __str__(self) -> str:
-        when = "later" if self.retry_after is None else f"in {self.retry_after:g} s"
+        when = "later" if self.retry_after is None else f"in {duration(self.retry_after)}"
         return f"{self.who} has reached its rate limit. Try again {when}."
 
 
@@ -221,7 +237,7 @@ class QuotaExhausted(BackendError):
     def __str__(self) -> str:
         if self.retry_after is None:
             return f"{self.who} has no quota left. The operator must check the account's credit and plan."
-        return f"{self.who} has no quota left. Try again in {self.retry_after:g} s, when it is renewed."
+        return f"{self.who} has no quota left. Try again in {duration(self.retry_after)}, when it is renewed."
 
 
 class Overloaded(BackendError):
@@ -236,7 +252,7 @@ class Overloaded(BackendError):
         super().__init__(retry_after)
 
     def __str__(self) -> str:
-        when = "in a moment" if self.retry_after is None else f"in {self.retry_after:g} s"
+        when = "in a moment" if self.retry_after is None else f"in {duration(self.retry_after)}"
         return f"{self.who} is overloaded. Try again {when}."
 
 
@@ -249,7 +265,8 @@ class QueueFull(BackendError):
     retry_after = 1.0
 
     def __str__(self) -> str:
-        return f"{self.who} is overloaded: as many as may already wait for it. Try again in {self.retry_after:g} s."
+        when = duration(self.retry_after)
+        return f"{self.who} is overloaded: as many as may already wait for it. Try again in {when}."
 
 
 class NotReady(BackendError):
@@ -264,7 +281,7 @@ class NotReady(BackendError):
         super().__init__(retry_after)
 
     def __str__(self) -> str:
-        when = "in a moment" if self.retry_after is None else f"in {self.retry_after:g} s"
+        when = "in a moment" if self.retry_after is None else f"in {duration(self.retry_after)}"
         return f"{self.who} is not ready: it is starting, or loading its model. Try again {when}."
 
 
@@ -372,3 +389,11 @@ class EngineUnavailable(BackendError):
 
     def __str__(self) -> str:
         return self.what
+
+
+def duration(seconds: float) -> str:
+    """How long, for people: "42 s" below two minutes, then "11 h 36 min"; rounded up, as nobody may come early."""
+    if ceil(seconds) < 120:
+        return f"{max(1, ceil(seconds))} s"
+    hours, minutes = divmod(ceil(seconds / 60), 60)
+    return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)

@@ -79,7 +79,7 @@ class Tokens:
         except TimeoutError:
             raise Unreachable("no answer to the request for an access token") from None
         if status in {400, 401, 403}:  # invalid_grant: the key was deleted, or the account
-            raise AuthenticationFailed(401)
+            raise AuthenticationFailed(401, "credentials")
         if status != 200:
             raise ServerFailed(status)
         found = token(body)

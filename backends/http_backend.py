@@ -11,12 +11,20 @@ from typing import Any, ClassVar
 import structlog
 
 from backends.base import Batches, Model
-from backends.errors import AuthenticationFailed, BackendError, CallerKeyNeeded, ProtocolViolation
+from backends.errors import (
+    AuthenticationFailed,
+    BackendError,
+    CallerKeyNeeded,
+    Lacking,
+    ProtocolViolation,
+    QuotaExhausted,
+    RateLimited,
+)
 from backends.http import Transport
 from backends.http_connection import Exchange
 from backends.json import JsonError, dumps, loads
 from backends.key_file import KeyFile, KeyFileUnusable
-from backends.keys import KeyCounts, Keys
+from backends.keys import PAUSES, KeyCounts, Keys
 from backends.request import Request, Secret
 from backends.sse import SseDecoder
 from backends.streamed import Decoder, Framing, Streamed, once
@@ -35,6 +43,7 @@ class HttpBackend(ABC):
     slots: int | None = None
     extras: frozenset[str] = frozenset()
     framing: ClassVar[Callable[[], Framing]] = SseDecoder
+    keyless: ClassVar[Lacking] = "key"  # what it lacks where it refuses what was asked without a key
 
     def __init__(self, name: str, url: str, transport: Transport, keys: Keys, models: Sequence[str] = ()) -> None:
         self.name = name
@@ -104,23 +113,36 @@ class HttpBackend(ABC):
         self._read_key_file()
         return self._keys.counts
 
+    def holds(self, key: str | None) -> bool:
+        """Whether `key` is still one of ours; None is, where there are none."""
+        self._read_key_file()
+        return self._keys.holds(key)
+
     def key(self, callers: Secret | None = None, *, of_ours: bool = False) -> str | None:
         """The key for the next attempt, as Keys.choose has it."""
         self._read_key_file()
         return self._keys.choose(callers, now=time.monotonic(), of_ours=of_ours)
 
     def answered(self, key: str | None, error: BackendError | None) -> None:
-        """What became of an attempt with `key`. One of ours that was refused is not used again, and that is said."""
-        if error is None:  # another error may come from somewhere that does not look at keys
-            if (place := self._keys.accepted(key)) is not None:
+        """What the server said to `key`. One of ours that it refused waits while another is usable; that is logged."""
+        if not (isinstance(error, AuthenticationFailed) and error.status == 401):
+            if error is None and (place := self._keys.accepted(key)) is not None:  # a 503 says nothing of the key
                 log.info("key_accepted", backend=self.name, key=place)
-        elif isinstance(error, AuthenticationFailed) and error.status == 401:
-            place = self._keys.refused(key, time.monotonic())
-            usable, refused = self._keys.counts
-            error.other_keys = usable > 0
-            if place is not None:
-                hint = "Correct it where it is configured." if usable else "No other is left: nothing is asked with it."
-                log.error("key_refused", backend=self.name, key=place, usable=usable, refused=refused, hint=hint)
+            if isinstance(error, RateLimited | QuotaExhausted):
+                error.other_keys = self._keys.limited(key, error.retry_after, time.monotonic())
+            return
+        place = self._keys.refused(key, time.monotonic())
+        usable, refused = self._keys.counts
+        error.other_keys = usable > 0
+        if place is not None:
+            wait = None if usable else PAUSES[0]
+            hint = "Correct it where it is configured. " + (
+                "It is tried again when no other is left."
+                if wait is None
+                else f"No other is left: one is tried again in {wait:.0f} s, then less and less often."
+            )
+            counts = {"usable": usable, "refused": refused, "again_in_s": wait}
+            log.error("key_refused", backend=self.name, key=place, hint=hint, **counts)
 
     def exchange(
         self,
@@ -146,16 +168,24 @@ class HttpBackend(ABC):
             if callers is not None and key == callers.value:
                 raise CallerKeyNeeded(refused=True) if isinstance(error, AuthenticationFailed) else error
             self.answered(key, error)
-            if self._keys.source == "caller" and isinstance(error, AuthenticationFailed):  # it was asked without a key
+            if key is None and self._keys.source != "gateway" and isinstance(error, AuthenticationFailed):
                 raise CallerKeyNeeded
+            if key is None and isinstance(error, AuthenticationFailed):
+                error.lacking = self.keyless
             raise error
 
         return Sent(self._open, partial(self._request, method, url, body, callers, of_ours=of_ours), check)
 
     async def ask_json(self, url: str) -> Any:
-        """What a GET gives that no caller asked for. Raises BackendError."""
-        async with self.exchange("GET", url, of_ours=True) as response:
-            body = await response.read()
+        """What a GET gives that no caller asked for, with whichever key of ours is good. Raises BackendError."""
+        while True:  # each refusal leaves one key fewer
+            try:
+                async with self.exchange("GET", url, of_ours=True) as response:
+                    body = await response.read()
+                break
+            except AuthenticationFailed as error:
+                if not error.other_keys:
+                    raise
         try:
             return loads(body)
         except JsonError:
@@ -163,14 +193,17 @@ class HttpBackend(ABC):
 
     async def get(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body, whatever they are. Raises BackendError only when there are none."""
-        async with Sent(self._open, partial(self._request, "GET", url, b"", None, of_ours=True)) as response:
+        self._read_key_file()
+        async with Sent(self._open, partial(self._with, "GET", url, b"", self._keys.any_of_ours())) as response:
             return response.status, response.headers, await response.read()
 
     async def _request(
         self, method: str, url: str, body: bytes, callers: Secret | None, *, of_ours: bool
     ) -> tuple[Exchange, str | None]:
         """What is to be sent, and the key in it."""
-        key = self.key(callers, of_ours=of_ours)
+        return await self._with(method, url, body, self.key(callers, of_ours=of_ours))
+
+    async def _with(self, method: str, url: str, body: bytes, key: str | None) -> tuple[Exchange, str | None]:
         headers = {**(JSON if body else {}), **await self.headers(method, url, body, key)}
         return self._transport.request(method, url, headers, body), key
 

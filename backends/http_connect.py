@@ -158,8 +158,23 @@ class Tunnel(asyncio.Protocol):
 async def opened(
     protocol: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None = None
 ) -> asyncio.Transport:
-    transport, _ = await asyncio.get_running_loop().create_connection(protocol, host, port, ssl=tls)
-    return transport
+    """The connection to the first address of `host` that takes one. Raises OSError or UnicodeError."""
+    loop = asyncio.get_running_loop()
+    # Looked up here: uvloop's create_connection forgets its own look-up when it is cancelled, whose failure then is
+    # reported as an exception that nobody retrieved.
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failures: list[OSError] = []
+    name = None if tls is None else host
+    for address in dict.fromkeys(str(at[0]) for *_, at in found):
+        try:
+            transport, _ = await loop.create_connection(protocol, address, port, ssl=tls, server_hostname=name)
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            failures.append(error)
+        else:
+            return transport
+    raise failures[0] if len(failures) == 1 else OSError("; ".join(map(str, failures)))
 
 
 def trusting(ca_file: Path) -> ssl.SSLContext:

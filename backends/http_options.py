@@ -17,6 +17,14 @@ PLACEHOLDER = re.compile(
 HEADER_NAME = re.compile(r"(?!content-|host$|accept)[a-z][a-z0-9-]{0,63}", re.IGNORECASE)  # none that we set
 
 
+class WrongKey(ValueError):
+    """What is wrong with one key of a table, said by the check of the whole."""
+
+    def __init__(self, key: str, text: str) -> None:
+        self.key = key
+        super().__init__(text)
+
+
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a kind's Options are made of. A kind gives `base_url` its default, or leaves it to the user."""
 
@@ -29,7 +37,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         tuple[str, ...], Meta(description="Several keys that take turns.", examples=[["${KEY_1}", "${KEY_2}"]])
     ] = ()
     api_key_file: Annotated[
-        Path | None, Meta(description="A file with one key per line, read again when it changes.")
+        Path | None,
+        Meta(description="A file with one key per line, read again when it changes.", examples=["keys.txt"]),
     ] = None
     key_source: Annotated[
         Source,
@@ -46,9 +55,12 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if not valid_url(self.base_url):
             # What follows any of these may be a secret.
             got = "" if set("@?#") & set(self.base_url) else f", got '{self.base_url}'"
-            raise ValueError(f"expected an http(s) URL without user, query and fragment{got}")
-        if not all(printable(key) for key in self.keys()):
-            raise ValueError("expected an api_key of visible ASCII characters; it holds others, or spaces")
+            raise WrongKey("base_url", f"expected an http(s) URL without user, query and fragment{got}")
+        for name, keys in (("api_key", () if self.api_key is None else (self.api_key,)), ("api_keys", self.api_keys)):
+            if not all(keys):
+                raise WrongKey(name, "it is empty. Set it, or leave it out")
+            if not all(map(printable, keys)):
+                raise WrongKey(name, "expected a key of visible ASCII characters; it holds others, or spaces")
 
     def __repr__(self) -> str:
         return f"Options(name={self.name!r}, base_url={self.base_url!r})"  # not the key

@@ -60,9 +60,12 @@ class OpenAI(OpenAICompatible):
         self._summary = options.reasoning_summary
         self._responses = options.upstream == "responses"
         self._socket: ResponsesSocket | None = None
+        self._socket_key: str | None = None  # of the newest one
         if self._responses and options.key_source != "caller":  # it is opened with a key of ours
             url = self.place("/responses")
-            self._socket = ResponsesSocket(self.name, url, self._handshake, transport, now=time.monotonic)
+            self._socket = ResponsesSocket(
+                self.name, url, self._handshake, transport, allowed=self._socket_allowed, now=time.monotonic
+            )
         self._own_keys_only = options.key_source == "gateway"
 
     async def start(self) -> None:
@@ -119,7 +122,11 @@ class OpenAI(OpenAICompatible):
 
     async def _handshake(self) -> Mapping[str, str]:
         """The headers that the socket is opened with. Raises AuthenticationFailed."""
-        return await self.headers("GET", self.place("/responses"), b"", self.key(of_ours=True))
+        self._socket_key = self.key(of_ours=True)
+        return await self.headers("GET", self.place("/responses"), b"", self._socket_key)
+
+    def _socket_allowed(self) -> bool:
+        return self.holds(self._socket_key)
 
 
 def build(options: Options, parts: Parts) -> OpenAI:

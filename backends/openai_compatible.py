@@ -18,7 +18,7 @@ from backends.chat_errors import count, retry_after
 from backends.errors import BackendError, InvalidRequest, NotReady, ProtocolViolation
 from backends.http import Transport
 from backends.http_backend import HttpBackend, now
-from backends.http_options import HEADER_NAME, HttpOptions, keys_of
+from backends.http_options import HEADER_NAME, HttpOptions, WrongKey, keys_of
 from backends.json import dumps
 from backends.presets import fitted, presets
 from backends.provider_errors import classify
@@ -40,7 +40,9 @@ class ChatOptions(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.api_key_header is not None and not HEADER_NAME.fullmatch(self.api_key_header):
-            raise ValueError('expected the name of a header, such as "X-API-Key"')  # it may hold the key by mistake
+            raise WrongKey(
+                "api_key_header", 'expected the name of a header, such as "X-API-Key"'
+            )  # it may hold the key by mistake
 
 
 class Options(
@@ -59,25 +61,26 @@ class Options(
         str | None,
         Meta(description="A server or cloud that is known by name; docs/presets.md lists them.", examples=["groq"]),
     ] = None
-    account: Annotated[str | None, Meta(description="The account's id, where the preset's URL has a place for it.")] = (
-        None
-    )
+    account: Annotated[
+        str | None,
+        Meta(description="The account's id, where the preset's URL has a place for it.", examples=["0123abc"]),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in presets():
             near = get_close_matches(self.preset, presets(), 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"expected a preset, one of {', '.join(presets())}{hint}")
+            hint = f"did you mean {near[0]}? Known" if near else "expected one of"
+            raise WrongKey("preset", f"{hint}: {', '.join(presets())}")
         if not self.base_url:
             force_setattr(self, "base_url", self._known_url())
         super().__post_init__()
 
     def _known_url(self) -> str:
         if self.preset is None:
-            raise ValueError("expected an http(s) URL as base_url, or a preset that knows it")
+            raise WrongKey("base_url", "expected an http(s) URL, or a preset that knows it")
         url = presets()[self.preset].base_url
         if "{account}" in url and not re.fullmatch(r"[\w-]{1,64}", self.account or "", re.ASCII):
-            raise ValueError(f"expected account: the id of your account there, which the preset {self.preset} needs")
+            raise WrongKey("account", f"expected the id of your account there, which the preset {self.preset} needs")
         return url.format(account=self.account)
 
 

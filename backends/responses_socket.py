@@ -31,7 +31,8 @@ SILENT = logging.Logger("websockets", logging.CRITICAL + 1)  # its own logger wr
 class ResponsesSocket:
     """The way to `url`, an http(s) URL, for the backend `name`.
 
-    `headers` makes those of the handshake; `now` is a clock in seconds.
+    `headers` makes those of the handshake; `allowed` says whether the key in the newest of them may still be used;
+    `now` is a clock in seconds.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class ResponsesSocket:
         headers: Callable[[], Awaitable[Mapping[str, str]]],
         transport: Transport,
         *,
+        allowed: Callable[[], bool],
         now: Callable[[], float],
     ) -> None:
+        self._allowed = allowed
         self._name, self._url, self._headers, self._transport, self._now = name, url, headers, transport, now
         self._link: Link | None = None
         self._links: set[Link] = set()
@@ -67,13 +70,23 @@ class ResponsesSocket:
 
     async def lane(self, body: Mapping[str, Any], decoder: Decoder) -> Lane | None:
         """A lane on which `body` is asked; None when there is no socket now, or no room on it."""
-        if self._link is None or not self._link.usable:
-            self._link = None
+        link = self._usable()
+        if link is None:
             if self._now() >= self._not_before:
                 self._open_soon()
             if self._opening is not None:
                 await asyncio.wait({self._opening})
-        return self._link.claim(body, decoder) if self._link is not None else None
+            link = self._usable()
+        return None if link is None else link.claim(body, decoder)
+
+    def _usable(self) -> Link | None:
+        """The socket of now, if it takes requests. One whose key was taken away ends with what it has."""
+        link = self._link
+        if link is not None and link.usable and not self._allowed():
+            link.retire()
+        if link is not None and not link.usable:
+            self._link = None
+        return self._link
 
     def _open_soon(self) -> None:
         if self._opening is None and not self._closed:

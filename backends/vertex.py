@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import structlog
 from msgspec import Meta
 from msgspec.structs import replace
 
@@ -18,13 +19,14 @@ from backends.google_credentials import Credentials, CredentialsUnusable, creden
 from backends.google_token import METADATA, Tokens
 from backends.http import Transport
 from backends.http_backend import HttpBackend, now
-from backends.http_options import HttpOptions, keys_of
+from backends.http_options import HttpOptions, WrongKey, keys_of
 from backends.json import JsonError, dumps, loads
 from backends.model_path import segment
 from backends.registry import Parts
 from backends.request import Request
 from backends.streamed import Decoder
 
+log = structlog.get_logger()
 GLOBAL = "https://aiplatform.googleapis.com/v1"
 WHOLE_REGIONS = {"us", "eu"}  # many locations behind one name
 CLAUDE_VERSION = "vertex-2023-10-16"  # 2026-10-21 takes less, as on Anthropic's own API
@@ -60,17 +62,18 @@ class Options(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", self.location):
-            raise ValueError('expected a location such as "global" or "europe-west1"')
+            raise WrongKey("location", 'expected a location such as "global" or "europe-west1"')
         if self.project is None and not self.keys() and self.api_key_file is None and self.key_source == "gateway":
-            raise ValueError("expected the id of a project; without one, an api_key of express mode")
+            raise WrongKey("project", "expected the id of a project; without one, an api_key of express mode")
         if self.project is not None and not re.fullmatch(r"[a-z0-9.:-]{1,64}", self.project):
-            raise ValueError('expected the id of a project, such as "my-project-123"')
+            raise WrongKey("project", 'expected the id of a project, such as "my-project-123"')
 
 
 class Vertex(HttpBackend):
     """One project, as a Backend and TokenCounter."""
 
     extras = anthropic_encode.EXTRAS
+    keyless = "credentials"
 
     def __init__(self, options: Options, transport: Transport) -> None:
         super().__init__(options.name, url_of(options), transport, keys_of(options), options.models)
@@ -82,11 +85,12 @@ class Vertex(HttpBackend):
         self._quota_project = ""
 
     async def start(self) -> None:
-        """Read the credentials. Raises EngineUnavailable when they cannot be used."""
+        """Read the credentials. Until they can be used, requests fail, as without an api_key_file; others go on."""
         await super().start()
-        of = None if self._file is None else read(self._file)
-        self._quota_project = of.quota_project_id if of is not None else ""
-        self._tokens = Tokens(self._transport, of, self._metadata)
+        try:
+            self._read_credentials()
+        except EngineUnavailable as error:
+            log.error("credentials_unusable", backend=self.name, reason=str(error))
 
     async def close(self) -> None:
         await super().close()
@@ -118,9 +122,8 @@ class Vertex(HttpBackend):
     async def headers(self, method: str, url: str, body: bytes, key: str | None) -> Mapping[str, str]:
         if key is not None:
             return {"x-goog-api-key": key}
-        if self._tokens is None:
-            raise EngineUnavailable(f"The backend '{self.name}' is not started. Try again in a moment.")
-        found = {"authorization": f"Bearer {await self._tokens.get()}"}
+        tokens = self._tokens or self._read_credentials()  # the file may have been mended since
+        found = {"authorization": f"Bearer {await tokens.get()}"}
         return found | ({"x-goog-user-project": self._quota_project} if self._quota_project else {})
 
     def answered(self, key: str | None, error: BackendError | None) -> None:
@@ -171,6 +174,13 @@ class Vertex(HttpBackend):
         if tokens is None:
             raise ProtocolViolation("a count of tokens that is none")
         return tokens
+
+    def _read_credentials(self) -> Tokens:
+        """What tokens come of. Raises EngineUnavailable when the file cannot be used."""
+        of = None if self._file is None else read(self._file)
+        self._quota_project = of.quota_project_id if of is not None else ""
+        self._tokens = Tokens(self._transport, of, self._metadata)
+        return self._tokens
 
     def _method(self, publisher: str, model: str, method: str) -> str:
         return f"{self.url}/{self._parent}publishers/{publisher}/models/{segment(model, safe='@')}:{method}"

@@ -52,7 +52,7 @@ class Options(
     base_url: Annotated[str, Meta(description="Where its API begins.")] = "http://127.0.0.1:8000/v1"
     isolate_cache: Annotated[
         bool,
-        Meta(description="Whether API keys share no cached prompts: requests without a cache_salt get one per key."),
+        Meta(description="Whether API keys share no cached prompts: each has a salt of its own."),
     ] = False
 
 
@@ -68,8 +68,8 @@ class VLLM(OpenAICompatible, Observable):
 
     def body(self, request: Request) -> Mapping[str, Any]:
         body = {**super().body(request), **extras_of(request)}
-        if self._isolate_cache and request.tenant and "cache_salt" not in body:
-            body["cache_salt"] = salt(request.tenant)
+        if self._isolate_cache and request.tenant:
+            body["cache_salt"] = salt(request.tenant, str(body.get("cache_salt", "")))
         return body
 
     async def load(self) -> Load | None:
@@ -102,9 +102,12 @@ def extras_of(request: Request) -> dict[str, Any]:
     return extras
 
 
-def salt(tenant: str) -> str:
-    """What separates the cached prompts of one tenant from those of others; the same on each gateway."""
-    return sha256(f"streamlane cache salt {tenant}".encode()).hexdigest()
+def salt(tenant: str, theirs: str) -> str:
+    """What separates the cached prompts of one tenant from those of others; the same on each gateway.
+
+    `theirs`, the salt that the request had, divides them further, and cannot reach another tenant's.
+    """
+    return sha256(f"streamlane cache salt {tenant} {theirs}".encode()).hexdigest()
 
 
 def load_of(metrics: bytes) -> Load | None:

@@ -118,7 +118,7 @@ def address_fault(model: str, names: Sequence[str]) -> str | None:
         return f'expected "BACKEND/MODEL", got "{model}"'
     if backend not in names:
         have = f"Backends: {', '.join(names)}." if names else "There are no [[backends]]."
-        return f'no backend is named "{backend}". {have}{nearest(backend, names)}'
+        return f'no backend is named "{backend}".{nearest(backend, names)} {have}'
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from msgspec.structs import fields
 
 from backends import registry
+from backends.presets import presets
 from proxy import config_check, config_source
 from proxy.config import Abilities, Alias, BackendOptions, Config, Table
 from proxy.config_check import nearest
@@ -124,8 +125,7 @@ def _backend(reader: Reader, raw: object, path: str) -> Any:
         options = registry.load(kind).Options
     except KeyError:
         known = registry.kinds()
-        near = nearest(kind, known)
-        reader.problem(at, f'unknown kind "{kind}". Known kinds: {", ".join(known)}.{near}')
+        reader.problem(at, f'unknown kind "{kind}".{_near_kind(kind, known)} Known kinds: {", ".join(known)}.')
         return None
     except ImportError as error:
         reader.problem(at, f'the kind "{kind}" cannot be loaded: {error}.')
@@ -135,6 +135,14 @@ def _backend(reader: Reader, raw: object, path: str) -> Any:
     if isinstance(model := rest.get("model"), str) and _looks_like_path(model):
         rest["model"] = str(reader.path(model))
     return reader.table(options, rest, path, extra=["kind"])
+
+
+def _near_kind(kind: str, known: list[str]) -> str:
+    """What may have been meant: a preset, the nearest kind, or one that `kind` is the beginning of."""
+    if kind in presets():
+        return f' Write kind = "openai_compatible", preset = "{kind}".'
+    longer = next((each for each in known if kind and each.startswith(kind)), "")
+    return nearest(kind, known) or (longer and f' Did you mean "{longer}"?')
 
 
 def _models(reader: Reader, raw: object, names: list[str]) -> dict[str, Alias]:

@@ -10,7 +10,7 @@ from msgspec.structs import FieldInfo, fields
 
 from proxy.config import settings
 from proxy.config_check import NEW_KEY, Problem, nearest
-from proxy.config_source import References, join, without_user_info
+from proxy.config_source import References, join, quoted, without_user_info
 from proxy.data_dir import home
 from proxy.type_words import name_of, plain
 
@@ -59,7 +59,9 @@ class Reader:
         try:
             return cls(**{name: value for name, value in values.items() if value is not _UNSET})
         except ValueError as error:  # what a Struct checks in __post_init__
-            self.problem(path, str(error))
+            name, key = raw.get("name"), getattr(error, "key", None)
+            shown = f"{path} {quoted(name)}" if isinstance(name, str) else path
+            self.problem(path, str(error), join(shown, key) if key else shown)
             return None
 
     def key(self, field: FieldInfo, raw: dict[str, Any], parent: str, default: Any = _UNSET) -> Any:
@@ -106,10 +108,10 @@ class Reader:
         for path, text in problems:
             self.problem(path, text)
 
-    def problem(self, path: str, text: str) -> None:
-        """Note one problem, with the place where the user can mend it."""
+    def problem(self, path: str, text: str, shown: str | None = None) -> None:
+        """Note one problem, with the place where the user can mend it: `shown`, where that says more than `path`."""
         outside = self._overrides.get(path.partition("[")[0])
-        place = outside[0] if outside else f"{self._label}: {path}" if self._label else path
+        place = outside[0] if outside else ": ".join(filter(None, (self._label, shown or path)))
         self.problems.append((path, f"{place}: {without_user_info(text)}"))
 
     def _convert(self, value: Any, type_: Any, path: str, *, strict: bool, folder: Path) -> Any:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from backends.base import Backend, Model, Observable, Remote
-from backends.errors import BackendError, NotReady
-from proxy.backend_state import BackendState, trouble
+from backends.base import Backend, Keyed, Model, Observable, Remote
+from backends.errors import AuthenticationFailed, BackendError, NotReady
+from proxy.backend_state import BackendState, State, trouble
 from proxy.runtime import Runtime
 
 log = structlog.get_logger()
@@ -28,8 +28,8 @@ class Discovery:
         self._states = {name: BackendState(name, "down", "It has not answered yet.") for name in runtime.backends}
 
     def states(self) -> Sequence[BackendState]:
-        """What is known of each backend, in the configuration's order."""
-        return tuple(self._states.values())
+        """What is known of each backend, in the configuration's order. One all of whose keys were refused is not up."""
+        return tuple(locked(self.runtime.backends[name], state) for name, state in self._states.items())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -58,19 +58,13 @@ class Discovery:
                         stale = clock() + FRESH
                 state = BackendState(backend.name, "up", load=load)
             except (BackendError, TimeoutError) as error:
-                url = backend.url if isinstance(backend, Remote) else None
-                state = BackendState(
-                    backend.name,
-                    "loading" if isinstance(error, NotReady) else "down",
-                    trouble(backend.name, url, error),
-                )
+                state = failed(backend, error)
             except Exception:  # one backend's fault must not end the gateway
                 log.exception("backend_failed", backend=backend.name)
             if state.state != "up":
                 stale = -math.inf
             self._note(state)
-            patient = state.state == "up" or backend.name in self.runtime.by_name
-            await asyncio.sleep(FRESH if patient and not isinstance(backend, Observable) else SOON)
+            await asyncio.sleep(FRESH if state.state == "up" and not isinstance(backend, Observable) else SOON)
 
     def _note(self, state: BackendState) -> None:
         """Keep it, and tell what has changed."""
@@ -87,3 +81,19 @@ class Discovery:
 
     def _swap(self, name: str, models: Iterable[Model]) -> None:
         self.runtime = self.runtime.serving(name, models)
+
+
+def failed(backend: Backend, error: BackendError | TimeoutError) -> BackendState:
+    """The state of a backend that did not answer as it should."""
+    url = backend.url if isinstance(backend, Remote) else None
+    state: State = "loading" if isinstance(error, NotReady) else "down"
+    return BackendState(backend.name, state, trouble(backend.name, url, error))
+
+
+def locked(backend: Backend, state: BackendState) -> BackendState:
+    """`state`, unless it is up and has refused every key of ours since: what was known of it holds no more."""
+    if state.state == "up" and isinstance(backend, Keyed):
+        counts = backend.key_counts
+        if counts.refused and not counts.usable:
+            return failed(backend, AuthenticationFailed(401))
+    return state

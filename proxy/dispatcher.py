@@ -21,12 +21,12 @@ import structlog
 from msgspec.structs import replace
 
 from backends.base import Batches, Embedder, Embeddings, TokenCounter
-from backends.errors import BackendError, UnsupportedFeature
+from backends.errors import BackendError, ModelNotFound, UnsupportedFeature
 from backends.events import Citation, Event, Finished, Signature, Usage
 from backends.request import EmbeddingRequest, Request, said
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
-from proxy.errors import wire
+from proxy.errors import sentence, wire
 from proxy.fitness import fitting, within
 from proxy.outcome import Attempt, Call, Notice, Outcome, Status
 from proxy.pace import Pace
@@ -135,6 +135,7 @@ class Dispatcher:
             record.status, record.error = "failed", wire(error).code
             if isinstance(error, BackendError) and error.backend is None:
                 error.backend = record.backend
+            record.reason = error.reason if isinstance(error, BackendError) else sentence(error)
             raise
         finally:
             outcome = record.outcome()
@@ -254,6 +255,7 @@ class Record:
         self.began = time.monotonic()
         self.status: Status = "incomplete"
         self.error: str | None = None
+        self.reason: str | None = None
         self.backend: str | None = None
         self.backend_model: str | None = None
         self.failed_attempts: list[Attempt] = []
@@ -265,12 +267,17 @@ class Record:
         """An attempt failed; another follows after `wait` seconds, or the request ends with an earlier one's error."""
         code = wire(error).code
         self.failed_attempts.append(Attempt(candidate.backend.name, candidate.model, code, wait))
-        log.info(
+        # Who configured that target must hear of it: the client is told of another's failure.
+        say = log.warning if isinstance(error, ModelNotFound) else log.info
+        say(
             "attempt_failed",
             attempt=len(self.failed_attempts),
             backend=candidate.backend.name,
             model=candidate.model,
             error=code,
+            reason=error.reason,
+            status=getattr(error, "status", None),
+            retry_after=error.retry_after,
             wait_ms=round(wait * 1000, 1),
         )
 
@@ -306,4 +313,5 @@ class Record:
             duration=time.monotonic() - self.began,
             usage=self.usage,
             gaps=self.pace.gaps() if self.pace else None,
+            reason=self.reason,
         )

@@ -72,6 +72,7 @@ def outcome_line(outcome: Outcome) -> None:
         model=outcome.model,
         status=outcome.status,
         error=outcome.error,
+        reason=outcome.reason,
         backend=outcome.backend,
         backend_model=outcome.backend_model,
         failed_attempts=[f"{each.backend}: {each.error}" for each in outcome.failed_attempts],

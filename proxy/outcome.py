@@ -71,6 +71,7 @@ class Outcome(Struct, frozen=True):
     duration: float
     usage: Usage | None
     gaps: Gaps | None
+    reason: str | None = None  # why it failed, for the operator
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -1,26 +1,52 @@
-"""Finds the keys of providers in the environment, each with the backend that it makes."""
+"""Knows the keys of providers: those in the environment, each with the backend that it makes, and those that lack."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
 
 from backends import registry
-from backends.http_options import looks_like_a_placeholder, printable
+from backends.http_options import HttpOptions, looks_like_a_placeholder, printable
 from backends.presets import presets
 from proxy.config import MIN_KEY_LENGTH, BackendOptions
+from proxy.config_check import is_loopback
 
 OURS = "sk-sl-"  # our own keys are of no use to a provider, and must not reach one
-OWN: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
-    # By kind: where its key is usual; and what says that the key is meant for another server than the provider's.
-    {
-        "openai": (("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
-        "anthropic": (("ANTHROPIC_API_KEY",), ("ANTHROPIC_BASE_URL",)),
-        "gemini": (("GEMINI_API_KEY", "GOOGLE_API_KEY"), ("GOOGLE_GEMINI_BASE_URL",)),
-        "cohere": (("CO_API_KEY", "COHERE_API_KEY"), ("CO_API_URL",)),
-    }
+DOWNLOADS = "HF_TOKEN"  # it is set to download models: nobody who sets it means to be billed for answers
+
+
+class Place(NamedTuple):
+    """Where a provider is, and in which `variables` its key is usual.
+
+    `elsewhere` says that the key is meant for another server; `needed` are settings, by the backend's key.
+    """
+
+    kind: str
+    host: str
+    variables: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
+    needed: Mapping[str, str] = MappingProxyType({})
+    preset: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What its backend is named."""
+        return self.preset or self.kind
+
+
+OWN = (
+    Place("openai", "api.openai.com", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
+    Place("anthropic", "api.anthropic.com", ("ANTHROPIC_API_KEY",), ("ANTHROPIC_BASE_URL",)),
+    Place(
+        "gemini",
+        "generativelanguage.googleapis.com",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        ("GOOGLE_GEMINI_BASE_URL",),
+    ),
+    Place("cohere", "api.cohere.com", ("CO_API_KEY", "COHERE_API_KEY"), ("CO_API_URL",)),
+    Place("azure_openai", ".openai.azure.com", ("AZURE_OPENAI_API_KEY",), needed={"base_url": "AZURE_OPENAI_ENDPOINT"}),
 )
-AZURE = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +86,66 @@ def told(keys: Sequence[ProviderKey]) -> str:
     return f"Found in the environment: {variables}. Asked only for models named {names}"
 
 
-def _candidates(environ: Mapping[str, str]) -> Iterator[ProviderKey]:
-    for kind, (variables, elsewhere) in OWN.items():
-        if not any(environ.get(name) for name in elsewhere) and (name := _first(variables, environ)):
-            yield ProviderKey(kind, kind, name, environ[name])
-    key, endpoint = AZURE
-    if environ.get(endpoint) and _first((key,), environ):
-        yield ProviderKey("azure_openai", "azure_openai", key, environ[key], variables={"base_url": endpoint})
+def left_out(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The variables that hold a key which is not taken, each with why. Nothing of what they hold."""
+    taken = {key.name for key in find(environ)}
+    for place in _places():
+        there = [name for name in place.variables if environ.get(name)]
+        if there and place.name not in taken and DOWNLOADS not in there:
+            yield there[0], _why(place, environ, there[0])
+
+
+def doubts(backends: Sequence[BackendOptions]) -> Iterator[str]:
+    """A sentence for each backend whose key is missing, or is none. Nothing of the key."""
+    for index, options in enumerate(backends):
+        if not isinstance(options, HttpOptions):
+            continue
+        at, keys = f'backends[{index}] "{options.name}"', options.keys()
+        host = urlsplit(options.base_url).hostname or ""
+        if any(key.startswith("$") for key in keys):
+            yield f'{at}: its key begins with "$". A variable of the environment is written with braces: ${{NAME}}.'
+        elif any(map(looks_like_a_placeholder, keys)) and not is_loopback(host):
+            yield f"{at}: its key looks like a placeholder. Set its api_key, or take it out."
+        elif not keys and options.api_key_file is None and options.key_source == "gateway":
+            place = next((each for each in _places() if _is_at(each, host)), None)
+            if place is not None:
+                yield f"{at}: no api_key; {host} needs one: ${{{place.variables[0]}}}"
+
+
+def _is_at(place: Place, host: str) -> bool:
+    return host.endswith(place.host) if place.host.startswith(".") else host == place.host
+
+
+def _why(place: Place, environ: Mapping[str, str], variable: str) -> str:
+    """Why the key in `variable` is not taken."""
+    if other := next((name for name in place.elsewhere if environ.get(name)), None):
+        return f"{other} is set, so the key may be for another server"
+    if environ[variable].startswith(OURS):
+        return "it is a key of a Streamlane gateway"
+    if not _like_a_key(environ[variable]):
+        return "it looks like a placeholder, not like a key"
+    missing = next((name for name in place.needed.values() if not environ.get(name)), None)
+    return f"{missing} is not set" if missing else f"{', '.join(place.needed.values())} cannot be used"
+
+
+def _places() -> Iterator[Place]:
+    """Every provider: those with a kind of their own, then the clouds among the presets."""
+    yield from OWN
     for preset in presets().values():
-        needed = {} if preset.account_env is None else {"account": preset.account_env}
-        if (name := _first(preset.key_env, environ)) and all(environ.get(each) for each in needed.values()):
-            settings = {"preset": preset.name}
-            yield ProviderKey(preset.name, "openai_compatible", name, environ[name], settings, needed)
+        if not preset.local:
+            needed = {} if preset.account_env is None else {"account": preset.account_env}
+            host = urlsplit(preset.base_url).hostname or ""
+            yield Place("openai_compatible", host, preset.key_env, needed=needed, preset=preset.name)
+
+
+def _candidates(environ: Mapping[str, str]) -> Iterator[ProviderKey]:
+    for place in _places():
+        variable = _first(place.variables, environ)
+        if variable is None or variable == DOWNLOADS or any(environ.get(name) for name in place.elsewhere):
+            continue
+        if all(environ.get(name) for name in place.needed.values()):
+            settings = {} if place.preset is None else {"preset": place.preset}
+            yield ProviderKey(place.name, place.kind, variable, environ[variable], settings, place.needed)
 
 
 def _first(variables: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.errors import (
-    AuthenticationFailed,
     BackendError,
     DeadlineExceeded,
     ModelLoadFailed,
+    ModelNotFound,
     Owner,
+    QueueFull,
     QuotaExhausted,
     Scope,
 )
@@ -102,28 +103,25 @@ class Attempts:
             self._end = now + self._seconds
         self._failures[here] += 1
         self._note(here, error, now, self._end)
-        another_key = isinstance(error, AuthenticationFailed) and error.other_keys
-        if error.scope in {Scope.BACKEND, Scope.ACCOUNT} or (error.scope is Scope.KEY and not another_key):
+        if error.scope in {Scope.BACKEND, Scope.ACCOUNT, Scope.KEY} and not error.other_keys:
             self._note_down(here)
         if not error.retryable or self._made >= MOST_ATTEMPTS or now >= self._end:
             return None
-        if another_key:
+        untried = (each for each, backend in enumerate(self._backends) if backend not in self._down)
+        fresh = next((each for each in untried if not self._failures[each]), None)
+        if error.other_keys and (fresh is None or self._made < MOST_ATTEMPTS - 1):  # the last one is another target's
             return Turn(here, left=self._end - now)
-        for candidate, backend in enumerate(self._backends):
-            if not self._failures[candidate] and backend not in self._down:
-                return self._fresh(candidate, now)
+        if fresh is not None:
+            return self._fresh(fresh, now)
         return self._again(now, self._end)
 
     def told(self, now: float) -> tuple[int, BackendError]:
-        """What the caller hears when nothing follows, and of which candidate: the last failure, with the soonest time
-        that anybody promised.
+        """What the caller hears when nothing follows, and of which candidate: the most hopeful failure, of several the
+        last one, with the soonest time that anybody promised.
 
-        A failure that passes hides behind none that stays: who hears that the prompt is too long for the second target
-        throws it away, though the first was only busy.
+        Who hears that the prompt is too long for the second target throws it away, though the first was only busy.
         """
-        [*others, (here, error)] = self._failed.items()
-        if error.retryable and not transient(error):
-            here, error = next((each for each in reversed(others) if transient(each[1])), (here, error))
+        here, error = min(reversed(self._failed.items()), key=lambda each: despair(each[1]))
         soonest = min(self._promised.values(), default=None)
         if soonest is None or error.owner not in {Owner.PROVIDER, Owner.NETWORK}:
             return here, error  # waiting does not help against what the client asked
@@ -167,6 +165,17 @@ class Attempts:
                 self._current = candidate
                 return Turn(candidate, max(0.0, self._ready[candidate] - now), end - now)
         return None
+
+
+def despair(error: BackendError) -> int:
+    """How little hope it leaves: 0 when it passes at a known time, 1 soon, 2 once the provider, 3 our operator, or
+    4 the client has changed something; 5 for a target that does not exist, which is nothing that a client asked for.
+    """
+    if isinstance(error, ModelNotFound):
+        return 5
+    if transient(error) or isinstance(error, QueueFull):
+        return 0 if error.retry_after is not None else 1
+    return {Owner.PROVIDER: 2, Owner.NETWORK: 2, Owner.US: 3, Owner.CLIENT: 4}[error.owner]
 
 
 def transient(error: BackendError) -> bool:

@@ -47,14 +47,18 @@ def init(path: Path, force: bool) -> None:
 @config.command()
 @config_file
 def check(config: Path | None) -> None:
-    """Say "ok", or list every problem (exit code 2)."""
+    """Say "ok", with a warning for a key that is missing, or list every problem (exit code 2)."""
+    from proxy.provider_keys import doubts
+
     loaded = _load(config)
-    if problems := list(_model_files(loaded)):
+    if problems := [*_model_files(loaded), *_other_files(loaded)]:
         raise ConfigError(problems)
     found = loaded.config
     listening = f"{found.server.host}:{found.server.port}"
     counts = f"backends: {len(found.backends)}, aliases: {len(found.models)}, keys: {len(found.server.api_keys)}"
     click.echo(f"ok: {loaded.path or 'no file, defaults and the environment'} (listens on {listening}, {counts})")
+    for doubt in doubts(found.backends):
+        click.echo(f"warning: {doubt}", err=True)
     if not found.backends:
         from proxy.local_servers import looked_for
 
@@ -116,6 +120,31 @@ def _model_files(loaded: "Loaded") -> Iterator[str]:
                 gguf_file.read_header(file)
             except EngineUnavailable as error:
                 yield f"{loaded.origins[path]}: {path}: {error}"
+
+
+def _other_files(loaded: "Loaded") -> Iterator[str]:
+    """A sentence for each file of keys or credentials that cannot be used."""
+    import time
+
+    from backends.errors import EngineUnavailable
+    from backends.key_file import KeyFile, KeyFileUnusable
+
+    for index, options in enumerate(loaded.config.backends):
+        for key in ("api_key_file", "credentials_file"):
+            file, path = getattr(options, key, None), f"backends[{index}].{key}"
+            if not isinstance(file, Path):
+                continue
+            try:
+                if key == "api_key_file":
+                    KeyFile(file, time.monotonic).news()
+                else:
+                    from backends.vertex import read
+
+                    read(file)
+            except KeyFileUnusable as error:
+                yield f"{loaded.origins[path]}: {path}: The file '{file}' cannot be used: {error}."
+            except EngineUnavailable as error:
+                yield f"{loaded.origins[path]}: {path}: The file '{file}' cannot be used. {error}"
 
 
 def _load(config: Path | None) -> "Loaded":

@@ -15,6 +15,7 @@ from backends.errors import (
     BackendError,
     CallerKeyNeeded,
     DeadlineExceeded,
+    EngineUnavailable,
     NotReady,
     Overloaded,
     RateLimited,
@@ -31,7 +32,8 @@ from proxy.runtime import Runtime
 
 ANSWER = 10.0  # seconds for a backend to name its models
 SHOWN = 5  # models of one backend
-SILENT = (Unreachable, AuthenticationFailed, NotReady, DeadlineExceeded)  # what a server without a list does not do
+# What a server without a list does not do.
+SILENT = (Unreachable, AuthenticationFailed, NotReady, DeadlineExceeded, EngineUnavailable)
 PASSING = (NotReady, RateLimited, Overloaded, CallerKeyNeeded)  # nothing that the operator must fix
 
 

@@ -7,7 +7,7 @@ from backends.registry import Parts
 from proxy import local_servers, outgoing, provider_keys
 from proxy.config import Config
 from proxy.config_error import ConfigError
-from proxy.config_load import NO_FLAGS, load
+from proxy.config_load import NO_FLAGS, Loaded, load
 from proxy.doctor import machine, serving
 from proxy.doctor.finding import Finding, failed
 from proxy.provider_keys import ProviderKey
@@ -41,11 +41,25 @@ async def examine(
     findings.append(machine.data_dir(config.data_dir))
     findings += await machine.ports(config.server, config.ops)
     findings += [machine.engines(), *serving.pulled(config.data_dir / "models")]
-    keys = provider_keys.find(environ) if config.discovery.environment and not config.backends else []
+    wanted = config.discovery.environment
+    keys = provider_keys.find(environ) if wanted and not config.backends else []
     findings += await asked(config, keys, environ)
     if not config.backends:
         findings += serving.nothing(config.data_dir / "models", servers, keys)
+    if wanted:
+        findings += unused(loaded, environ)
     return [*findings, *serving.on_this_machine(servers, config), machine.descriptors()]
+
+
+def unused(loaded: Loaded, environ: Mapping[str, str]) -> list[Finding]:
+    """A note for each key of a provider in the environment that no backend is sent."""
+    reasons: Iterable[tuple[str, str]] = provider_keys.left_out(environ)
+    if loaded.config.backends:
+        why = "the configuration names backends, and nothing else is asked"
+        named = " ".join(loaded.origins.values())
+        found = (key.variable for key in provider_keys.find(environ))
+        reasons = [(variable, why) for variable in found if f"${{{variable}}}" not in named]
+    return [Finding(variable, "note", f"Not used: {why}.") for variable, why in reasons]
 
 
 async def asked(config: Config, keys: Sequence[ProviderKey], environ: Mapping[str, str]) -> list[Finding]:

@@ -7,6 +7,7 @@ from proxy.errors import BadParameter
 
 PREFIX = "X-Streamlane-Key-"
 LONGEST = 512  # characters
+NAMES = 16  # characters; a key that stands in the name by mistake is longer
 
 
 class CallerKeys:
@@ -25,10 +26,10 @@ class CallerKeys:
             if not header.lower().startswith(PREFIX.lower()):
                 continue
             backend = self._names.get(header[len(PREFIX) :].lower())
-            if backend is None:  # its name is not said again: a key may stand there by mistake
-                name = f"{PREFIX}NAME"
+            if backend is None:
+                name = header if len(header) < len(PREFIX) + NAMES else f"{PREFIX}NAME"
                 raise BadParameter(
-                    f"A header {name} names no backend that takes its callers' keys. Leave it out, or correct NAME. "
+                    f"The header {name} names no backend that takes its callers' keys. Leave it out, or correct it. "
                     "The operator decides which do, with key_source.",
                     name,
                 )

@@ -5,7 +5,7 @@ https://platform.openai.com/docs/api-reference/chat/create. A feature that we do
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -64,6 +64,9 @@ class Knobs(Extras, frozen=True, kw_only=True):
         return bool((self.stream_options or {}).get("include_usage"))
 
 
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
 class Body(Knobs, frozen=True, kw_only=True):
     """The members that have an effect, with their bounds."""
 
@@ -75,10 +78,11 @@ class Body(Knobs, frozen=True, kw_only=True):
     response_format: dict[str, Any] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    reasoning_effort: Annotated[str, Meta(max_length=32)] | None = None
+    reasoning_effort: Effort | None = None
     modalities: list[Literal["text", "audio"]] | None = None
 
 
+EFFORTS: tuple[str, ...] = get_args(Effort)
 KNOWN = IGNORED | set(REFUSED) | set(Body.__struct_fields__)
 
 
@@ -95,6 +99,9 @@ def parse_chat(body: object) -> Choices:
     """Check and translate one request. Raises BadParameter or Unsupported."""
     fields_of = check_names(body, KNOWN)
     refuse(fields_of, REFUSED)
+    effort = fields_of.get("reasoning_effort")
+    if isinstance(effort, str) and effort not in EFFORTS:
+        raise BadParameter(f"'reasoning_effort' must be one of {', '.join(EFFORTS)}.", "reasoning_effort")
     fields = convert(fields_of, Body, "")
     if "audio" in (fields.modalities or ()):
         raise Unsupported(REFUSED["audio"], "modalities")

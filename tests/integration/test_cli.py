@@ -164,6 +164,28 @@ def test_check_lists_every_problem(run: Run, tmp_path: Path) -> None:
     )
 
 
+def test_check_names_files_of_keys_that_cannot_be_used(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "streamlane.toml").write_text(
+        '[[backends]]\nname = "v"\nkind = "vertex"\nproject = "p"\ncredentials_file = "gone.json"\n'
+        '[[backends]]\nname = "o"\nkind = "openai"\napi_key_file = "gone.txt"\n'
+    )
+    assert run("config", "check") == Ended(
+        2,
+        "",
+        f"streamlane.toml: backends[0].credentials_file: The file '{tmp_path}/gone.json' cannot be used. "
+        "The credentials_file cannot be read (No such file or directory). Check its path and its rights.\n"
+        f"streamlane.toml: backends[1].api_key_file: The file '{tmp_path}/gone.txt' cannot be used: "
+        "No such file or directory.\n",
+    )
+
+
+def test_check_warns_of_a_key_that_is_missing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "streamlane.toml").write_text('[[backends]]\nname = "a"\nkind = "anthropic"\n')
+    ended = run("config", "check")
+    assert (ended.code, ended.out[:3]) == (0, "ok:")
+    assert ended.err == 'warning: backends[0] "a": no api_key; api.anthropic.com needs one: ${ANTHROPIC_API_KEY}\n'
+
+
 def test_check_without_a_file_says_so(run: Run) -> None:
     assert run("config", "check").out.startswith("ok: no file, defaults and the environment (listens on")
 

@@ -215,6 +215,33 @@ async def test_the_key_of_a_provider_in_the_environment(tmp_path: Path) -> None:
     assert not any(key in str(findings) for key in keys.values())
 
 
+async def test_a_key_that_is_not_used_is_told_with_why(tmp_path: Path) -> None:
+    key = "sk-0123456789abcdefghij"
+    environ = {"HOME": str(tmp_path), "OPENAI_API_KEY": key, "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+    (tmp_path / "streamlane.toml").write_text(FREE)
+    notes = {each.about: each for each in await examine(None, environ, tmp_path, [])}
+    assert notes["OPENAI_API_KEY"] == Finding(
+        "OPENAI_API_KEY", "note", "Not used: OPENAI_BASE_URL is set, so the key may be for another server."
+    )
+    fake = '[[backends]]\nname = "f"\nkind = "fake"\n'
+    (tmp_path / "streamlane.toml").write_text(FREE + fake + 'text = "${GROQ_API_KEY}"\n')
+    environ = {"HOME": str(tmp_path), "OPENAI_API_KEY": key, "GROQ_API_KEY": key}
+    notes = {each.about: each for each in await examine(None, environ, tmp_path, [])}
+    assert "the configuration names backends" in notes["OPENAI_API_KEY"].text
+    assert "GROQ_API_KEY" not in notes, "the file refers to it"
+
+
+async def test_a_wrong_key_of_azure_is_found_though_its_deployments_are_named(tmp_path: Path) -> None:
+    async with AzureOpenAI(FakeBackend("behind"), keyed=True) as provider:
+        table = f'{FREE}[[backends]]\nname = "az"\nkind = "azure_openai"\nbase_url = "{provider.url}"\n'
+        wrong = await found(tmp_path, f'{table}api_key = "wrong"\ndeployments.chat = "gpt-4.1"\n')
+        right = await found(tmp_path, f'{table}api_key = "{provider.key}"\ndeployments.chat = "gpt-4.1"\n')
+    assert wrong["Backend az"][0] == "fix"
+    assert "refuses its key (HTTP 401)" in wrong["Backend az"][1]
+    assert right["Backend az"][0] == "ok"
+    assert right["Backend az"][1].startswith("Up, with 1 model: chat.")
+
+
 async def test_a_server_that_runs_here(tmp_path: Path) -> None:
     async with model_server() as port:
         alone = await found(tmp_path, FREE, [port])
@@ -278,8 +305,10 @@ async def test_each_key_is_tried_and_those_that_are_refused_are_counted(tmp_path
     state, text, step = some["Backend co"]
     assert (state, step) == ("note", "Correct or remove no. 1, 2, in the order api_key, api_keys, api_key_file.")
     assert text.endswith("It takes 1 of its 3 keys.")
-    refused = f'The backend "co" at {provider.url} refuses its key (HTTP 401). Set its api_key, or correct it.'
-    assert none["Backend co"] == unset["Backend co"] == ("fix", refused, "")
+    refused = f'The backend "co" at {provider.url} refuses its key (HTTP 401). Correct its api_key.'
+    assert none["Backend co"] == ("fix", refused, "")
+    missing = f'The backend "co" at {provider.url} wants a key, and none is set (HTTP 401). Set its api_key.'
+    assert unset["Backend co"] == ("fix", missing, "")
     assert whole["Backend co"][0] == "ok"
     assert lost["Backend co"] == (
         "fix",

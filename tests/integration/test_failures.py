@@ -51,8 +51,8 @@ async def test_a_failure_after_content_is_the_clients_and_no_second_target_is_as
     assert second.requests == []
 
 
-async def test_when_every_target_fails_the_last_reason_is_told() -> None:
-    first = FakeBackend("first", script=[QuotaExhausted()])
+async def test_when_every_target_refuses_the_request_the_last_reason_is_told() -> None:
+    first = FakeBackend("first", script=[ContextLengthExceeded(5000, 2048)])
     second = FakeBackend("second", script=[ContextLengthExceeded(5000, 4096)])
     async with gateway(FAST, [first, second]) as started, client(started) as socket:
         await socket.create("fast")
@@ -60,6 +60,16 @@ async def test_when_every_target_fails_the_last_reason_is_told() -> None:
     assert error["code"] == "context_length_exceeded"
     assert "5000" in error["message"]
     assert "4096" in error["message"]
+
+
+async def test_when_every_target_fails_the_most_hopeful_reason_is_told() -> None:
+    first = FakeBackend("first", script=[QuotaExhausted()])
+    second = FakeBackend("second", script=[ContextLengthExceeded(5000, 4096)])
+    async with gateway(FAST, [first, second]) as started, client(started) as socket:
+        await socket.create("fast")
+        error = (await socket.until())[-1]["response"]["error"]
+    assert error["code"] == "insufficient_quota"
+    assert "'first'" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The gateway's own keys: they take turns, one that is refused is left out, loudly, and files are followed."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from backends import keys
+from proxy import discovery
 from proxy.app import Gateway
 from tests.gateway import client, gateway
 from tests.upstream import Script, Seen, Upstream, answer, plain
@@ -61,6 +63,7 @@ async def test_a_refused_key_is_told_and_left_out_while_another_answers_at_once(
         assert keys_of(upstream) == ["sk-gone", "sk-good", "sk-good", "sk-good"]
     [line] = [line for line in lines if line["event"] == "key_refused"]
     assert (line["log_level"], line["backend"], line["key"], line["usable"]) == ("error", "up", 1, 1)
+    assert line["again_in_s"] is None, "another is left"
     assert "sk-gone" not in str(lines)
     assert 'streamlane_keys{backend="up",state="usable"} 1.0' in metrics
     assert 'streamlane_keys{backend="up",state="refused"} 1.0' in metrics
@@ -78,20 +81,68 @@ async def test_when_all_are_refused_the_server_is_not_asked_any_more() -> None:
         assert sorted(keys_of(upstream)) == ["sk-1", "sk-2"]
 
 
-async def test_a_refused_key_is_usable_again_once_the_server_has_answered_with_it(
+async def test_a_refused_key_is_usable_again_once_the_server_has_answered_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keys, "PROBE", 0.0)
-    busy = plain(503, {"error": {"message": "busy"}}, "Retry-After: 60")  # says nothing of the key
-    async with Upstream(plain(401, {}), busy, default=served("sk-1")) as upstream:
+    monkeypatch.setattr(keys, "PAUSES", (0.0,))
+    async with Upstream(plain(401, {}), default=served("sk-1")) as upstream:
         with capture_logs() as lines:
             async with gateway(backend(upstream, 'api_keys = ["sk-1"]')) as started:
-                assert [await ask(started) for _ in range(2)] == ["response.failed"] * 2
+                assert await ask(started) == "response.failed"
                 assert 'streamlane_keys{backend="up",state="usable"} 0.0' in await ops(started, "metrics")
+                health = json.loads(await ops(started, "health"))
+                assert health["status"] == "unavailable"
+                assert health["components"]["backends"]["up"]["status"] == "down"
+                assert "refuses its key (HTTP 401)" in health["components"]["backends"]["up"]["reason"]
                 assert await ask(started) == "response.completed"
                 assert 'streamlane_keys{backend="up",state="usable"} 1.0' in await ops(started, "metrics")
-    events = [line["event"] for line in lines if line["event"] in {"key_refused", "key_accepted"}]
-    assert events == ["key_refused", "key_accepted"]
+                assert json.loads(await ops(started, "health"))["status"] == "ok"
+    told = [line for line in lines if line["event"] in {"key_refused", "key_accepted"}]
+    assert [line["event"] for line in told] == ["key_refused", "key_accepted"]
+    assert told[0]["again_in_s"] == 5
+
+
+async def test_one_401_to_the_list_of_models_is_over_as_soon_as_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys, "PAUSES", (0.0, 300.0))
+    monkeypatch.setattr(discovery, "SOON", 0.01)
+    listed = plain(200, {"data": [{"id": "m"}]})
+    async with Upstream(plain(401, {}), default=lambda _: listed) as upstream:
+        text = backend(upstream, 'api_key = "sk-1"').replace('models = ["m"]', "")
+        async with gateway(text) as started, asyncio.timeout(20):
+            while json.loads(await ops(started, "health"))["status"] != "ok":
+                await asyncio.sleep(0.01)
+        assert len(upstream.requests) == 2
+
+
+async def test_a_backend_whose_first_key_is_wrong_starts_with_the_next() -> None:
+    def script(seen: Seen) -> Script:
+        good = seen.headers["authorization"] == "Bearer sk-good"
+        return plain(200, {"data": [{"id": "m"}]}) if good else plain(401, {})
+
+    async with Upstream(default=script) as upstream:
+        own = 'api_keys = ["sk-wrong", "sk-good"]'
+        text = backend(upstream, own).replace('models = ["m"]', "")
+        async with gateway(text) as started:
+            health = json.loads(await ops(started, "health"))
+        assert keys_of(upstream) == ["sk-wrong", "sk-good"]
+    assert health["components"]["backends"]["up"] == {
+        "status": "up",
+        "models": 1,
+        "keys": {"usable": 1, "refused": 1},
+    }
+
+
+async def test_a_key_that_is_used_too_often_rests_while_another_answers_at_once() -> None:
+    def script(seen: Seen) -> Script:
+        spent = seen.headers["authorization"] == "Bearer sk-busy"
+        return plain(429, {"error": {"message": "no"}}, "retry-after: 60") if spent else answer("yes")
+
+    async with Upstream(default=script) as upstream:
+        async with gateway(backend(upstream, 'api_keys = ["sk-busy", "sk-free"]')) as started:
+            assert [await ask(started) for _ in range(3)] == ["response.completed"] * 3
+        assert keys_of(upstream) == ["sk-busy", "sk-free", "sk-free", "sk-free"]
 
 
 async def test_a_file_of_keys_is_followed(tmp_path: Path) -> None:

@@ -217,11 +217,11 @@ async def test_every_mistake_is_told_at_once(tmp_path: Path, arguments: list[str
         2,
         "",
         'streamlane.toml: server.prot: unknown key. Did you mean "port"?\n'
-        'streamlane.toml: backends[0].kind: unknown kind "vlm". '
-        f'Known kinds: {", ".join(kinds())}. Did you mean "vllm"?\n'
-        "streamlane.toml: backends[1]: expected an http(s) URL without user, query and fragment, "
+        'streamlane.toml: backends[0].kind: unknown kind "vlm". Did you mean "vllm"? '
+        f"Known kinds: {', '.join(kinds())}.\n"
+        'streamlane.toml: backends[1] "l".base_url: expected an http(s) URL without user, query and fragment, '
         "got 'localhost:8080'\n"
-        'streamlane.toml: models.fast.targets[0]: no backend is named "gpuu". Backends: gpu, l. Did you mean "gpu"?\n',
+        'streamlane.toml: models.fast.targets[0]: no backend is named "gpuu". Did you mean "gpu"? Backends: gpu, l.\n',
     )
 
 
@@ -295,7 +295,8 @@ async def test_a_backend_whose_server_does_not_run(tmp_path: Path) -> None:
     ids=repr,
 )  # fmt: skip
 async def test_a_client_reads_which_backend_failed_how_and_what_to_do(error: BackendError, message: str) -> None:
-    async with gateway(backends=[FakeBackend("gpu", script=[error], models=("llama",))]) as started:
+    gpu = FakeBackend("gpu", script=[error], models=("llama",))
+    async with gateway("deadlines.retry = 0.05\n", [gpu]) as started:
         async with client(started) as one:
             await one.create("llama")
             failed = (await one.until())[-1]

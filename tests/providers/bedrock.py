@@ -1,14 +1,12 @@
-"""A server that speaks Amazon Bedrock's Converse as AWS's documentation has it, and checks who signed.
+"""A server that speaks Amazon Bedrock's Converse and InvokeModel as AWS documents them, and checks who signed.
 
 Source: docs.aws.amazon.com/bedrock (API reference of the runtime and of the control plane, troubleshooting) and the
 service models of botocore 1.44, read in November 2026.
 """
 
 import re
-import struct
 from collections.abc import Mapping
 from typing import Any, ClassVar
-from zlib import crc32
 
 from aiohttp import web
 from botocore.auth import SigV4Auth
@@ -27,14 +25,20 @@ from backends.events import (
     ToolCallStart,
     Usage,
 )
-from backends.fake import FakeBackend
+from backends.fake import FakeBackend, words_in
 from backends.json import dumps, loads
+from tests.providers import anthropic, anthropic_words
 from tests.providers.base import Fault, Provider, Refusal, Writer
+from tests.providers.bedrock_frames import Chunks, exception, frame
 from tests.providers.bedrock_words import Refused, request_of
 
 REGION = "us-east-1"
 ACCESS, SECRET = "AKIDPROVIDER", "a-secret-of-the-provider"
 REDACTED = "redacted."
+VERSIONS = {  # of Messages, and what each takes
+    "bedrock-2023-05-31": anthropic_words.MEMBERS,
+    "2026-10-21": anthropic_words.MEMBERS - anthropic_words.SAMPLING,
+}
 REASONS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "guardrail_intervened"}
 SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\S+), SignedHeaders=(\S+), Signature=([0-9a-f]{64})")
 ARN = f"arn:aws:bedrock:{REGION}::foundation-model/"
@@ -167,6 +171,8 @@ class Bedrock(Provider):
         return [
             web.post("/model/{model}/converse-stream", self.converse),
             web.post("/model/{model}/converse", self.converse),
+            web.post("/model/{model}/invoke-with-response-stream", self.invoke),
+            web.post("/model/{model}/invoke", self.invoke),
             web.post("/model/{model}/count-tokens", self.count_tokens),
             web.get("/foundation-models", self.foundation_models),
             web.get("/inference-profiles", self.inference_profiles),
@@ -197,6 +203,24 @@ class Bedrock(Provider):
             return invalid(error)
         writer = Events() if request.path.endswith("-stream") else Whole()
         return await self.answer(request, body, asked, writer)
+
+    async def invoke(self, request: web.Request) -> web.StreamResponse:
+        """A Claude by the body of Messages: the model and whether it streams are in the path, the version inside."""
+        raw = await request.read()
+        if not self.welcome(request, raw):
+            return self.refused("bad_key", Fault("bad_key"), None)
+        body, model = loads(raw), request.match_info["model"]
+        members = VERSIONS[body["anthropic_version"]] - {"model", "stream"}
+        asked = {name: value for name, value in body.items() if name not in {"anthropic_version", "anthropic_beta"}}
+        try:
+            for name in asked.keys() - members:
+                raise Refused(f"{name}: Extra inputs are not permitted")
+            call = anthropic_words.request_of({**asked, "model": model}, members | {"model"})
+        except Refused as error:
+            return invalid(error)
+        streamed = request.path.endswith("-stream")
+        writer = Chunks(model, words_in(call)) if streamed else anthropic.Whole(model)
+        return await self.answer(request, body, call, writer)
 
     async def count_tokens(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
@@ -279,17 +303,3 @@ def said(name: str, **members: Any) -> bytes:
     """An event; `p` is there to hide its length, in all of them."""
     headers = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
     return frame(headers, dumps(members | {"p": "abcdefgh"}))
-
-
-def exception(name: str, message: str) -> bytes:
-    headers = {":exception-type": name, ":content-type": "application/json", ":message-type": "exception"}
-    return frame(headers, dumps({"message": message}))
-
-
-def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
-    """A message of an event stream: prelude, headers that are strings, payload, checksums."""
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    head = b"".join(b"%c%b\x07%b%b" % (len(n), n, struct.pack(">H", len(value)), value) for n, value in encoded)
-    prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))
-    message = prelude + struct.pack(">I", crc32(prelude)) + head + payload
-    return message + struct.pack(">I", crc32(message))

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from backends.aws_auth import Identity, Signer
-from backends.errors import EngineUnavailable
+from backends.errors import AuthenticationFailed
 
 URL = "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/converse"
 
@@ -50,6 +50,7 @@ REFUSAL: Any = {"Error": {"Code": "AccessDenied", "Message": "User: arn:aws:iam:
 async def test_a_role_that_is_refused_is_told_without_its_name(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    with pytest.raises(EngineUnavailable, match=type(error).__name__) as caught:
+    with pytest.raises(AuthenticationFailed, match="The operator must check") as caught:
         await signer(monkeypatch, Borrowed(error)).headers("POST", URL, {}, b"{}")
-    assert "secret-name" not in str(caught.value)
+    assert type(error).__name__ in caught.value.reason
+    assert "secret-name" not in caught.value.reason

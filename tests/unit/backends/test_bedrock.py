@@ -105,7 +105,7 @@ def test_options_that_are_wrong(wrong: dict[str, str]) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert({"kind": "bedrock", "name": "b", **wrong}, Options)
     assert "a b" not in str(caught.value)
-    assert SECRET not in repr(Options(name="b", **SIGNED))
+    assert SECRET not in repr(Options(name="b", region=REGION, **SIGNED))
 
 
 # Who asks.
@@ -171,10 +171,13 @@ async def test_a_credential_that_expires_is_renewed(provider: Bedrock, transport
 
 
 async def test_without_credentials_it_says_what_to_do(provider: Bedrock, transport: Transport) -> None:
-    with pytest.raises(EngineUnavailable, match="No AWS credentials were found"):
+    with pytest.raises(AuthenticationFailed, match="The operator must check") as caught:
         await told(backend(provider, transport))
-    with pytest.raises(EngineUnavailable, match="ProfileNotFound"):
+    assert "No AWS credentials were found. Set" in caught.value.reason
+    assert "AWS_ACCESS_KEY_ID" not in str(caught.value), "a client has nothing to do with that"
+    with pytest.raises(AuthenticationFailed) as caught:
         await told(backend(provider, transport, profile="nobody"))
+    assert "ProfileNotFound" in caught.value.reason
 
 
 @pytest.mark.parametrize("wrong", [{**SIGNED, "secret_access_key": "wrong"}, {"api_key": "wrong"}])
@@ -248,7 +251,9 @@ async def test_a_list_of_models_that_is_none(transport: Transport, name: Any) ->
     body = dumps({"modelSummaries": [summary | {"inferenceTypesSupported": ["ON_DEMAND"]}]})
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
     async with Upstream([head, body]) as upstream:
-        listing = build(Options(name="b", base_url=upstream.origin, api_key="bedrock-key"), Parts(transport, Path()))
+        listing = build(
+            Options(name="b", region=REGION, base_url=upstream.origin, api_key="bedrock-key"), Parts(transport, Path())
+        )
         with pytest.raises(ProtocolViolation, match="list of models"):
             await listing.models()
 

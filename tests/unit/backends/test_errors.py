@@ -16,6 +16,7 @@ EXAMPLES = [
     errors.ContextLengthExceeded(5000, 4096),
     errors.ModelNotFound("no-such"),
     errors.AuthenticationFailed(401),
+    errors.AuthenticationFailed(401, "credentials", "None were found. Set some."),
     errors.CallerKeyNeeded(),
     errors.CallerKeyNeeded(refused=True),
     errors.ContentFiltered(),
@@ -71,3 +72,12 @@ def test_it_says_whose_fault_it_is_and_whether_to_go_on(error: BackendError) -> 
 def test_it_survives_a_process_boundary(error: BackendError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (type(error), str(error))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "1 s"), (0.2, "1 s"), (41.3, "42 s"), (119, "119 s"), (119.5, "2 min"), (3600, "1 h"), (41730, "11 h 36 min")],
+)
+def test_a_time_is_told_as_people_say_it(seconds: float, words: str) -> None:
+    assert str(errors.RateLimited(seconds)).endswith(f"Try again in {words}.")
+    assert f"in {words}, when" in str(errors.QuotaExhausted(seconds))

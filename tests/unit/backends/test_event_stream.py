@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from backends.errors import ProtocolViolation
 from backends.event_stream import MESSAGE_LIMIT, EventStreamDecoder, headers_of
 from backends.json import dumps, loads
-from tests.providers.bedrock import exception, frame, said
+from tests.providers.bedrock import said
+from tests.providers.bedrock_frames import exception, frame
 
 NAMES = ["messageStart", "contentBlockDelta", "metadata"]
 headers = st.fixed_dictionaries(

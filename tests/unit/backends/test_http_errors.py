@@ -1,7 +1,10 @@
 """How the outgoing transport names what goes wrong: cut, nonsense, nobody there, TLS. On both event loops."""
 
 import asyncio
+import gc
+import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -159,3 +162,25 @@ async def test_a_connection_that_is_not_made_in_time() -> None:
             await transport.request("GET", f"https://127.0.0.1:{upstream.port}/", {}).__aenter__()
         await until(lambda: upstream.idle() == 0)
     transport.close()
+
+
+async def test_a_look_up_that_is_cut_short_leaves_nothing_to_report(transport: Transport) -> None:
+    loop, reported = asyncio.get_running_loop(), list[str]()
+    loop.set_exception_handler(lambda _, context: reported.append(context["message"]))
+
+    async def asked() -> None:
+        async with transport.request("GET", "http://nowhere.invalid/", {}, b""):
+            pass
+
+    for _ in range(5):
+        asking = asyncio.create_task(asked())
+        await asyncio.sleep(0)  # it has begun: the name is looked up in a thread
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+        with suppress(socket.gaierror):  # by when the one before has most likely failed too
+            await loop.getaddrinfo("nowhere.invalid", 80)
+    await asyncio.sleep(0)
+    del asking
+    gc.collect()
+    assert reported == []

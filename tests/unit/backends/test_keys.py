@@ -9,7 +9,7 @@ import pytest
 from backends.errors import AuthenticationFailed, CallerKeyNeeded
 from backends.http_options import looks_like_a_placeholder
 from backends.key_file import LARGEST, LOOK, KeyFile, KeyFileUnusable
-from backends.keys import PROBE, KeyCounts, Keys
+from backends.keys import PAUSES, KeyCounts, Keys
 from backends.request import Secret
 
 FILE = Path("keys")
@@ -56,22 +56,49 @@ def test_a_refused_key_is_left_out_and_the_others_go_on() -> None:
     assert {keys.choose() for _ in range(6)} == {"a", "c"}
 
 
-def test_nobody_is_asked_when_all_were_refused_but_once_in_a_while() -> None:
+def test_when_all_were_refused_one_is_tried_after_pauses_that_grow() -> None:
     keys = Keys(["a", "b"])
     keys.refused("a", now=10)
     keys.refused("b", now=20)
-    for now in (20, 19 + PROBE):
+    now, tried = 20.0, []
+    for pause in (*PAUSES, PAUSES[-1]):
         with pytest.raises(AuthenticationFailed):
-            keys.choose(now=now)
-    probe = keys.choose(now=20 + PROBE)
-    with pytest.raises(AuthenticationFailed):
-        keys.choose(now=21 + PROBE)
-    other = keys.choose(now=20 + 2 * PROBE)
-    assert {probe, other} == {"a", "b"}
-    assert keys.accepted(other) == (1 if other == "a" else 2)
-    assert keys.accepted(other) is None
+            keys.choose(now=now + pause - 1)
+        now += pause
+        tried.append(keys.choose(now=now))
+        keys.refused(tried[-1], now=now)
+    assert {*tried} == {"a", "b"}
+    assert keys.accepted(tried[-1]) == (1 if tried[-1] == "a" else 2)
+    assert keys.accepted(tried[-1]) is None
     assert keys.counts == KeyCounts(1, 1)
-    assert keys.choose(now=21 + 2 * PROBE) == other
+    assert keys.choose(now=now + 1) == tried[-1]
+    keys.refused(tried[-1], now=now)
+    assert keys.choose(now=now + PAUSES[0]), "the pauses begin anew"
+
+
+def test_what_tells_nothing_of_a_key_is_no_probe() -> None:
+    keys = Keys(["a", "b"])
+    keys.refused("a", now=10)
+    assert keys.any_of_ours() == "b"
+    keys.refused("b", now=10)
+    assert keys.any_of_ours() == "a"
+    assert keys.choose(now=10 + PAUSES[0]) in {"a", "b"}
+    assert Keys(["a"], "caller").any_of_ours() is None
+    assert Keys().any_of_ours() is None
+    with pytest.raises(AuthenticationFailed):
+        Keys(file=FILE).any_of_ours()
+
+
+def test_a_key_that_was_used_too_often_rests_while_another_does_not() -> None:
+    keys = Keys(["a", "b", "c"])
+    assert keys.limited("a", 60, now=0)
+    keys.refused("c")
+    assert [keys.choose(now=1) for _ in range(3)] == ["b"] * 3
+    assert not keys.limited("b", None, now=1), "all of them rest"
+    assert keys.choose(now=2) == "b", "the one whose rest ends first"
+    assert {keys.choose(now=60) for _ in range(3)} == {"a", "b"}
+    assert not keys.limited("mine", 60, now=0)
+    assert not Keys(["a"]).limited("a", 60, now=0), "there is no other"
 
 
 def test_what_is_no_key_of_ours_is_neither_refused_nor_accepted() -> None:

@@ -23,7 +23,7 @@ def backends(transport: Transport) -> dict[str, HttpBackend]:
     azure = AzureOptions(name="a", base_url="https://r.openai.azure.com", api_key="key-of-tests")
     return {
         "azure": AzureOpenAI(azure, transport),
-        "bedrock": Bedrock(BedrockOptions(name="b"), transport, None),
+        "bedrock": Bedrock(BedrockOptions(name="b", region="us-east-1"), transport, None),
         "gemini": Gemini(GeminiOptions(name="g"), transport),
         "vertex": Vertex(VertexOptions(name="v", project="p"), transport),
     }

@@ -32,6 +32,7 @@ from backends.request import EmbeddingRequest, Prompt, Request, Sampling, said
 from tests.providers import azure_openai as azure
 from tests.providers import openai as provider
 from tests.providers.base import Fault
+from tests.upstream import Upstream, plain
 
 ASK = Request("fake", (said("user", "Hello"),), 100)
 WORDS = "one two three four five six seven eight"
@@ -175,6 +176,30 @@ async def test_the_model_behind_a_deployment_decides_what_is_sent(
     assert {"max_tokens", "temperature"} <= set(old)
     assert {"max_completion_tokens"} == {"max_completion_tokens", "max_tokens", "temperature"} & set(wise)
     assert {"max_completion_tokens", "temperature"} <= set(new)
+
+
+async def test_a_wrong_key_is_noticed_though_the_deployments_are_named(
+    resource: azure.AzureOpenAI, transport: Transport
+) -> None:
+    named = {"deployments": {"chat": "gpt-4.1"}}
+    for path in ("", "/openai/v1"):
+        backend = azured(resource, transport, path, api_key="wrong", **named)
+        with refused(AuthenticationFailed):
+            await backend.models()
+        assert backend.key_counts == (0, 1)
+        for more in (
+            {"api_keys": ["wrong"]},
+            {"api_key": None, "key_source": "caller"},
+            {"api_key": None, "key_source": "hybrid"},
+        ):
+            found = await azured(resource, transport, path, **more, **named).models()
+            assert [model.id for model in found] == ["chat"]
+
+
+async def test_deployments_behind_something_that_has_no_list(transport: Transport) -> None:
+    async with Upstream(default=lambda _: plain(404, {})) as upstream:
+        options = AzureOptions(name="b", base_url=upstream.origin, api_key="any", deployments={"chat": "gpt-4.1"})
+        assert [model.id for model in await AzureOpenAI(options, transport).models()] == ["chat"]
 
 
 async def test_models_that_cannot_be_asked_are_not_listed(resource: azure.AzureOpenAI, transport: Transport) -> None:

@@ -56,7 +56,7 @@ def test_a_base_url_that_is_none(url: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "two words", "line\n", "schlüssel"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(ValueError, match="expected an api_key") as caught:
+    with pytest.raises(ValueError, match=r"it is empty|expected a key") as caught:
         Options(name="b", base_url="http://x", api_key=key)
     assert not key or key not in str(caught.value)
 

@@ -4,12 +4,13 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from backends import responses_lanes, responses_socket
+from backends import key_file, responses_lanes, responses_socket
 from backends.errors import ModelNotFound, ProtocolViolation, RateLimited, StreamBroken
 from backends.events import Event, Finished, Signature, TextDelta, Usage
 from backends.fake import FakeBackend
@@ -248,6 +249,29 @@ async def test_closing_leaves_nothing_open(server: provider.OpenAI, transport: T
         await told(backend)
     await until(lambda: not server.open)
     await until(lambda: not any("responses_" in repr(task) for task in asyncio.all_tasks() - before))
+
+
+async def test_a_socket_whose_key_was_taken_out_of_the_file_takes_nothing_new(
+    server: provider.OpenAI, transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_file, "LOOK", 0.0)
+    file = tmp_path / "keys"
+    file.write_text(f"{server.key}\n")
+    go_on = asyncio.Event()
+    server.behind.script = [[TextDelta("a")], go_on, [END]]
+    async with built(server, transport, api_key=None, api_key_file=file) as backend:
+        task = asyncio.create_task(told(backend))
+        await until(lambda: len(server.behind.requests) == 1)
+        [old] = server.open
+        server.behind.script = None
+        monkeypatch.setattr(server, "key", "sk-another-that-is-good")
+        file.write_text(f"{server.key}\n")
+        assert [text(await told(backend)) for _ in range(2)] == [WORDS] * 2
+        assert (server.opened, by_socket(server)) == (2, [True] * 3)
+        assert [seen.headers["Authorization"] for seen in server.seen[1:]] == [f"Bearer {server.key}"] * 2
+        go_on.set()
+        assert text(await task) == "a", "what was under way ends as it should"
+        await until(lambda: old not in server.open)
 
 
 def test_a_proxy_is_named_as_websockets_wants_it() -> None:

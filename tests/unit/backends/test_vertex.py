@@ -111,14 +111,20 @@ async def test_refusals_of_google_and_of_claude(backend: Vertex, provider: verte
     assert isinstance(backend.failure(529, {}, own, CLAUDE), Overloaded)
 
 
-async def test_credentials_that_cannot_be_used_stop_the_start(transport: Transport, tmp_path: Path) -> None:
+async def test_credentials_that_cannot_be_used_keep_only_this_backend_down(
+    provider: vertex.Vertex, transport: Transport, tmp_path: Path
+) -> None:
+    file = tmp_path / "account.json"
+    backend = Vertex(options(provider, credentials_file=file), transport)
+    await backend.start()
     for data, words in ((None, "cannot be read"), (b"{}", "of a kind that is not known")):
-        file = tmp_path / "account.json"
         if data is not None:
             file.write_bytes(data)
-        backend = Vertex(Options(name="v", project=PROJECT, credentials_file=file), transport)
         with pytest.raises(EngineUnavailable, match=words):
-            await backend.start()
+            await told(backend)
+    file.write_bytes(provider.credentials())
+    assert (await told(backend))[-1] == ANSWERED
+    await backend.close()
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,9 @@ def test_caches_are_shared_unless_they_are_to_be_isolated() -> None:
     assert mine == again != other
     assert "key_1" not in str(mine)
     assert len(str(mine)) >= 43  # vLLM: 256 bits
-    assert body(replace(ASK, extras={"cache_salt": "s"}), isolate_cache=True)["cache_salt"] == "s"
+    salted = replace(ASK, tenant="key_2", extras={"cache_salt": mine})  # who knows another's salt reaches nothing by it
+    assert body(salted, isolate_cache=True)["cache_salt"] not in {mine, other}
+    assert body(salted)["cache_salt"] == mine
     assert "cache_salt" not in body(replace(ASK, tenant=""), isolate_cache=True)
 
 

@@ -26,9 +26,12 @@ def test_the_example_file_sets_nothing(tmp_path: Path) -> None:
 def test_the_example_file_is_right_when_all_of_it_is_uncommented(tmp_path: Path) -> None:
     text = re.sub(r"^# (?=\w+ = |\[)", "", example_file(), flags=re.MULTILINE)
     (tmp_path / "streamlane.toml").write_text(text)
-    environ = {**ENVIRON, "STREAMLANE_KEY": "sk-sl-0123456789", "GPU_API_KEY": "x", "KEY_1": "y", "KEY_2": "z"}
+    environ = {**ENVIRON, "STREAMLANE_KEY": "sk-sl-0123456789", "KEY_1": "y", "KEY_2": "z"}
     environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
+    environ |= dict.fromkeys(re.findall(r"\$\{(\w+_API_KEY|AWS_BEARER_TOKEN_BEDROCK)\}", text), "x")
     loaded = load(None, environ, tmp_path)
+    assert '"None"' not in text
+    assert 'api_key = "${ANTHROPIC_API_KEY}"' in text
     assert not [path for path, origin in loaded.origins.items() if origin == "default"]
     assert len(loaded.config.backends) == len(registry.KINDS)
 

@@ -89,8 +89,25 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] = {}) -> tuple[
             f'backends[0].kind: unknown kind "teletype". {KNOWN}',
         ),
         (
+            "[[backends]]\nkind = 'azure'",
+            f'backends[0].kind: unknown kind "azure". Did you mean "azure_openai"? {KNOWN}',
+        ),
+        (
+            "[[backends]]\nkind = 'groq'",
+            f'backends[0].kind: unknown kind "groq". Write kind = "openai_compatible", preset = "groq". {KNOWN}',
+        ),
+        ("[[backends]]\nkind = 'bedrock'\nname = 'b'", "backends[0].region: missing. Add it."),
+        (
+            "[[backends]]\nkind = 'openai'\nname = 'o'\napi_key = ''",
+            'backends[0] "o".api_key: it is empty. Set it, or leave it out',
+        ),
+        (
+            "[[backends]]\nkind = 'vertex'\nname = 'v'",
+            'backends[0] "v".project: expected the id of a project; without one, an api_key of express mode',
+        ),
+        (
             "[[backends]]\nkind = 'llamacpp'",
-            (f'backends[0].kind: unknown kind "llamacpp". {KNOWN} Did you mean "llama_cpp"?'),
+            (f'backends[0].kind: unknown kind "llamacpp". Did you mean "llama_cpp"? {KNOWN}'),
         ),
         ("[[backends]]\nkind = 'fake'", "backends[0].name: missing. Add it."),
         (FAKE + FAKE, 'backends[1].name: "gpu" is already the name of backends[0]. Choose another.'),
@@ -109,7 +126,7 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] = {}) -> tuple[
         ),
         (
             f"{FAKE}[models.fast]\ntargets = ['gpo/m']",
-            'models.fast.targets[0]: no backend is named "gpo". Backends: gpu. Did you mean "gpu"?',
+            'models.fast.targets[0]: no backend is named "gpo". Did you mean "gpu"? Backends: gpu.',
         ),
         (f"{FAKE}[models.fast]\ntargets = ['gpu']", 'models.fast.targets[0]: expected "BACKEND/MODEL", got "gpu"'),
         (
@@ -211,7 +228,7 @@ def test_a_short_key_is_refused_without_showing_it(tmp_path: Path) -> None:
 def test_a_password_in_a_url_is_not_repeated(tmp_path: Path) -> None:
     text = '[[backends]]\nkind = "openai_compatible"\nname = "a"\nbase_url = "http://me:hunter2@x/v1"'
     [problem] = problems(tmp_path, text)
-    assert problem.startswith("streamlane.toml: backends[0]: expected an http(s) URL")
+    assert problem.startswith('streamlane.toml: backends[0] "a".base_url: expected an http(s) URL')
     assert "hunter2" not in problem
 
 

@@ -120,6 +120,23 @@ async def test_who_is_asked_by_name_only_keeps_nobody_waiting_and_worries_nobody
     assert verdict(found.states(), True)[0] == "degraded"
 
 
+async def test_who_is_asked_by_name_only_is_soon_asked_again_after_a_failure() -> None:
+    class Cut(FakeBackend):
+        asked = 0
+
+        async def models(self) -> Sequence[Model]:
+            self.asked += 1
+            if self.asked == 1:
+                raise Unreachable("no network")
+            return await super().models()
+
+    found = Discovery(Runtime(MappingProxyType({"far": Cut("far")}), by_name=frozenset({"far"})))
+    task = asyncio.create_task(found.run())
+    await until(lambda: found.states()[0].state == "up")
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_a_server_that_goes_and_comes_back_is_told_once_each_and_listed_anew() -> None:
     server = Server("a")
     with capture_logs() as lines:
@@ -181,8 +198,27 @@ async def test_a_backend_that_breaks_in_a_new_way_is_down_and_the_others_go_on()
         ),
         (
             AuthenticationFailed(401),
-            'The backend "gpu" at http://127.0.0.1:8000/v1 refuses its key (HTTP 401). Set its api_key, or correct it.',
+            'The backend "gpu" at http://127.0.0.1:8000/v1 refuses its key (HTTP 401). Correct its api_key.',
         ),
+        (
+            AuthenticationFailed(401, "key"),
+            ('The backend "gpu" at http://127.0.0.1:8000/v1 wants a key, and none is set (HTTP 401). Set its api_key.'),
+        ),
+        (
+            AuthenticationFailed(401, "key in the file"),
+            (
+                'The backend "gpu" at http://127.0.0.1:8000/v1 wants a key, and its api_key_file holds none. '
+                "Write one there, on a line of its own."
+            ),
+        ),
+        (
+            AuthenticationFailed(403, "credentials"),
+            (
+                'The backend "gpu" at http://127.0.0.1:8000/v1 refuses its account or credentials (HTTP 403). '
+                "Correct them."
+            ),
+        ),
+        (AuthenticationFailed(401, "credentials", "None were found. Set some."), "None were found. Set some."),
         (
             AuthenticationFailed(403),
             (
@@ -211,3 +247,17 @@ def test_a_backend_that_is_no_server_has_no_place() -> None:
     assert trouble("far", None, Unreachable("refused")) == (
         'The backend "far" does not answer (refused). Start it, or correct its base_url.'
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "why", "step"),
+    [
+        ("https://api.example.com/v1", "name not found", "Check this machine's network, or set [transport] proxy."),
+        ("https://api.example.com/v1", "the proxy: connection refused", "Correct [transport] proxy."),
+        ("http://10.0.0.7:8000/v1", "the proxy forbids it", "Correct [transport] proxy."),
+        ("https://api.example.com/v1", "TLS: its certificate has expired", "Start it, or correct its base_url."),
+        ("https://localhost:8443/v1", "connection refused", "Start it, or correct its base_url."),
+    ],
+)
+def test_who_cannot_be_reached_is_mended_where_the_fault_is(url: str, why: str, step: str) -> None:
+    assert trouble("gpu", url, Unreachable(why)) == f'The backend "gpu" does not answer at {url} ({why}). {step}'

@@ -14,6 +14,7 @@ from backends.errors import (
     BackendError,
     ContextLengthExceeded,
     InvalidRequest,
+    ModelNotFound,
     Overloaded,
     RateLimited,
     ServerFailed,
@@ -175,6 +176,27 @@ async def test_what_passes_is_told_and_recorded_rather_than_what_another_target_
     [outcome] = world.outcomes
     assert (outcome.backend, outcome.error) == ("a", "backend_overloaded")
     assert outcome.failed_attempts == (Attempt("b", "fake", "context_length_exceeded", 0.0),)
+
+
+async def test_a_target_that_does_not_exist_is_the_operators_matter() -> None:
+    world = World(Scripts("a", [RateLimited(60)]), Scripts("b", [ModelNotFound("fake")]))
+    with capture_logs() as lines, pytest.raises(RateLimited, match="'a'"):
+        await world.ask()
+    levels = [(line["backend"], line["log_level"]) for line in lines if line["event"] == "attempt_failed"]
+    assert levels == [("a", "info"), ("b", "warning")]
+
+
+async def test_the_log_says_as_much_as_the_client_hears() -> None:
+    credentials = AuthenticationFailed(401, "credentials", "None were found. Set some.")
+    world = World(Scripts("a", [credentials]), Scripts("b", [ServerFailed(500)]))
+    with capture_logs() as lines, pytest.raises(ServerFailed) as caught:
+        await world.ask()
+    first = next(line for line in lines if line["event"] == "attempt_failed")
+    assert first["reason"].startswith("The backend 'a' takes none of this gateway's credentials.")
+    assert first["reason"].endswith("None were found. Set some."), "what is for the operator alone"
+    assert (first["status"], first["retry_after"]) == (401, None)
+    assert world.outcomes[0].reason == str(caught.value)
+    assert "'b' failed (HTTP 500)" in str(caught.value)
 
 
 async def test_a_full_line_is_no_reason_to_stand_in_it_again() -> None:

@@ -37,6 +37,7 @@ def test_a_finished_request_is_one_line_with_everything() -> None:
             "model": "fast",
             "status": "completed",
             "error": None,
+            "reason": None,
             "backend": "gpu",
             "backend_model": "llama",
             "failed_attempts": ["local: backend_overloaded"],

@@ -159,19 +159,60 @@ def test_a_retry_after_is_kept_and_the_wait_is_still_spread() -> None:
 
 
 def test_a_wait_that_is_too_long_is_the_callers_who_hears_the_soonest() -> None:
-    last = Overloaded()
-    played = Played("abc", RateLimited(100.0), QuotaExhausted(90.0), last, took=2.0)
+    first = RateLimited(100.0)
+    played = Played("abc", first, QuotaExhausted(90.0), Overloaded(), took=2.0)
     _, told = played.made.told(played.now)
-    assert isinstance(told, Overloaded)
+    assert isinstance(told, RateLimited)
     assert told.retry_after == 88.0
     assert "in 88 s" in str(told)
-    assert last.retry_after is None, "an error that a backend holds is not changed"
+    assert first.retry_after == 100.0, "an error that a backend holds is not changed"
 
 
 def test_who_asked_too_much_hears_of_no_time() -> None:
     last = ContextLengthExceeded(9, 8)
-    played = Played("ab", QuotaExhausted(90.0), last)
+    played = Played("ab", ModelNotFound("m"), last)
     assert played.made.told(played.now) == (1, last)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "heard"),
+    [
+        (QuotaExhausted(), ModelNotFound("m"), 0),
+        (RateLimited(90.0), ModelNotFound("m"), 0),
+        (RateLimited(90.0), Unreachable("refused"), 0),  # at a known time
+        (AuthenticationFailed(401), QuotaExhausted(), 1),
+        (AuthenticationFailed(401), ContextLengthExceeded(9, 8), 0),
+        (AuthenticationFailed(401), ModelNotFound("m"), 0),
+        (ContentFiltered(), ModelNotFound("m"), 0),
+        (QuotaExhausted(), InvalidRequest(400), 0),
+        (ContentFiltered(), ContextLengthExceeded(9, 8), 1),  # all of the request: the last one
+        (ModelNotFound("m"), ModelNotFound("n"), 1),
+    ],
+    ids=str,
+)
+def test_the_most_hopeful_failure_is_told(first: BackendError, second: BackendError, heard: int) -> None:
+    played = Played("ab", first, second)
+    assert played.turn is None or transient(first) or transient(second)
+    assert played.made.told(played.now)[0] == heard
+
+
+def limited(retry_after: float | None = 60.0) -> RateLimited:
+    error = RateLimited(retry_after, Scope.ACCOUNT)
+    error.other_keys = True
+    return error
+
+
+def test_another_key_is_asked_at_once_without_the_budget() -> None:
+    budget = Budget()
+    budget.request(100)
+    assert budget.repeat(100), "the only one"
+    played = Played("a", limited(), RateLimited(60.0), budgets={"a": budget})
+    assert (played.tried, played.waits, played.turn) == ([0, 0], [0.0], None)
+
+
+def test_keys_leave_the_last_attempt_to_another_target() -> None:
+    assert Played("ab", limited(), limited(), Overloaded(60)).tried == [0, 0, 1]
+    assert Played("a", limited(), limited(), limited()).tried == [0, 0, 0]
 
 
 def test_what_another_target_cannot_do_hides_no_failure_that_passes() -> None:
@@ -187,8 +228,6 @@ def test_what_another_target_cannot_do_hides_no_failure_that_passes() -> None:
         heard, told = played.made.told(played.now)
         assert (heard, type(told)) == (0, RateLimited), last
         assert told.retry_after == 98.0
-    wrong = InvalidRequest(400, "stop")  # as it would be anywhere
-    assert Played("ab", busy, wrong).made.told(100.0) == (1, wrong)
 
 
 def test_what_the_same_target_said_last_is_what_counts() -> None:

@@ -239,6 +239,7 @@ URL = "https://example.com/a.png"
         ("chat", {"tools": [{"type": "web_search"}]}, Unsupported, "tools[0]"),
         ("chat", {"top_logprobs": 2}, BadParameter, "top_logprobs"),
         ("chat", {"n": 9}, BadParameter, "n"),
+        ("chat", {"reasoning_effort": "huge"}, BadParameter, "reasoning_effort"),
         ("chat", {"priority": "high"}, BadParameter, "priority"),
         ("chat", {"guided_json": {"type": "x" * 200_000}}, BadParameter, "guided_json"),
         ("chat", {"stop": ""}, BadParameter, "stop"),
@@ -293,3 +294,9 @@ def test_a_missing_member_is_said_to_be() -> None:
     with pytest.raises(BadParameter, match=r"^'messages' is missing\.$") as raised:
         parse_chat({"model": "m"})
     assert raised.value.param == "messages"
+
+
+def test_an_effort_that_there_is_not_names_those_that_there_are() -> None:
+    with pytest.raises(BadParameter, match="must be one of none, minimal, low, medium, high, xhigh, max"):
+        chat(reasoning_effort="huge")
+    assert chat(reasoning_effort="xhigh").reasoning_effort == "xhigh"
