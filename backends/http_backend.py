@@ -121,7 +121,8 @@ class HttpBackend(ABC):
     def key(self, callers: Secret | None = None, *, of_ours: bool = False) -> str | None:
         """The key for the next attempt, as Keys.choose has it."""
         self._read_key_file()
-        return self._keys.choose(callers, now=time.monotonic(), of_ours=of_ours)
+        ours = of_ours or (self._keys.source == "hybrid" and self.keyless == "credentials")  # they stand in for a key
+        return self._keys.choose(callers, now=time.monotonic(), of_ours=ours)
 
     def answered(self, key: str | None, error: BackendError | None) -> None:
         """What the server said to `key`. One of ours that it refused waits while another is usable; that is logged."""

@@ -14,8 +14,10 @@ from typing import Any, get_args
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from backends.fake import FakeBackend
+from backends.registry import KINDS as EVERY
 from tests.gateway import ROOT, Process, connected, process
 from tests.providers.anthropic import Anthropic
 from tests.providers.azure_openai import AzureOpenAI
@@ -26,10 +28,15 @@ from tests.providers.cohere import Cohere
 from tests.providers.gemini import Gemini
 from tests.providers.ollama import Ollama
 from tests.providers.openai import OpenAI
+from tests.providers.vertex import KEY as ACCOUNT_KEY
+from tests.providers.vertex import LOCATION, PROJECT, Vertex
 
 KEY, MINE, OURS = "sk-sl-canary-client-key", "sk-canary-callers-key", "sk-canary-upstream-key"
 PROMPT, ARGUMENT, WORDS = "canary-prompt", "canary-argument", "canary-upstream-words"
-CANARIES = (KEY, MINE, OURS, PROMPT, ARGUMENT, WORDS, SECRET)
+TOKEN, ASSERTION = "ya29.token", "eyJ"  # how Google's access tokens begin, and what is signed to get one
+PEM = ACCOUNT_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode().splitlines()
+PRIVATE = PEM[len(PEM) // 2]
+CANARIES = (KEY, MINE, OURS, PROMPT, ARGUMENT, WORDS, SECRET, TOKEN, ASSERTION, PRIVATE)
 TALE = {"text": "so it went on " * 50, "tokens_per_second": 2000, "context": 4096, "models": ("gpt-fake",)}
 FAULTS = [
     *get_args(Trouble),
@@ -77,7 +84,11 @@ KINDS: dict[str, Made] = {
     "cohere": Cohere,
     "gemini": Gemini,
     "ollama": Ollama,
+    "vertex": Vertex,
+    "vllm": Chat,
+    "localai": Chat,
 }
+SENT = {"vertex": TOKEN}  # of the gateway's own, where it is not the key
 
 
 def poisoned(provider: Provider) -> Provider:
@@ -89,6 +100,8 @@ def poisoned(provider: Provider) -> Provider:
         return status, said(body)
 
     provider.key = OURS  # type: ignore[misc]  # one of its own
+    if isinstance(provider, Bedrock):
+        provider.token = OURS
     provider.refusal = refusal  # type: ignore[method-assign]  # the same words, and one more
     return provider
 
@@ -105,12 +118,16 @@ def said(value: Any) -> Any:
     return value
 
 
-def configured(kind: str, url: str, folder: Path) -> str:
+def configured(kind: str, provider: Provider, folder: Path) -> str:
     """One backend with keys of each source, and nothing is tried twice."""
     (folder / "keys").write_text(f"{OURS}\n")
-    keys = f'api_key = "${{CANARY_OURS}}"\napi_key_file = "{folder}/keys"\nkey_source = "hybrid"'
-    if kind == "bedrock":
-        keys = f'region = "{REGION}"\naccess_key_id = "{ACCESS}"\nsecret_access_key = "{SECRET}"'
+    keys = f'api_key = "${{CANARY_OURS}}"\napi_key_file = "{folder}/keys"'
+    if isinstance(provider, Bedrock):
+        credentials = f'access_key_id = "{ACCESS}"\nsecret_access_key = "{SECRET}"\nsession_token = "${{CANARY_OURS}}"'
+        keys = f'region = "{REGION}"\n{credentials}'
+    if isinstance(provider, Vertex):
+        (folder / "account.json").write_bytes(provider.credentials())
+        keys = f'project = "{PROJECT}"\nlocation = "{LOCATION}"\ncredentials_file = "{folder}/account.json"'
     return f"""
 log.level = "debug"
 deadlines.retry = 0.001
@@ -120,8 +137,9 @@ server.api_keys = ["${{CANARY_KEY}}"]
 [[backends]]
 name = "up"
 kind = "{kind}"
-base_url = "{url}"
+base_url = "{provider.url}"
 models = ["gpt-fake"]
+key_source = "hybrid"
 {keys}
 """
 
@@ -211,15 +229,19 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+def test_no_kind_over_the_network_is_forgotten() -> None:
+    assert {*KINDS} == {*EVERY} - {"fake", "llama_cpp"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nothing_that_is_secret_is_logged_shown_or_told(kind: str, tmp_path: Path) -> None:
     async with poisoned(KINDS[kind](FakeBackend("behind", **TALE))) as provider:
-        text = configured(kind, provider.url, tmp_path)
+        text = configured(kind, provider, tmp_path)
         (tmp_path / "streamlane.toml").write_text(text)
         port = free_port()
         environ = {"CANARY_KEY": KEY, "CANARY_OURS": OURS, "STREAMLANE_OPS_PORT": f"{port}"}
         ours = {"Authorization": f"Bearer {KEY}"}
-        mine = {"X-Streamlane-Key-up": MINE, "X-Request-Id": f"id-{MINE}"} if kind != "bedrock" else {}
+        mine = {"X-Streamlane-Key-up": MINE, "X-Request-Id": f"id-{MINE}"}
         async with process(text, **environ) as started:
             told = ""
             await leaves(started, ours)
@@ -233,7 +255,8 @@ async def test_nothing_that_is_secret_is_logged_shown_or_told(kind: str, tmp_pat
             await started.process.wait()
             log = started.stderr
     sent = str([seen.headers for seen in provider.seen])
-    assert kind == "bedrock" or (OURS in sent and MINE in sent)
+    assert SENT.get(kind, OURS) in sent
+    assert MINE in sent
     assert PROMPT in str([seen.body for seen in provider.seen])
     assert "up" in shown
     assert "streamlane_requests_total" in told
