@@ -6,7 +6,7 @@ from types import MappingProxyType
 import pytest
 
 from backends.base import Embeddings, Model
-from backends.errors import DeadlineExceeded, Overloaded, QuotaExhausted, UnsupportedFeature
+from backends.errors import BackendError, DeadlineExceeded, Overloaded, QuotaExhausted, UnsupportedFeature
 from backends.fake import FakeBackend
 from backends.request import EmbeddingRequest, Request, said
 from proxy.deadlines import Deadlines
@@ -93,13 +93,22 @@ async def test_nobody_waits_in_the_line_of_a_target_that_has_no_vectors() -> Non
         assert (await calls.embed(CALL, ASKED)).vectors
 
 
-@pytest.mark.parametrize("last", [Wordless, Unable])
-async def test_the_last_targets_error_is_the_answer_and_is_recorded(last: type[FakeBackend]) -> None:
-    calls, outcomes = dispatcher(Wordless("a") if last is Wordless else Spent("a"), last("b"))
-    with pytest.raises(UnsupportedFeature) as raised:
+@pytest.mark.parametrize(
+    ("first", "last", "backend", "error", "code"),
+    [
+        (Wordless, Wordless, "b", UnsupportedFeature, "unsupported_feature"),
+        (Spent, Unable, "a", QuotaExhausted, "insufficient_quota"),  # what passes goes before what was refused
+    ],
+    ids=["both cannot", "one is spent"],
+)
+async def test_the_error_that_leaves_most_hope_is_the_answer_and_is_recorded(
+    first: type[FakeBackend], last: type[FakeBackend], backend: str, error: type[BackendError], code: str
+) -> None:
+    calls, outcomes = dispatcher(first("a"), last("b"))
+    with pytest.raises(error) as raised:
         await calls.embed(CALL, ASKED)
-    assert raised.value.backend == "b"
-    assert [(outcome.status, outcome.error) for outcome in outcomes] == [("failed", "unsupported_feature")]
+    assert raised.value.backend == backend
+    assert [(outcome.status, outcome.error) for outcome in outcomes] == [("failed", code)]
 
 
 async def test_an_embedding_has_the_deadline_of_a_first_event() -> None:
