@@ -37,10 +37,25 @@ TOOLS = {  # @pytest.mark.needs(name): whether it is here, and what to do when i
     "nginx": (lambda: shutil.which("nginx"), "Install nginx, for example: apt-get install nginx-light."),
 }
 
+# Those of tests/integration that measure no times, and so may share the cores with others.
+SHARING = {
+    "after_the_end", "bad_input", "bodies", "caller_keys", "capabilities", "conformance", "continuation",
+    "conversions", "credentials", "dockerfile", "event_reference", "gateway_behind_gateway", "node_apis", "node_sdk",
+    "node_sdk_http", "node_sdk_versions", "protocol_checklist", "real_servers", "real_tools", "schemathesis", "sdk",
+    "sdk_versions", "sdks_with_the_model", "tools", "transport", "wheel",
+}  # fmt: skip
+
 settings.register_profile(
     "house", deadline=None, derandomize=CI
 )  # a busy machine is no failure; CI always sees the same
 settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what must have the machine for itself: it starts whole gateways and looks at the clock."""
+    for item in items:
+        if item.path.parent.name == "integration" and item.path.stem.removeprefix("test_") not in SHARING:
+            item.add_marker("alone")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
