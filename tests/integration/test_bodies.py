@@ -35,9 +35,14 @@ def deflated(data: bytes) -> bytes:
     return zlib.compress(data)
 
 
+def gzipped(data: bytes) -> bytes:
+    """Without the time in it: these bytes name tests, and a name must be the same in every process."""
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("encoding", "encode"),
-    [("identity", bytes), ("gzip", gzip.compress), ("GZip", gzip.compress), ("deflate", deflated)],
+    [("identity", bytes), ("gzip", gzipped), ("GZip", gzipped), ("deflate", deflated)],
 )
 async def test_a_body_may_be_compressed(running: Gateway, encoding: str, encode: Any) -> None:
     assert await post(running, encode(GOOD), Content_Encoding=encoding) == (200, None)
@@ -53,10 +58,10 @@ async def test_a_body_may_be_compressed(running: Gateway, encoding: str, encode:
         (b"\xff{}", {}, (400, "invalid_body")),
         (b'{"input":' + b"[" * 100 + b"]" * 100 + b"}", {}, (400, "invalid_body")),
         (b" " * (LIMIT + 1), {}, (413, "request_too_large")),
-        (gzip.compress(b" " * (LIMIT + 1)), {"Content_Encoding": "gzip"}, (413, "request_too_large")),
-        (gzip.compress(b" " * 50_000_000), {"Content_Encoding": "gzip"}, (413, "request_too_large")),
-        (gzip.compress(GOOD)[:-9], {"Content_Encoding": "gzip"}, (400, "invalid_body")),
-        (gzip.compress(GOOD) + b"more", {"Content_Encoding": "gzip"}, (400, "invalid_body")),
+        (gzipped(b" " * (LIMIT + 1)), {"Content_Encoding": "gzip"}, (413, "request_too_large")),
+        (gzipped(b" " * 50_000_000), {"Content_Encoding": "gzip"}, (413, "request_too_large")),
+        (gzipped(GOOD)[:-9], {"Content_Encoding": "gzip"}, (400, "invalid_body")),
+        (gzipped(GOOD) + b"more", {"Content_Encoding": "gzip"}, (400, "invalid_body")),
         (GOOD, {"Content_Encoding": "gzip"}, (400, "invalid_body")),
         (GOOD, {"Content_Encoding": "br"}, (415, "unsupported_media_type")),
         (GOOD, {"Content_Encoding": "gzip, gzip"}, (415, "unsupported_media_type")),
@@ -74,7 +79,7 @@ async def test_a_body_that_cannot_be_read_is_one_error(
 async def test_the_largest_body_is_read(running: Gateway) -> None:
     padded = GOOD + b" " * (LIMIT - len(GOOD))
     assert await post(running, padded) == (200, None)
-    assert await post(running, gzip.compress(padded), Content_Encoding="gzip") == (200, None)
+    assert await post(running, gzipped(padded), Content_Encoding="gzip") == (200, None)
 
 
 async def test_a_body_in_chunks_is_bounded_while_it_comes(running: Gateway) -> None:
