@@ -13,7 +13,7 @@ from backends.json import dumps
 from backends.request import NOTHING, Secret
 from proxy.attachment import Delivery
 from proxy.create import Create
-from proxy.errors import ProxyError, error_event
+from proxy.errors import ProxyError
 from proxy.generation import Generation
 from proxy.generations import Generations
 from proxy.outcome import Notice, Principal
@@ -32,6 +32,7 @@ from proxy.session import (
     Window,
 )
 from proxy.turns import Kept
+from proxy.wire_errors import error_event
 
 log = structlog.get_logger()
 

@@ -26,13 +26,13 @@ from backends.events import Citation, Event, Finished, Signature, Usage
 from backends.request import EmbeddingRequest, Request, said
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
-from proxy.errors import sentence, wire
 from proxy.fitness import fitting, within
 from proxy.outcome import Attempt, Call, Notice, Outcome, Status
 from proxy.pace import Pace
 from proxy.retry import Attempts, Budget, Turn
 from proxy.runtime import NO_ALIAS, Candidate, Route, Runtime
 from proxy.slots import Slots
+from proxy.wire_errors import sentence, wire
 
 log = structlog.get_logger()
 T = TypeVar("T")

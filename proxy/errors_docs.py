@@ -3,12 +3,12 @@
 from inspect import getdoc
 
 from backends.errors import BackendError
-from proxy.errors import UNEXPECTED, WIRE
+from proxy.wire_errors import UNEXPECTED, WIRE
 
 _HEAD = """\
 # Which errors are there, and what to do?
 
-<!-- Written by scripts/docs from the table in proxy/errors.py. Change that, then run it again. -->
+<!-- Written by scripts/docs from the table in proxy/wire_errors.py. Change that, then run it again. -->
 
 Every error has the same body, on the socket and over HTTP:
 

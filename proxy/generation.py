@@ -14,13 +14,13 @@ import structlog
 from backends.errors import BackendError
 from backends.events import Event
 from proxy.answer import Answer
-from proxy.errors import sentence, wire
 from proxy.outcome import Call, Notice
 from proxy.response_log import LogFull, ResponseLog
 from proxy.store.port import Row
 from proxy.turns import Turn
 from proxy.wire.responses_composer import Composer
 from proxy.wire.responses_snapshot import snapshot
+from proxy.wire_errors import sentence, wire
 
 log = structlog.get_logger()
 

@@ -13,10 +13,10 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from proxy import __version__, metrics_table
-from proxy.errors import wire
 from proxy.metrics_table import METRICS, Metric
 from proxy.outcome import Outcome
 from proxy.runtime import Runtime
+from proxy.wire_errors import wire
 
 Labels: TypeAlias = tuple[str, ...]
 """A value for each label of the metric, in its order."""

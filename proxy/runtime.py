@@ -13,6 +13,7 @@ from backends.base import Backend, Model, Remote
 from backends.model_table import published
 from backends.request import Sampling
 from proxy.errors import AmbiguousModel, UnknownModel
+from proxy.metered import Metered
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,33 @@ class Alias:
 
 
 NO_ALIAS = Alias(())
+FREE = "free/"
+PROFILES = ("auto", "fast", "best", "cheap")  # of proxy/free.py
+NAMES_OF_PROFILES = {f"{FREE}auto": "auto", **{f"{FREE}auto:{profile}": profile for profile in PROFILES}}
+NOT_METERED: Mapping[str, Metered] = MappingProxyType({})
 
 
 class Candidate(Struct, frozen=True):
-    """One backend, the id under which it serves the model, and what is known of that."""
+    """One backend, the id under which it serves the model, and what is known of that.
+
+    With `metered` each request to it spends somebody's quota, and has to be reserved first.
+    """
 
     backend: Backend
     model: str
     known: Model = Model("")
+    metered: Metered | None = None
 
 
 class Route(Struct, frozen=True):
-    """Where a model's name leads: candidates in order, and the alias whose defaults apply."""
+    """Where a model's name leads: candidates in order, and the alias whose defaults apply.
+
+    With a `profile` (proxy/free.py) their order is decided anew for each request, by what is left of their quotas.
+    """
 
     candidates: tuple[Candidate, ...]
     alias: Alias = NO_ALIAS
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,8 @@ class Runtime:
     `facts` are the operator's, by "BACKEND/MODEL". They go before what a backend says of its models, and that before
     what is published (backends/model_table.py); `models` has all three together.
 
-    The backends `by_name` answer only to BACKEND/MODEL: nobody asked for them in a configuration, and they cost money.
+    The backends `by_name` answer only to BACKEND/MODEL: nobody asked for them in a configuration, or they cost money or
+    quota. `metered` holds, by backend and model, what spends a quota; "free/…" leads to all of that.
     """
 
     backends: Mapping[str, Backend]
@@ -68,6 +82,7 @@ class Runtime:
     models: Mapping[str, tuple[Model, ...]] = field(default_factory=lambda: MappingProxyType({}))
     facts: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
     by_name: frozenset[str] = frozenset()
+    metered: Mapping[str, Mapping[str, Metered]] = field(default_factory=lambda: MappingProxyType({}))
 
     def serving(self, name: str, models: Iterable[Model]) -> "Runtime":
         """With what the backend `name` says it serves now."""
@@ -76,15 +91,20 @@ class Runtime:
         return replace(self, models=MappingProxyType(ordered))
 
     def resolve(self, name: str) -> Route:
-        """An alias, then an exact id, then the first segment as the backend's name (ids hold slashes themselves)."""
+        """An alias, then free/…, then an exact id, then the first segment as the backend's name (ids hold slashes)."""
         if alias := self.aliases.get(name):
             return Route(tuple(self._target(target) for target in alias.targets), alias)
+        if self.metered and name.startswith(FREE):
+            return self._free(name)
         return Route((self._candidate(name),))
 
     def listed(self) -> Iterator[Listed]:
         """Every name, in the configuration's order: aliases first. An id that two backends serve has their names."""
         for name, alias in self.aliases.items():
             yield Listed(name, None, targets=alias.targets)
+        if self.metered:
+            targets = tuple(f"{each.backend.name}/{each.model}" for each in self._metered())
+            yield Listed(f"{FREE}auto", None, targets=targets)
         ids = Counter(model.id for models in self._open().values() for model in models)
         for backend, models in self.models.items():
             for model in models:
@@ -104,10 +124,30 @@ class Runtime:
         backend, _, model = target.partition("/")
         return self._at(backend, model)
 
+    def _free(self, name: str) -> Route:
+        """free/auto[:PROFILE] is every metered model; free/MODEL those of that id, or whose id ends with it."""
+        if name in NAMES_OF_PROFILES:
+            return Route(tuple(self._metered()), profile=NAMES_OF_PROFILES[name])
+        wanted = name.removeprefix(FREE)
+        found = tuple(each for each in self._metered() if each.model == wanted or each.model.endswith(f"/{wanted}"))
+        if not found:
+            ids = {each.model.rpartition("/")[2] for each in self._metered()}
+            raise UnknownModel(
+                name, get_close_matches(name, [*NAMES_OF_PROFILES, *(f"{FREE}{each}" for each in ids)], 1)
+            )
+        return Route(found, profile="auto")
+
+    def _metered(self) -> Iterator[Candidate]:
+        """Every model that spends a quota."""
+        for backend, models in self.metered.items():
+            for model in models:
+                yield self._at(backend, model)
+
     def _at(self, backend: str, model: str) -> Candidate:
         """With what is known of it, also when the backend does not list it."""
         listed = next((each for each in self.models.get(backend, ()) if each.id == model), None)
-        return Candidate(self.backends[backend], model, listed or self._known(backend, Model(model)))
+        known = listed or self._known(backend, Model(model))
+        return Candidate(self.backends[backend], model, known, self.metered.get(backend, NOT_METERED).get(model))
 
     def _known(self, backend: str, model: Model) -> Model:
         """What the operator says of it, then its backend, then the table."""

@@ -15,9 +15,10 @@ from backends.json import dumps
 from backends.request import NOTHING, Secret
 from proxy.attachment import Delivery, Rewound, Sent
 from proxy.client import Client, Outlet, Stream
-from proxy.errors import AlreadyAnswered, BadFrame, ResumeGap, error_event
+from proxy.errors import AlreadyAnswered, BadFrame, ResumeGap
 from proxy.generation import Generation
 from proxy.session import EVENT_IDS, Ack, Pause, Repeated, Window
+from proxy.wire_errors import error_event
 
 CHECK = 64  # events of a response between two counts of the bytes that its session takes
 

@@ -164,7 +164,7 @@ class Ledger(Protocol):
         """Take what a provider said. Queued by the call."""
 
     def cool(self, cooldown: Cooldown) -> Awaitable[None]:
-        """Note a cooldown. Of two of one scope the later end wins, and a stated one over a guess. Queued by the call."""
+        """Note a cooldown. A later end of one scope wins, and a stated one over a guess. Queued by the call."""
 
     def warm(self, scope: str) -> Awaitable[None]:
         """Forget the cooldown of this scope. Queued by the call."""

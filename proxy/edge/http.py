@@ -16,9 +16,10 @@ from proxy.edge.replies import error_response, json_response, plain_error
 from proxy.edge.request_facts import CALLER_KEYS, PRINCIPAL, REQUEST_ID, caller_keys, give_back, request_id
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import Sockets
-from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError, wire
+from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError
 from proxy.reader import Unanswered
 from proxy.runtime import Listed, Runtime
+from proxy.wire_errors import wire
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -9,8 +9,8 @@ from aiohttp import web
 from backends.errors import QuotaExhausted
 from backends.json import dumps
 from proxy.edge.request_facts import REQUEST_ID
-from proxy.errors import error_body, retry_after, wire
 from proxy.wire.messages_events import error_object
+from proxy.wire_errors import error_body, retry_after, wire
 
 Shape = Callable[[Mapping[str, Any], str | None], dict[str, Any]]
 """From the error's members (type, code, message, param) and the request's id to the whole body."""

@@ -9,11 +9,11 @@ from inspect import getdoc
 import msgspec
 
 import proxy
-from proxy.errors import UNEXPECTED, WIRE, WireError
 from proxy.reference.answers import ANSWERS, MessagesError
 from proxy.reference.operations import ALWAYS, OPERATIONS, Operation, Parameter
 from proxy.reference.requests import REF, Json, schemas_of
 from proxy.reference.shapes import ErrorBody
+from proxy.wire_errors import UNEXPECTED, WIRE, WireError
 
 ABOUT = (
     "A streaming gateway to language models. Point an SDK at `/v1`: OpenAI's for Responses, chat completions, "

@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from backends.errors import BackendError
 from proxy import errors
-from proxy.errors import WIRE
 from proxy.reference import answers, requests
 from proxy.reference.requests import Asked
 from proxy.reference.shapes import Response
+from proxy.wire_errors import WIRE
 
 Method = Literal["get", "post", "delete"]
 Errors = tuple[type[Exception], ...]

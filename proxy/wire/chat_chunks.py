@@ -6,10 +6,10 @@ chunk of its own before [DONE]. What fails in the middle ends the stream with an
 
 from collections.abc import Sequence
 
-from proxy.errors import error_body
 from proxy.response_log import Entry, ResponseLog
 from proxy.wire.chat_choice import Choice, Json, all_logprobs, data, finish_reason, message_of, usage_of
 from proxy.wire.failure import failure
+from proxy.wire_errors import error_body
 
 DONE = b"data: [DONE]\n\n"
 

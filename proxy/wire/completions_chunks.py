@@ -6,11 +6,11 @@ https://platform.openai.com/docs/api-reference/completions/object. What a model 
 from collections.abc import Sequence
 from typing import Any
 
-from proxy.errors import error_body
 from proxy.response_log import Entry, Mark, ResponseLog
 from proxy.wire.chat_choice import Json, data, finish_reason, usage_of
 from proxy.wire.chat_chunks import DONE, head_of
 from proxy.wire.failure import failure
+from proxy.wire_errors import error_body
 
 TEXTS = ("response.output_text.delta", "response.refusal.delta")
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.errors import UNEXPECTED, WIRE, ResponseCancelled, error_body
+from proxy.errors import ResponseCancelled
+from proxy.wire_errors import UNEXPECTED, WIRE, error_body
 
 TYPES = {row.code: row.type for row in WIRE.values()}
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backends.json import JsonError, dumps, loads
-from proxy.errors import error_body
 from proxy.response_log import Entry, Mark, ResponseLog
 from proxy.wire.citations import block_citation
 from proxy.wire.failure import failure
 from proxy.wire.messages_blocks import Blocks
+from proxy.wire_errors import error_body
 
 Json = dict[str, Any]
 TEXTS = {  # a part's event → the type of its block, its delta, and the member that grows

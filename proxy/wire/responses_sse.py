@@ -6,9 +6,9 @@ https://platform.openai.com/docs/api-reference/responses-streaming. No `[DONE]` 
 from collections.abc import Sequence
 
 from backends.json import dumps
-from proxy.errors import sentence, wire
 from proxy.response_log import Entry, Mark, ResponseLog
 from proxy.wire.responses_frames import Frames
+from proxy.wire_errors import sentence, wire
 
 
 class ResponseEvents:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import WIRE
+from proxy.wire_errors import WIRE
 from tests.conftest import NODE
 from tests.gateway import ROOT
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import pytest
 
 from proxy import retry
-from proxy.errors import WIRE
+from proxy.wire_errors import WIRE
 from tests.integration.fault_ways import WAYS, Heard, Said, Way, World, said
 from tests.providers.base import Fault, Seen
 

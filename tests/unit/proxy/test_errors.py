@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from backends.errors import BackendError, RateLimited
-from proxy.errors import WIRE, Draining, ProxyError, WireError, error_event, wire
+from proxy.errors import Draining, ProxyError
 from proxy.errors_docs import errors_page
 from proxy.reference.operations import OPERATIONS
 from proxy.wire.messages_events import error_object
+from proxy.wire_errors import WIRE, WireError, error_event, wire
 
 
 def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
