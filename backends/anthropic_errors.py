@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from backends.chat_errors import retry_after
+from backends.chat_errors import AXIS_WORDS, PER, amount, metric_of, on, retry_after
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -21,6 +21,7 @@ from backends.errors import (
     UnsupportedFeature,
 )
 from backends.json import JsonError, loads
+from backends.limits import Refused
 
 STATUS = {  # of an error inside a stream, by its type: https://platform.claude.com/docs/en/api/errors
     "invalid_request_error": 400,
@@ -42,6 +43,8 @@ FILTERED = re.compile(r"output blocked by content filtering policy|content filte
 NO_CREDIT = re.compile(r"credit balance is too low")
 SPENT = re.compile(r"reached your specified (?:workspace )?api usage limits", re.IGNORECASE)
 RENEWED = re.compile(r"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC")
+LIMIT = re.compile(rf"limit of (?P<limit>[\d,]{{1,15}}) {AXIS_WORDS}")
+MONEY = Refused("usd_micros", "month", account=True)
 SPENT_MONTH, SPENT_CONTRACT = "enforced_spend_limit_reached", "contract_spend_limit_reached"
 UNSUPPORTED = (  # what their words mean: the feature, and the field that asks for it
     (re.compile(r"does not support assistant message prefill|must end with a user message"), "prefill", "input"),
@@ -94,9 +97,16 @@ def classify(
         return spent
     if status == 404 and "model" in message:
         return ModelNotFound(model)
-    if status in {400, 413, 422} and (found := refused(status, message)):
-        return found
-    return by_status(status, retry_after(headers, now), inside=inside)
+    if status in {400, 413, 422} and (refusal := refused(status, message)):
+        return refusal
+    found = by_status(status, retry_after(headers, now), inside=inside)
+    return on(found, axis(message)) if isinstance(found, RateLimited) else found
+
+
+def axis(message: str) -> Refused | None:
+    """The limit that a refusal names."""
+    found = LIMIT.search(message)
+    return Refused(metric_of(found["axis"]), PER[found["per"][:3]], amount(found["limit"])) if found else None
 
 
 def error_of(body: bytes) -> dict[str, Any]:
@@ -114,9 +124,9 @@ def error_of(body: bytes) -> dict[str, Any]:
 def quota(status: int, kind: str, code: object, message: str, now: float) -> QuotaExhausted | None:
     """What is spent, and until when: the operator's own limit, the month's of the tier, or the credit."""
     if SPENT.search(message):
-        return QuotaExhausted(until(message, now))
+        return on(QuotaExhausted(until(message, now)), MONEY)
     if code == SPENT_MONTH:  # "until 00:00 UTC on the first day of the next month"
-        return QuotaExhausted(next_month(now))
+        return on(QuotaExhausted(next_month(now)), MONEY)
     if code == SPENT_CONTRACT or status == 402 or kind == "billing_error" or NO_CREDIT.search(message):
         return QuotaExhausted()
     return None

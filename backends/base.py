@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from array import array
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from backends.capabilities import UNKNOWN, Capabilities
@@ -72,10 +72,12 @@ class Embeddings:
     """One vector per input, in the order of the inputs. `input_tokens` is None when the backend did not say.
 
     A vector's numbers are packed, because there may be millions: "f" where they came so, "d" where they came as text.
+    They may be Limited: `limits` are then those of the last of the answers that they came in.
     """
 
     vectors: Sequence[Vector]
     input_tokens: int | None = None
+    limits: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from backends import durations
 from backends.errors import (
@@ -22,7 +22,9 @@ from backends.errors import (
     UnsupportedFeature,
 )
 from backends.json import JsonError, loads
+from backends.limits import Metric, Per, Refused
 
+E = TypeVar("E", bound=BackendError)
 MOST_TOKENS = 10**9  # a count beyond it is a lie
 SAME_NAMES = (
     "model messages stop temperature top_p top_k min_p presence_penalty frequency_penalty seed tools tool_choice"
@@ -54,6 +56,9 @@ LOAD_FAILED = re.compile(  # LocalAI; Ollama
     r"(?:could not|failed to) load model|grpc service not ready|model failed to load"
 )
 IN_STREAM = {str(status) for status in range(400, 600)}  # vLLM and llama.cpp: the status as the error's code
+# How they name an axis: "tokens per minute", "input tokens per day", "requests per min". PER is by three letters.
+PER: dict[str, Per] = {"sec": "second", "min": "minute", "hou": "hour", "day": "day", "mon": "month"}
+AXIS_WORDS = r"(?P<axis>(?:[\w-]+ ){0,2}?(?:tokens|requests)) per (?P<per>second|min|hour|day|month)"
 LIMIT_CODES = {"rate_limit_exceeded", "rate_limit_error"}
 SPENT_CODES = {
     *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active"),  # OpenAI, with a 429 or 403
@@ -156,6 +161,25 @@ def by_status(status: int, param: str | None, wait: float | None) -> BackendErro
     if status >= 500 or status == 408:  # 408: it was too slow itself, for we had sent everything
         return ServerFailed(status)
     return InvalidRequest(status, param)
+
+
+def on(error: E, refused: Refused | None) -> E:
+    """The same error, refused on that axis."""
+    error.refused = refused
+    return error
+
+
+def metric_of(words: str) -> Metric | None:
+    """What is counted there, by words that name it: "tokens", "input tokens", "InputTokens", "requests"."""
+    words = words.lower().replace("_", " ")
+    if "token" not in words:
+        return "requests" if "request" in words or "call" in words else None
+    return "input_tokens" if "input" in words else "output_tokens" if "output" in words else "tokens"
+
+
+def amount(digits: str | None) -> int | None:
+    """A limit as people write it: 40,000."""
+    return int(digits.replace(",", "")) if digits else None
 
 
 def count(value: object) -> int | None:

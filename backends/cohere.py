@@ -17,6 +17,7 @@ from backends.http import Transport
 from backends.http_backend import HttpBackend, now
 from backends.http_options import HttpOptions, keys_of
 from backends.json import SHAPE_ERRORS, decoder, dumps
+from backends.limits import NOTHING, spoken
 from backends.registry import Parts
 from backends.request import EmbeddingRequest, Request
 from backends.unhurried import unhurried
@@ -78,27 +79,28 @@ class Cohere(HttpBackend):
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         vectors: list[Vector] = []
         tokens: int | None = 0
+        limits: Mapping[str, str] = NOTHING
         for texts in batches(request):
-            found = await self._vectors(request, texts)
+            found, limits = await self._vectors(request, texts)
             vectors += await unhurried(map(vector_of, found.embeddings.floats))
             billed = found.meta.get("billed_units") if isinstance(found.meta, dict) else None
             more = count_of(billed.get("input_tokens")) if isinstance(billed, dict) else None
             tokens = None if tokens is None or more is None else tokens + more
-        return Embeddings(vectors, tokens)
+        return Embeddings(vectors, tokens, limits)
 
-    async def _vectors(self, request: EmbeddingRequest, texts: Sequence[str]) -> Vectors:
+    async def _vectors(self, request: EmbeddingRequest, texts: Sequence[str]) -> tuple[Vectors, Mapping[str, str]]:
         body = dumps(encode_embedding(request, texts))
         callers = request.keys.get(self.name)
         url = f"{self.url}/v2/embed"
         async with self.exchange("POST", url, body, model=request.model, callers=callers) as response:
-            answer = await response.read(EMBEDDINGS_LIMIT)
+            answer, limits = await response.read(EMBEDDINGS_LIMIT), spoken(response.headers)
         try:
             found = vectors_of(answer)
         except SHAPE_ERRORS:
             raise ProtocolViolation("embeddings that are none") from None
         if len(found.embeddings.floats) != len(texts):
             raise ProtocolViolation("not one vector per input")
-        return found
+        return found, limits
 
 
 def model_of(entry: Any) -> Model:

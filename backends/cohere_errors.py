@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from backends.chat_errors import by_status, retry_after
+from backends.chat_errors import PER, amount, by_status, metric_of, on, retry_after
 from backends.errors import (
     BackendError,
     ContentFiltered,
@@ -15,11 +15,14 @@ from backends.errors import (
     UnsupportedFeature,
 )
 from backends.json import JsonError, loads
+from backends.limits import Refused
 
 TOO_LONG = re.compile(r"too many tokens")
 NUMBERS = re.compile(r"cannot exceed (\d{1,9}) - received (\d{1,9})")
 TOO_MUCH = re.compile(r"too many tokens: max tokens")  # of the answer
-PER_MONTH = re.compile(r"calls / month|per month")  # a trial key's share of the month
+TRIAL = re.compile(  # what a trial key may do; the month is all of the account's, the minute is this model's
+    r"(?P<limit>[\d,]{1,12})? ?(?:API )?(?P<what>calls|requests|tokens) ?(?:/|per) ?(?P<per>minute|month)"
+)
 OTHER_API = re.compile(r"is not supported by the (chat|embed) API")
 API_FEATURE = {"chat": "answers to messages", "embed": "embeddings"}
 PARAMS = {  # theirs, as a word of the message: ours
@@ -50,8 +53,9 @@ def classify(
     message = message_of(body)
     if status not in {401, 403, 429} and TOO_LONG.search(message):
         return too_long(message)
-    if status == 402 or (status == 429 and PER_MONTH.search(message)):
-        return QuotaExhausted(retry_after(headers, now))
+    refused = axis(message) if status in {402, 429} else None
+    if status == 402 or (refused and refused.per == "month"):
+        return on(QuotaExhausted(retry_after(headers, now)), refused)
     if found := OTHER_API.search(message):
         return UnsupportedFeature(API_FEATURE[found[1]])
     if status == 404 and "model" in message:
@@ -61,7 +65,16 @@ def classify(
     if status is None:
         return ServerFailed()
     found = PARAM.search(message)
-    return by_status(status, PARAMS[found[1]] if found else None, retry_after(headers, now))
+    return on(by_status(status, PARAMS[found[1]] if found else None, retry_after(headers, now)), refused)
+
+
+def axis(message: str) -> Refused | None:
+    """The limit of a trial key that a refusal names."""
+    found = TRIAL.search(message)
+    if found is None:
+        return None
+    metric, per = metric_of(found["what"]), PER[found["per"][:3]]
+    return Refused(metric, per, amount(found["limit"]), account=per == "month" or metric == "tokens")
 
 
 def too_long(message: str) -> BackendError:

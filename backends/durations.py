@@ -1,4 +1,4 @@
-"""When something may be tried again, in the many ways in which providers write it. Pure."""
+"""When something may be tried again: as providers write it in their many ways, and as people read it. Pure."""
 
 import math
 import re
@@ -54,3 +54,11 @@ def until_utc_midnight(now: float) -> float:
     here = datetime.fromtimestamp(now, UTC)
     midnight = datetime.combine(here.date() + timedelta(days=1), datetime.min.time(), UTC)
     return (midnight - here).total_seconds()
+
+
+def duration(seconds: float) -> str:
+    """How long, for people: "42 s" below two minutes, then "11 h 36 min"; rounded up, as nobody may come early."""
+    if math.ceil(seconds) < 120:
+        return f"{max(1, math.ceil(seconds))} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)

@@ -4,6 +4,7 @@ import binascii
 import math
 import sys
 from array import array
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -12,6 +13,7 @@ from backends.base import Embeddings, Vector
 from backends.chat_errors import count
 from backends.errors import ProtocolViolation
 from backends.json import SHAPE_ERRORS, decoder
+from backends.limits import NOTHING
 from backends.provider_errors import classify
 from backends.request import EmbeddingRequest
 from backends.unhurried import unhurried
@@ -42,8 +44,11 @@ def encode(request: EmbeddingRequest, encoding: Format = "base64") -> dict[str, 
     return body
 
 
-async def decode(data: bytes, request: EmbeddingRequest) -> Embeddings:
-    """The vectors in `data`, in either format. Raises ProtocolViolation, and what an error inside it means."""
+async def decode(data: bytes, request: EmbeddingRequest, limits: Mapping[str, str] = NOTHING) -> Embeddings:
+    """The vectors in `data`, in either format, with the `limits` of that answer.
+
+    Raises ProtocolViolation, and what an error inside it means.
+    """
     try:
         answer = answer_of(data)
     except SHAPE_ERRORS:
@@ -57,7 +62,7 @@ async def decode(data: bytes, request: EmbeddingRequest) -> Embeddings:
         raise ProtocolViolation("not one vector per input")
     vectors = await unhurried(vector_of(entry.embedding) for entry in entries)
     tokens = count(answer.usage.get("prompt_tokens")) if isinstance(answer.usage, dict) else None
-    return Embeddings(vectors, tokens)
+    return Embeddings(vectors, tokens, limits)
 
 
 def vector_of(raw: msgspec.Raw) -> Vector:

@@ -28,9 +28,12 @@ backend or account. `retry_after` says when, in seconds, and is None where nobod
 that was asked, once the dispatcher has set it.
 """
 
+from collections.abc import Mapping
 from enum import Enum
-from math import ceil
 from typing import ClassVar, Literal, TypeAlias
+
+from backends.durations import duration
+from backends.limits import NOTHING, Refused
 
 
 class Owner(Enum):
@@ -57,7 +60,10 @@ Lacking: TypeAlias = Literal["", "key", "key in the file", "credentials"]
 
 
 class BackendError(Exception):
-    """The root. Never raised itself. With `other_keys`, the same target has another key that may do better at once."""
+    """The root. Never raised itself. With `other_keys`, the same target has another key that may do better at once.
+
+    `asked` is False where nothing was sent. `limits` are its answer's headers that speak of limits, `refused` the axis.
+    """
 
     owner: ClassVar[Owner]
     retryable: ClassVar[bool]
@@ -65,6 +71,9 @@ class BackendError(Exception):
     retry_after: float | None = None
     backend: str | None = None
     other_keys = False
+    asked = True
+    limits: Mapping[str, str] = NOTHING
+    refused: Refused | None = None
 
     @property
     def reason(self) -> str:
@@ -195,12 +204,12 @@ class CallerKeyNeeded(BackendError):
     scope = Scope.KEY
 
     def __init__(self, refused: bool = False) -> None:
-        self.refused = refused
+        self.wrong = refused
         super().__init__(refused)
 
     def __str__(self) -> str:
-        what = "refused your key" if self.refused else "is asked with a key of yours"
-        which = "another one" if self.refused else "it"
+        what = "refused your key" if self.wrong else "is asked with a key of yours"
+        which = "another one" if self.wrong else "it"
         return f"{self.who} {what}. Send {which} in the header X-Streamlane-Key-{self.backend or 'NAME'}."
 
 
@@ -389,11 +398,3 @@ class EngineUnavailable(BackendError):
 
     def __str__(self) -> str:
         return self.what
-
-
-def duration(seconds: float) -> str:
-    """How long, for people: "42 s" below two minutes, then "11 h 36 min"; rounded up, as nobody may come early."""
-    if ceil(seconds) < 120:
-        return f"{max(1, ceil(seconds))} s"
-    hours, minutes = divmod(ceil(seconds / 60), 60)
-    return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from backends.chat_errors import by_status, error_of, retry_after
+from backends.chat_errors import by_status, error_of, metric_of, on, retry_after
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -21,6 +21,7 @@ from backends.errors import (
     UnsupportedFeature,
 )
 from backends.json import JsonError, loads
+from backends.limits import Refused
 
 # google.rpc.Code, and the HTTP status that stands for it (cloud.google.com/apis/design/errors#handling_errors)
 STATUSES = {
@@ -124,10 +125,28 @@ def exhausted(details: list[dict[str, Any]], message: str, wait: float | None, n
     if SPENT.search(message.lower()):
         return QuotaExhausted(None, Scope.ACCOUNT)
     if NO_FREE_SHARE.search(message) or any(str(each.get("quotaValue")) == "0" for each in violations):
-        return QuotaExhausted(None, Scope.MODEL)
+        return on(QuotaExhausted(None, Scope.MODEL), axis(violations, "0") or Refused(limit=0))
     if any("PerDay" in each for each in quotas):
-        return QuotaExhausted(until_midnight(now), scope)
-    return RateLimited(wait, scope)
+        return on(QuotaExhausted(until_midnight(now), scope), axis(violations))
+    return on(RateLimited(wait, scope), axis(violations))
+
+
+def axis(violations: list[dict[str, Any]], value: str | None = None) -> Refused | None:
+    """The quota that was violated, of several the day's: GenerateRequestsPerDayPerProjectPerModel-FreeTier.
+
+    With `value` one of which there is so much. quotaValue is an int64, which JSON has as a text.
+    """
+    named = [each for each in violations if value is None or str(each.get("quotaValue")) == value]
+    if not named:
+        return None
+    one = next((each for each in named if "PerDay" in str(each.get("quotaId"))), named[0])
+    quota, limit = str(one.get("quotaId") or ""), str(one.get("quotaValue") or "")
+    return Refused(
+        metric_of(quota) or metric_of(str(one.get("quotaMetric") or "")),
+        "day" if "PerDay" in quota else "minute" if "PerMinute" in quota else None,
+        int(limit) if re.fullmatch(r"\d{1,15}", limit, re.ASCII) else None,
+        account="PerProject" in quota and "PerModel" not in quota,
+    )
 
 
 def refused(details: list[dict[str, Any]], message: str) -> BackendError:

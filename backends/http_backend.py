@@ -27,7 +27,7 @@ from backends.key_file import KeyFile, KeyFileUnusable
 from backends.keys import PAUSES, KeyCounts, Keys
 from backends.request import Request, Secret
 from backends.sse import SseDecoder
-from backends.streamed import Decoder, Framing, Streamed, once
+from backends.streamed import Decoder, Framing, Streamed, Whole, note
 
 log = structlog.get_logger()
 JSON = {"content-type": "application/json"}
@@ -104,7 +104,7 @@ class HttpBackend(ABC):
             raise ProtocolViolation("a web page")
         if kind.startswith("application/json"):
             # A server that does not stream, or an error that came as a 200.
-            return once(decoder.feed(await response.read(ANSWER_LIMIT)) + decoder.end())
+            return Whole(decoder.feed(await response.read(ANSWER_LIMIT)) + decoder.end(), response.headers)
         return Streamed(response, type(self).framing(), decoder)
 
     @property
@@ -166,6 +166,7 @@ class HttpBackend(ABC):
                 self.answered(key, None)
                 return
             error = self.failure(response.status, response.headers, await response.read(), model)
+            note(error, response.headers)
             if callers is not None and key == callers.value:
                 raise CallerKeyNeeded(refused=True) if isinstance(error, AuthenticationFailed) else error
             self.answered(key, error)
@@ -243,6 +244,8 @@ class Answering:
         try:
             return await backend.batches(request, response)
         except BaseException as error:
+            if isinstance(error, BackendError):
+                note(error, response.headers)
             await self._exchange.__aexit__(type(error), error, error.__traceback__)
             raise
 

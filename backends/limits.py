@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from msgspec import Struct
 Metric: TypeAlias = Literal["requests", "tokens", "input_tokens", "output_tokens", "neurons", "usd_micros"]
 Per: TypeAlias = Literal["second", "minute", "hour", "day", "month"]
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 NAMED = re.compile(r"rate-?limit|retry-after|call-limit|call-remaining|^date$|quota", re.IGNORECASE)
 """Headers that may speak of limits. No other leaves the transport: they may hold cookies and ids of accounts."""
 

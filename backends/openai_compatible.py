@@ -20,6 +20,7 @@ from backends.http import Transport
 from backends.http_backend import HttpBackend, now
 from backends.http_options import HEADER_NAME, HttpOptions, WrongKey, keys_of
 from backends.json import dumps
+from backends.limits import spoken
 from backends.presets import fitted, presets
 from backends.provider_errors import classify
 from backends.registry import Parts
@@ -154,21 +155,23 @@ class OpenAICompatible(HttpBackend):
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         encode = embeddings_dialect.encode
         try:
-            body = await self._post("/embeddings", encode(request, self._vectors_as), request)
+            body, limits = await self._post("/embeddings", encode(request, self._vectors_as), request)
         except InvalidRequest:
             if self._vectors_as == "float":
                 raise
-            body = await self._post("/embeddings", encode(request, "float"), request)
+            body, limits = await self._post("/embeddings", encode(request, "float"), request)
             self._vectors_as = "float"  # this server refuses base64
-        return await embeddings_dialect.decode(body, request)
+        return await embeddings_dialect.decode(body, request, limits)
 
-    async def _post(self, path: str, body: Mapping[str, Any], request: EmbeddingRequest) -> bytes:
+    async def _post(
+        self, path: str, body: Mapping[str, Any], request: EmbeddingRequest
+    ) -> tuple[bytes, Mapping[str, str]]:
         if self._preset is not None:
             body = fitted(body, request, self._preset)
         callers = request.keys.get(self.name)
         url = self.place(path, request.model)
         async with self.exchange("POST", url, dumps(body), model=request.model, callers=callers) as response:
-            return await response.read(EMBEDDINGS_LIMIT)
+            return await response.read(EMBEDDINGS_LIMIT), spoken(response.headers)
 
 
 def model_of(entry: Any) -> Model:

@@ -10,7 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backends import chat_errors, durations, gemini_errors
-from backends.chat_errors import IN_STREAM, PARAMS, error_of, retry_after, text_of
+from backends.chat_errors import (
+    AXIS_WORDS,
+    IN_STREAM,
+    PARAMS,
+    PER,
+    amount,
+    error_of,
+    metric_of,
+    on,
+    retry_after,
+    text_of,
+)
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -26,14 +37,18 @@ from backends.errors import (
     UnsupportedFeature,
 )
 from backends.json import JsonError, loads
+from backends.limits import Per, Refused, spoken
 
 AXIS = re.compile(  # Groq, and OpenAI, whose words are nearly the same
-    r"on (?:[\w-]+ )*?(?:tokens|requests) per (?P<per>min|minute|day)\b[^:]{0,12}: Limit (?P<limit>\d{1,12})"
-    r"(?:, Used \d{1,12})?(?:, Requested ~?(?P<requested>\d{1,12}))?"
+    rf"on {AXIS_WORDS}\w*\b[^:]{{0,12}}: Limit (?P<limit>\d{{1,12}})"
+    r"(?:, Used (?P<used>\d{1,12}))?(?:, Requested ~?(?P<requested>\d{1,12}))?"
 )
+BUCKET = re.compile(AXIS_WORDS, re.IGNORECASE)  # Cerebras
 AGAIN = re.compile(r"try again in ([\d.]{1,16}[a-zµ\d.]{0,24}[a-z])\b")
 CLOUDFLARE_ABSENT = {3042, 5007}
 CLOUDFLARE_SPENT = {3036, 4006}
+CLOUDFLARE_SHARE = re.compile(r"daily free allocation(?: of (?P<limit>[\d,]{1,15}) neurons)?")
+SECONDS: dict[str, Per] = {"60": "minute", "3600": "hour", "86400": "day"}  # SambaNova
 XAI_PARAMS = {
     "presencePenalty": "presence_penalty",
     "frequencyPenalty": "frequency_penalty",
@@ -71,6 +86,11 @@ class Answer:
     @property
     def wait(self) -> float | None:
         return retry_after(self.headers, self.now)
+
+    def header(self, name: str) -> int | None:
+        """The whole number that a header is."""
+        text = self.headers.get(name, "")
+        return int(text) if re.fullmatch(r"\d{1,15}", text, re.ASCII) else None
 
     def reset(self, *names: str) -> float | None:
         """Seconds to what the first of these headers says that is there and means anything."""
@@ -132,12 +152,19 @@ def openrouter_limit(answer: Answer, source: str) -> BackendError:
     """The free models have a limit per day, to 00:00 UTC, and one per minute, both the account's."""
     free = re.search(r"free-models-per-(day|min)", answer.message)
     reset = answer.reset("x-ratelimit-reset")
+    limit, left = answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")
+    used = None if limit is None or left is None else max(0, limit - left)
+    error: BackendError
     if source == "openrouter_free_tier_daily" or (free and free[1] == "day"):
-        return QuotaExhausted(durations.until_utc_midnight(answer.now) if reset is None else reset)
-    if free:
+        error = QuotaExhausted(durations.until_utc_midnight(answer.now) if reset is None else reset)
+        on(error, Refused("requests", "day", limit, used, account=True))
+    elif free:
         known = (each for each in (answer.wait, reset, 60.0) if each is not None)
-        return RateLimited(next(known), Scope.ACCOUNT)
-    return RateLimited(answer.wait, Scope.ACCOUNT if source.startswith("openrouter") else Scope.MODEL)
+        error = on(RateLimited(next(known), Scope.ACCOUNT), Refused("requests", "minute", limit, used, account=True))
+    else:
+        error = RateLimited(answer.wait, Scope.ACCOUNT if source.startswith("openrouter") else Scope.MODEL)
+    error.limits = spoken(answer.headers)  # some of them came in the body
+    return error
 
 
 def groq(answer: Answer) -> BackendError | None:
@@ -147,14 +174,17 @@ def groq(answer: Answer) -> BackendError | None:
     found = AXIS.search(answer.message)
     if found is None or answer.status not in {None, 413, 429}:
         return None
+    per = PER[found["per"][:3]]
+    refused = Refused(metric_of(found["axis"]), per, int(found["limit"]), amount(found["used"]))
     if answer.status == 413 or "request too large" in answer.message.lower():
         requested = found["requested"]
-        return ContextLengthExceeded(int(requested) if requested else None, int(found["limit"]), per_minute=True)
+        needs = int(requested) if requested else None
+        return on(ContextLengthExceeded(needs, int(found["limit"]), per_minute=True), refused)
     again = AGAIN.search(answer.message)
     wait = answer.wait
     if wait is None and again:
         wait = durations.wait(again[1], answer.now)
-    return QuotaExhausted(wait, Scope.MODEL) if found["per"] == "day" else RateLimited(wait, Scope.MODEL)
+    return on((QuotaExhausted if per == "day" else RateLimited)(wait, Scope.MODEL), refused)
 
 
 def cloudflare(answer: Answer) -> BackendError | None:
@@ -167,8 +197,11 @@ def cloudflare(answer: Answer) -> BackendError | None:
     texts = [str(each.get("message") or "") for each in listed]
     codes = {each.get("code") for each in listed if type(each.get("code")) is int}
     codes |= {int(text[:4]) for text in texts if re.match(r"\d{4}: ", text, re.ASCII)}
-    if codes & CLOUDFLARE_SPENT or any("daily free allocation" in text for text in texts):
-        return QuotaExhausted(durations.until_utc_midnight(answer.now))
+    share = next(filter(None, map(CLOUDFLARE_SHARE.search, texts)), None)
+    if codes & CLOUDFLARE_SPENT or share:
+        limit = amount(share["limit"]) if share else None
+        error = QuotaExhausted(durations.until_utc_midnight(answer.now))
+        return on(error, Refused("neurons", "day", limit, account=True))
     if 3040 in codes:
         return of_this_model(Overloaded(answer.wait))
     return ModelNotFound(answer.model) if codes & CLOUDFLARE_ABSENT and isinstance(errors, list) else None
@@ -177,9 +210,10 @@ def cloudflare(answer: Answer) -> BackendError | None:
 def mistral(answer: Answer) -> BackendError | None:
     """One type for every limit: what is left of the month's tokens tells which. Unknown fields are a list of faults."""
     if answer.type == "rate_limited" or answer.code == "1300":
-        if answer.headers.get("x-ratelimit-remaining-tokens-month") == "0":
-            return QuotaExhausted(answer.reset("x-ratelimit-reset-tokens-month"))
-        return RateLimited(answer.wait)
+        if answer.header("x-ratelimit-remaining-tokens-month") == 0:
+            month = Refused("tokens", "month", answer.header("x-ratelimit-limit-tokens-month"), account=True)
+            return on(QuotaExhausted(answer.reset("x-ratelimit-reset-tokens-month")), month)
+        return on(RateLimited(answer.wait), mistral_minute(answer))
     if answer.code == "3505" or "service tier capacity exceeded" in answer.message.lower():
         return of_this_model(Overloaded(answer.wait))
     if answer.status != 422:
@@ -193,17 +227,30 @@ def mistral(answer: Answer) -> BackendError | None:
     return InvalidRequest(422, PARAMS.get(fields[0])) if fields else None
 
 
+def mistral_minute(answer: Answer) -> Refused | None:
+    """What of the minute's is at its end, where a header says so."""
+    for axis in ("req", "tokens"):
+        if answer.header(f"x-ratelimit-remaining-{axis}-minute") == 0:
+            limit = answer.header(f"x-ratelimit-limit-{axis}-minute")
+            return Refused("requests" if axis == "req" else "tokens", "minute", limit)
+    return None
+
+
 def cerebras(answer: Answer) -> BackendError | None:
     """inference-docs.cerebras.ai/support/rate-limits: the text names the bucket; a queue that is full is another."""
     if answer.code == "queue_exceeded":
         return of_this_model(Overloaded(answer.wait))
     if answer.code not in {"request_quota_exceeded", "token_quota_exceeded"}:
         return None
-    if re.search(r"per (?:day|hour)", answer.message):
-        axis = "requests" if answer.code.startswith("request") else "tokens"
-        reset = answer.reset(f"x-ratelimit-reset-{axis}-day") if answer.wait is None else answer.wait
-        return QuotaExhausted(reset, Scope.MODEL)
-    return RateLimited(answer.reset("retry-after", "x-ratelimit-reset-tokens-minute"))
+    axis = "requests" if answer.code.startswith("request") else "tokens"
+    refused, per = None, None
+    if found := BUCKET.search(answer.message):
+        per = PER[found["per"][:3].lower()]
+        refused = Refused(metric_of(found["axis"]), per, answer.header(f"x-ratelimit-limit-{axis}-{per}"))
+    if per in {"day", "hour"}:
+        reset = answer.reset(f"x-ratelimit-reset-{axis}-{per}") if answer.wait is None else answer.wait
+        return on(QuotaExhausted(reset, Scope.MODEL), refused)
+    return on(RateLimited(answer.reset("retry-after", f"x-ratelimit-reset-{axis}-minute")), refused)
 
 
 def nvidia(answer: Answer) -> BackendError | None:
@@ -217,9 +264,13 @@ def nvidia(answer: Answer) -> BackendError | None:
 
 def sambanova(answer: Answer) -> BackendError | None:
     """docs.sambanova.ai, rate limits: the window is in the text, in seconds; a header says when a day's is renewed."""
-    if answer.status != 429 or not re.search(r"duration_s: 86400\b", answer.message):
+    found = re.search(r"duration_s: (60|3600|86400)\b", answer.message)
+    if answer.status != 429 or found is None:
         return None
-    return QuotaExhausted(answer.reset("retry-after", "x-ratelimit-reset-requests-day"), Scope.MODEL)
+    refused = Refused(per=SECONDS[found[1]])
+    if refused.per == "day":
+        return on(QuotaExhausted(answer.reset("retry-after", "x-ratelimit-reset-requests-day"), Scope.MODEL), refused)
+    return on(RateLimited(answer.wait), refused)
 
 
 def xai(answer: Answer) -> BackendError | None:
@@ -248,6 +299,13 @@ def together(answer: Answer) -> BackendError | None:
     return None if reset is None else RateLimited(reset)
 
 
+def huggingface(answer: Answer) -> BackendError | None:
+    """huggingface.co/docs/inference-providers/pricing: the month's credit is the account's, in money."""
+    if answer.status != 402 or "monthly included credits" not in answer.message:
+        return None
+    return on(QuotaExhausted(answer.wait), Refused("usd_micros", "month", account=True))
+
+
 RULES: tuple[Callable[[Answer], BackendError | None], ...] = (
     openrouter,
     groq,
@@ -258,6 +316,7 @@ RULES: tuple[Callable[[Answer], BackendError | None], ...] = (
     sambanova,
     xai,
     together,
+    huggingface,
 )
 
 

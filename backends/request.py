@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -170,11 +170,13 @@ class Prompt(Struct, frozen=True, gc=False):
     suffix: str | None = None
 
 
+@final
 class Request(Struct, frozen=True):
     """One generation.
 
     `model` is the name that was asked for until the dispatcher has chosen a backend, and that backend's own id then.
-    `max_output_tokens` 0 leaves the bound to the dispatcher; a backend never sees 0: no stream is endless.
+    `max_output_tokens` 0 leaves the bound to the dispatcher; a backend never sees 0: no stream is endless. `bounded` is
+    False where the dispatcher has set it: a bound that nobody asked for may be lowered.
     `top_logprobs` None asks for no log probabilities; 0 for those of the chosen tokens alone.
     With `prompt` set there are no messages.
     `extras` are fields of one server's own, such as vLLM's `priority`: handed on as they came where a backend has them
@@ -197,8 +199,10 @@ class Request(Struct, frozen=True):
     extras: Mapping[str, Any] = NOTHING
     tenant: str = ""
     keys: Mapping[str, Secret] = NOTHING
+    bounded: bool = True
 
 
+@final
 class EmbeddingRequest(Struct, frozen=True):
     """Texts, or token ids of texts, to embed. `dimensions` None leaves the length to the model."""
 

@@ -1,13 +1,14 @@
 """A streamed answer: from the network's reads over the framing and the dialect's decoder to batches of events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
 
 from backends.base import Pushing, Sink
 from backends.errors import BackendError
 from backends.events import Event, Finished
 from backends.http_connection import Exchange
+from backends.limits import spoken
 
 
 class Framing(Protocol):
@@ -41,19 +42,28 @@ class Streamed(Pushing):
         self._ended: asyncio.Future[Finished]
         self._held: asyncio.Future[None] | None = None
 
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """Limited."""
+        return spoken(self._response.headers)
+
     def __aiter__(self) -> "Streamed":
         return self
 
     async def __anext__(self) -> Sequence[Event]:
-        if self._error is not None:
-            raise self._error
-        if self._decoder.finished:
-            raise StopAsyncIteration
         try:
-            data = await self._response.__anext__()
-        except StopAsyncIteration:
-            return self._decoder.end()
-        return self._decode(data)
+            if self._error is not None:
+                raise self._error
+            if self._decoder.finished:
+                raise StopAsyncIteration
+            try:
+                data = await self._response.__anext__()
+            except StopAsyncIteration:
+                return self._decoder.end()
+            return self._decode(data)
+        except BackendError as error:
+            note(error, self._response.headers)
+            raise
 
     async def into(self, sink: Sink) -> Finished:
         """Pushing: the chain from the socket's read to `sink` is plain calls."""
@@ -85,6 +95,8 @@ class Streamed(Pushing):
                     return
                 held = self._sink(batch) if batch else None
             except Exception as error:  # noqa: BLE001  # whoever awaits the end gets it
+                if isinstance(error, BackendError):
+                    note(error, response.headers)
                 self._ended.set_exception(error)
                 return
             if decoder.finished:
@@ -130,5 +142,25 @@ class Streamed(Pushing):
         return events
 
 
-async def once(events: Sequence[Event]) -> AsyncIterator[Sequence[Event]]:
-    yield events
+def note(error: BackendError, headers: Mapping[str, str]) -> None:
+    """Let the error tell what its answer's headers say of limits. What its body said of them stays."""
+    error.limits = {**spoken(headers), **error.limits}
+
+
+class Whole:
+    """The batches of an answer that came as one: a single one, to be iterated."""
+
+    __slots__ = ("_events", "limits")
+
+    def __init__(self, events: Sequence[Event], headers: Mapping[str, str]) -> None:
+        self._events: Sequence[Event] | None = events
+        self.limits = spoken(headers)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        events, self._events = self._events, None
+        if events is None:
+            raise StopAsyncIteration
+        return events

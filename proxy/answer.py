@@ -11,16 +11,22 @@ from proxy.pace import Pace
 
 
 class Answer:
-    """`head` is the batch that was read to choose the stream; `on_finished` is told how it ended."""
+    """`head` is the batch that was read to choose the stream; `on_finished` is told how it ended.
+
+    `through`, if it is set, makes another sink of the one that is given, and sees all that passes.
+    """
 
     def __init__(self, batches: Batches, head: Sequence[Event], on_finished: Callable[[Finished], None]) -> None:
         self._stream = batches if isinstance(batches, Pushing) else Pulled(batches)
         self._head = head
         self.pace = Pace(head, time.perf_counter)
         self._on_finished = on_finished
+        self.through: Callable[[Sink], Sink] | None = None
 
     async def into(self, sink: Sink) -> None:
         """Give every batch to `sink`, until the answer has ended. Raises BackendError, or what `sink` raises."""
+        if self.through is not None:
+            sink = self.through(sink)
         held = sink(self._head)
         last = self._head[-1]
         if not isinstance(last, Finished):

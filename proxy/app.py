@@ -1,20 +1,17 @@
 """The composition root: builds every object, owns the top task group, drains in order. Below it nobody sees Config."""
 
 import asyncio
-import errno
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
-from socket import socket
 from types import MappingProxyType
 
 import msgspec
 import structlog
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from backends import registry
@@ -23,34 +20,36 @@ from backends.errors import EngineUnavailable
 from backends.http import Transport
 from proxy import logs, outgoing
 from proxy.clients import Bounds, Clients
-from proxy.config import BackendOptions, Config, Ops, Server, variable
+from proxy.config import BackendOptions, Config
 from proxy.config_check import placeholders
-from proxy.configured import alias, facts
+from proxy.configured import alias, model_facts
 from proxy.data_dir import ensure_data_dir
 from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
-from proxy.edge import listener
 from proxy.edge.bodies import Bodies
 from proxy.edge.caller_keys import CallerKeys
 from proxy.edge.chat_api import ChatApi
 from proxy.edge.embeddings_api import EmbeddingsApi
 from proxy.edge.guard import Guard
-from proxy.edge.http import Api, Health, application
+from proxy.edge.http import Api, Health, Routed, application
 from proxy.edge.messages_api import MessagesApi
 from proxy.edge.ops import ops_application
 from proxy.edge.pages import Pages, clients_dir
+from proxy.edge.quota_api import QuotaApi
 from proxy.edge.reference import Reference
 from proxy.edge.responses_api import ResponsesApi
 from proxy.edge.sse import Streams
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
-from proxy.gauges import read_connections, read_gauges, read_held
+from proxy.gauges import read_connections, read_gauges, read_held, read_quota
 from proxy.generations import Generations
 from proxy.health import report
 from proxy.held import SWEEP
 from proxy.loop_lag import LoopLag
+from proxy.metering import Metering, accounts_of, metering
 from proxy.metrics import Metrics
+from proxy.ports import StartError, bound, serving
 from proxy.runtime import Runtime
 from proxy.session import Limits
 from proxy.store.memory import MemoryStore
@@ -58,24 +57,13 @@ from proxy.store.port import Store
 from proxy.store.sqlite import opened
 from proxy.store.sqlite_file import StoreUnusable
 from proxy.turns import Turns
+from quota.clock import Clock
 
 log = structlog.get_logger()
 QUEUE = 256  # calls that may wait for the slots of one backend
 UNWRITTEN = 64 * 1024 * 1024  # bytes of responses that may wait for the disk
 OURS = "gateway"  # the key_source of backends that take no caller's key
 CANCELLED = 5.0  # seconds that cancelled responses get to say so to their clients
-
-
-class StartError(Exception):
-    """The gateway cannot start. Says why, and what to do."""
-
-
-class PortTaken(StartError):
-    """Something else listens at `host`:`port`."""
-
-    def __init__(self, message: str, host: str, port: int) -> None:
-        self.host, self.port = host, port
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +82,15 @@ async def running(
     more: Sequence[Backend] = (),
     on_bound: Callable[[], None] = lambda: None,
     by_name: Sequence[BackendOptions] = (),
+    *,
+    clock: Clock | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Gateway]:
     """A gateway, from its start until the context is left; leaving drains it. Raises StartError.
 
     `more` are backends beside those of the configuration, for programs that embed a gateway; those `by_name` answer
-    only to BACKEND/MODEL. `on_bound` is called when the ports are ours, before models are loaded.
+    only to BACKEND/MODEL. `on_bound` is called when the ports are ours, before models are loaded. `clock` and `sleep`
+    are those of quotas.
     """
     async with ungrouped(), AsyncExitStack() as stack:
         ensure_data_dir(config.data_dir)
@@ -106,7 +98,9 @@ async def running(
         on_bound()
         transport = transport_of(config)
         stack.callback(transport.close)
-        backends = await all_started(stack, config, by_name, transport, more)
+        found = accounts_of(config)
+        backends = await all_started(stack, config, (*by_name, *found.backends), transport, more)
+        quota = await stack.enter_async_context(metering(config, found, clock, sleep))
         store = await stack.enter_async_context(response_store(config))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
@@ -114,8 +108,9 @@ async def running(
             Runtime(
                 MappingProxyType(dict(backends)),
                 MappingProxyType({name: alias(each) for name, each in config.models.items()}),
-                facts=MappingProxyType({name: facts(name, each) for name, each in config.capabilities.items()}),
-                by_name=frozenset(options.name for options in by_name),
+                facts=model_facts(config.capabilities, found.facts),
+                by_name=frozenset(options.name for options in (*by_name, *found.backends)),
+                metered=quota.metered if quota else MappingProxyType({}),
             )
         )
         watching = tasks.create_task(discovery.run())
@@ -137,7 +132,8 @@ async def running(
             ),
             queue=QUEUE,
             default_max_output_tokens=limits.default_max_output_tokens,
-            on_outcome=[logs.outcome_line, metrics.observe],
+            on_outcome=[logs.outcome_line, metrics.observe, *([quota.spending.observe] if quota else [])],
+            spending=quota.spending if quota else None,
         )
         generations = Generations(
             dispatcher=dispatcher,
@@ -226,7 +222,17 @@ async def running(
             stack,
             application(
                 guard,
-                [api, responses, chat, messages, embeddings, health, Pages(clients_dir()), Reference()],
+                [
+                    api,
+                    responses,
+                    chat,
+                    messages,
+                    embeddings,
+                    *quota_api(quota, metrics, discovery),
+                    health,
+                    Pages(clients_dir()),
+                    Reference(),
+                ],
                 metrics.refused,
                 CallerKeys([each.name for each in config.backends if getattr(each, "key_source", OURS) != OURS]),
             ),
@@ -286,6 +292,15 @@ async def response_store(config: Config) -> AsyncIterator[Store]:
         raise StartError(str(error)) from None
 
 
+def quota_api(quota: Metering | None, metrics: Metrics, discovery: Discovery) -> list[Routed]:
+    """What tells of quotas, over HTTP and in the metrics; nothing where there is none."""
+    if quota is None:
+        return []
+    quota.on_change = lambda: discovery.learned(quota.metered)
+    read_quota(metrics, quota.ledger, quota.models, quota.counts)
+    return [QuotaApi(ledger=quota.ledger, metered=quota.models)]
+
+
 async def sweeping(generations: Generations) -> None:
     """Let go of what is past its time, also while nothing new comes. Until cancelled."""
     while True:
@@ -321,42 +336,6 @@ async def drain(health: Health, sockets: Sockets, generations: Generations, seco
     finally:
         generations.cancel_all()
         sockets.cut()
-
-
-def bound(stack: AsyncExitStack, table: str, options: Server | Ops) -> list[socket]:
-    """The address of a listener, ours until the stack is left. Raises StartError."""
-    with listening(table, options):
-        taken = listener.bind(options.host, options.port)
-    for each in taken:
-        stack.callback(each.close)
-    return taken
-
-
-async def serving(
-    stack: AsyncExitStack, app: web.Application, taken: list[socket], table: str, options: Server | Ops
-) -> str:
-    """Serve `app` there until the stack is left; its URL. Raises StartError."""
-    with listening(table, options):
-        runner = await listener.serve(app, taken)
-    stack.push_async_callback(runner.cleanup)
-    host, port = options.host, runner.addresses[0][1]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-@contextmanager
-def listening(table: str, options: Server | Ops) -> Iterator[None]:
-    """Raises StartError where listening fails."""
-    try:
-        yield
-    except OSError as error:
-        flag = {"server": "--port", "ops": "--ops-port"}[table]
-        message = (
-            f"cannot listen on {options.host}:{options.port} ({error.strerror or error}). "
-            f"Free the port, or set another {table}.port ({flag}, {variable(f'{table}.port')})."
-        )
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(message, options.host, options.port) from None
-        raise StartError(message) from None
 
 
 def build(options: object, parts: registry.Parts) -> Backend:

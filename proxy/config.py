@@ -4,24 +4,13 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, Protocol
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 from msgspec.structs import FieldInfo, fields
 
-MIN_KEY_LENGTH = 16
-
-Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
-Bytes: TypeAlias = Annotated[int, Meta(ge=1024)]
-Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
-Secret: TypeAlias = Annotated[str, Meta(min_length=MIN_KEY_LENGTH)]
-Level: TypeAlias = Literal["debug", "info", "warning", "error"]
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table of the file."""
+from proxy.config_free import Account, Facts, Free, Quota
+from proxy.config_table import Bytes, Count, Level, Port, Seconds, Secret, Table
 
 
 class Server(Table, frozen=True):
@@ -268,24 +257,33 @@ class Config(Table, frozen=True):
     deadlines: Deadlines = Deadlines()
     transport: Transport = Transport()
     discovery: Discovery = Discovery()
+    free: Free = Free()
+    quota: Quota = Quota()
     backends: Annotated[
         tuple[BackendOptions, ...], Meta(description="The servers and engines that hold models, one [[backends]] each.")
     ] = ()
-    models: Annotated[dict[str, Alias], Meta(description="Model names of your own, one [models.NAME] each.")] = {}
+    accounts: Annotated[
+        tuple[Account, ...],
+        Meta(description="Accounts at providers whose free quotas or budgets are spent, one [[accounts]] each."),
+    ] = ()
+    models: Annotated[dict[str, Alias], Meta(description="Model names of your own, one [models.NAME] each.")] = field(default_factory=dict)
     capabilities: Annotated[
         dict[str, Abilities], Meta(description='What models can do, one [capabilities."BACKEND/MODEL"] each.')
-    ] = {}
+    ] = field(default_factory=dict)
+    catalog: Annotated[
+        dict[str, Facts], Meta(description="Facts about providers of free quotas, one [catalog.PROVIDER] each.")
+    ] = field(default_factory=dict)
 
 
 @cache
 def settings() -> Mapping[str, FieldInfo]:
     """Every key outside backends and models, by its path: those that the environment can set too."""
     found: dict[str, FieldInfo] = {}
-    for field in fields(Config):
-        if isinstance(field.type, type) and issubclass(field.type, Table):
-            found.update({f"{field.name}.{key.name}": key for key in fields(field.type)})
-        elif field.name == "data_dir":
-            found[field.name] = field
+    for each in fields(Config):
+        if isinstance(each.type, type) and issubclass(each.type, Table):
+            found.update({f"{each.name}.{key.name}": key for key in fields(each.type)})
+        elif each.name == "data_dir":
+            found[each.name] = each
     return MappingProxyType(found)
 
 

@@ -88,19 +88,19 @@ def placeholders(backends: Sequence[BackendOptions]) -> Iterator[str]:
             yield options.name
 
 
-def backends(names: Mapping[int, str]) -> Iterator[Problem]:
-    """Each name is a word of its own. `names` is by the backend's index."""
-    first: dict[str, int] = {}
+def names(names: Mapping[str, str]) -> Iterator[Problem]:
+    """Each name of a backend or an account is a word of its own. `names` is by the table's path."""
+    first: dict[str, str] = {}
     lower: dict[str, str] = {}
-    for index, name in names.items():
-        path = f"backends[{index}].name"
+    for table, name in names.items():
+        path = f"{table}.name"
         if not _BACKEND_NAME.fullmatch(name):
             yield path, f'expected letters, digits, ".", "_" and "-", got "{name}"'
         if name in first:
-            yield path, f'"{name}" is already the name of backends[{first[name]}]. Choose another.'
+            yield path, f'"{name}" is already the name of {first[name]}. Choose another.'
         elif (other := lower.get(name.lower())) is not None:  # headers name backends, and know no case
             yield path, f'"{name}" differs from "{other}" only in case. Choose another.'
-        first.setdefault(name, index)
+        first.setdefault(name, table)
         lower.setdefault(name.lower(), name)
 
 

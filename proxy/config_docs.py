@@ -52,6 +52,17 @@ _EXAMPLES: dict[tuple[str, str], Any] = {  # where a default says nothing and th
     ("vllm", "api_key"): "${VLLM_API_KEY}",
 }
 
+_NAMED = {  # tables that the user names or repeats, and what is inside them
+    "Account": "## `[[accounts]]`",
+    "AccountLimit": "### Each of an account's `limits`",
+    "Rates": "### Each of its `prices`",
+    "Alias": "## `[models.NAME]`",
+    "Abilities": '## `[capabilities."BACKEND/MODEL"]`',
+    "Facts": "## `[catalog.PROVIDER]`",
+    "Limit": "### Each of a provider's `limits`",
+    "ModelFacts": '### `[catalog.PROVIDER.models."ID"]`',
+}
+
 _HEAD = """\
 # Streamlane's configuration. A line "# key = value" shows a default, or an example: remove the "#" to set the key.
 # "${NAME}" in a string is replaced by that environment variable. Check this file with: streamlane config check
@@ -84,8 +95,8 @@ The file is the one that `--config` names, else `$STREAMLANE_CONFIG`, else `stre
 3. the file, which goes before
 4. the default.
 
-An empty variable counts as not set. `[[backends]]`, `[models.NAME]` and `[capabilities."BACKEND/MODEL"]` can only
-be set in the file.
+An empty variable counts as not set. `[[backends]]`, `[[accounts]]`, `[models.NAME]`, `[capabilities."BACKEND/MODEL"]`
+and `[catalog.PROVIDER]` can only be set in the file.
 
 In any string of the file, `${NAME}` is replaced by that environment variable, and `$$` is a dollar sign. Keep keys out
 of the file that way: `api_key = "${VLLM_API_KEY}"`. A variable that is not set is an error.
@@ -124,6 +135,11 @@ def example_file(found: Sequence[Mapping[str, str]] = ()) -> str:
     for kind, options in _backends(whole):
         about = [f"# {line}\n" for line in options["description"].splitlines() if line]
         parts.append("".join([*about, "# [[backends]]\n", *_commented(kind, options["properties"])]))
+    for name, heading in (("Account", "[[accounts]]"), ("Facts", "[catalog.groq]")):
+        table = whole["$defs"][name]
+        parts.append(
+            "".join([f"# {table['description']}\n# {heading}\n", *_commented(name.lower(), table["properties"])])
+        )
     alias = whole["$defs"]["Alias"]
     parts.append("".join([f"# {alias['description']}\n# [models.fast]\n", *_commented("", alias["properties"])]))
     able = whole["$defs"]["Abilities"]
@@ -144,10 +160,9 @@ def reference_page() -> str:
     ]
     for kind, options in _backends(whole):
         parts += [f'### `kind = "{kind}"`', options["description"], _rows(options)]
-    alias = whole["$defs"]["Alias"]
-    parts += ["## `[models.NAME]`", alias["description"], _rows(alias)]
-    able = whole["$defs"]["Abilities"]
-    parts += ['## `[capabilities."BACKEND/MODEL"]`', able["description"], _rows(able)]
+    for name, heading in _NAMED.items():
+        table = whole["$defs"][name]
+        parts += [heading, table["description"], _rows(table)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -172,7 +187,9 @@ def _commented(table: str, keys: Schema) -> Iterator[str]:
     for name, key in keys.items():
         example = key.get("examples", [None])[0]
         value = _EXAMPLES.get((table, name)) or key.get("default") or example
-        value = key["enum"][0] if name == "kind" else key.get("default", 0) if value is None else value
+        value = (
+            key["enum"][0] if "enum" in key and name == "kind" else key.get("default", 0) if value is None else value
+        )
         about = f"  # {key['description']}" if "description" in key else ""
         yield f"# {name} = {toml_value(value)}{about}\n"
 
@@ -181,11 +198,15 @@ def _rows(table: Schema, path: str | None = None) -> str:
     """A table's keys as rows. `path` is what stands before them in settings; None where the environment sets none."""
     rows = ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
     for name, key in table["properties"].items():
-        if name == "kind":
+        if name == "kind" and "enum" in key:
             continue
         default = key.get("default")
         shown = (
-            "required" if name in table.get("required", ()) else "" if default is None else f"`{toml_value(default)}`"
+            "required"
+            if name in table.get("required", ())
+            else ""
+            if default in (None, {})
+            else f"`{toml_value(default)}`"
         )
         about = [key.get("description", "")]
         if path is not None and f"{path}{name}" in settings():
@@ -198,10 +219,15 @@ def _type_words(key: Schema) -> str:
     """A JSON schema type in a few words, with its range."""
     if "anyOf" in key:
         return " or ".join(_type_words(option) for option in key["anyOf"] if option != {"type": "null"})
+    if "$ref" in key:
+        return "table"
     if "enum" in key:
         return ", ".join(f"`{choice}`" for choice in key["enum"])
     if key["type"] == "array":
-        return f"list of {_type_words(key['items'])}s"
+        items = _type_words(key["items"])
+        return f"list from {items}" if "enum" in key["items"] else f"list of {items}s"
+    if key["type"] == "object":
+        return "tables by name" if "$ref" in key["additionalProperties"] else "strings by name"
     words: str = key["type"]
     if "minimum" in key:
         words += f" from {key['minimum']}"

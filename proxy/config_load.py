@@ -9,12 +9,13 @@ from msgspec.structs import fields
 
 from backends import registry
 from backends.presets import presets
-from proxy import config_check, config_source
-from proxy.config import Abilities, Alias, BackendOptions, Config, Table
+from proxy import config_accounts, config_check, config_source
+from proxy.config import Abilities, Alias, BackendOptions, Config
 from proxy.config_check import nearest
 from proxy.config_error import ConfigError
 from proxy.config_read import Reader, toml_type
 from proxy.config_source import References, join
+from proxy.config_table import Table
 from proxy.data_dir import default_data_dir
 
 T = TypeVar("T", bound=Table)
@@ -88,13 +89,29 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
     if server and ops:
         reader.report(config_check.listeners(server, ops))
     backends = _backends(reader, raw.get("backends", []))
-    names = list(dict.fromkeys(name for _, name in _names(raw.get("backends", []))))
+    lists = {key: raw.get(key, []) for key in ("backends", "accounts")}
+    reader.report(
+        config_check.names({path: name for key, tables in lists.items() for path, name in _names(key, tables)})
+    )
+    ours = list(dict.fromkeys(name for _, name in _names("backends", lists["backends"])))
+    accounts, catalog = config_accounts.read(reader, lists["accounts"], raw.get("catalog", {}), ours)
+    names = [*ours, *(name for _, name in _names("accounts", lists["accounts"]))]
+    if tables["free"]:
+        reader.report(config_accounts.free(tables["free"], names))
     models = _models(reader, raw.get("models", {}), names)
     capabilities = _named(reader, raw.get("capabilities", {}), "capabilities", '"BACKEND/MODEL"', Abilities)
     reader.report(config_check.abilities(list(capabilities), names))
     if reader.problems or not all(tables.values()):
         return None
-    return Config(data_dir=data_dir, **tables, backends=backends, models=models, capabilities=capabilities)
+    return Config(
+        data_dir=data_dir,
+        **tables,
+        backends=backends,
+        accounts=accounts,
+        models=models,
+        capabilities=capabilities,
+        catalog=catalog,
+    )
 
 
 def _backends(reader: Reader, raw: object) -> tuple[BackendOptions, ...]:
@@ -102,7 +119,6 @@ def _backends(reader: Reader, raw: object) -> tuple[BackendOptions, ...]:
         reader.problem("backends", f"expected tables [[backends]], with two brackets, got {toml_type(raw)}")
         return ()
     found = [_backend(reader, table, join("backends", index)) for index, table in enumerate(raw)]
-    reader.report(config_check.backends(dict(_names(raw))))
     return tuple(options for options in found if options)
 
 
@@ -172,11 +188,11 @@ def _targets(alias: object) -> dict[int, str]:
     }
 
 
-def _names(backends: object) -> Iterator[tuple[int, str]]:
-    """The names in [[backends]] by index, also of those that have other problems."""
-    for index, table in enumerate(backends if isinstance(backends, list) else []):
+def _names(key: str, tables: object) -> Iterator[tuple[str, str]]:
+    """The names in [[backends]] or [[accounts]] by path, also of those that have other problems."""
+    for index, table in enumerate(tables if isinstance(tables, list) else []):
         if isinstance(table, dict) and isinstance(name := table.get("name"), str):
-            yield index, name
+            yield join(key, index), name
 
 
 def _looks_like_path(model: str) -> bool:

@@ -29,15 +29,17 @@ def as_data(loaded: Loaded) -> dict[str, Any]:
 def as_text(loaded: Loaded) -> str:
     """The same as TOML, with origins as comments. Keys without a value are left out."""
     data = as_data(loaded)
-    config, backends = data["config"], data["config"].pop("backends")
-    named = {key: config.pop(key) for key in ("models", "capabilities")}
+    config = data["config"]
+    lists = {key: config.pop(key) for key in ("backends", "accounts")}
+    named = {key: config.pop(key) for key in ("models", "capabilities", "catalog")}
     tables = {key: value for key, value in config.items() if isinstance(value, dict)}
     lines = [f"# {loaded.path or 'no file: defaults and the environment'}"]
     lines += _table("", "", {key: value for key, value in config.items() if key not in tables}, loaded)
     for key, table in tables.items():
         lines += ["", *_table(f"[{key}]", key, table, loaded)]
-    for index, table in enumerate(backends):
-        lines += ["", *_table("[[backends]]", join("backends", index), table, loaded)]
+    for key, listed in lists.items():
+        for index, table in enumerate(listed):
+            lines += ["", *_table(f"[[{key}]]", join(key, index), table, loaded)]
     for key, found in named.items():
         for name, table in found.items():
             path = join(key, name)
@@ -57,8 +59,10 @@ def toml_value(value: Any) -> str:
             return str(value).lower()
         case list() | tuple():
             return f"[{', '.join(map(toml_value, value))}]"
+        case dict() if not value:
+            return "{}"
         case dict():
-            pairs = (f"{join('', key)} = {toml_value(item)}" for key, item in value.items())
+            pairs = (f"{join('', key)} = {toml_value(item)}" for key, item in value.items() if item is not None)
             return f"{{ {', '.join(pairs)} }}"
     return quoted(str(value))
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
 from backends.base import Backend, Keyed, Model, Observable, Remote
 from backends.errors import AuthenticationFailed, BackendError, NotReady
 from proxy.backend_state import BackendState, State, trouble
+from proxy.metered import Metered
 from proxy.runtime import Runtime
 
 log = structlog.get_logger()
@@ -78,6 +80,10 @@ class Discovery:
             say = log.info if state.name in self.runtime.by_name else log.warning  # nobody said that it must be there
             say(event, backend=state.name, reason=state.reason)
         asked.set()
+
+    def learned(self, metered: Mapping[str, Mapping[str, Metered]]) -> None:
+        """More is known of what spends a quota."""
+        self.runtime = replace(self.runtime, metered=metered)
 
     def _swap(self, name: str, models: Iterable[Model]) -> None:
         self.runtime = self.runtime.serving(name, models)

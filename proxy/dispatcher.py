@@ -1,11 +1,13 @@
 """Everything that happens to one call, in order. The retry, the queue and the deadlines live here and nowhere else.
 
 1 resolve      the model's name → candidates in order (Runtime), without those that cannot do what is asked (fitness)
-2 admit        a slot of the candidate's backend, in the order of asking
-3 stream       until its first content event, under its deadline; a failure → what proxy/retry.py says, from 2 on
+2 choose       for free/…: which of them, by what is left of their quotas (Spending); when all is spent, what then
+3 admit        a slot of the candidate's backend, in the order of asking
+4 reserve      only for a candidate that is metered, and on the disk before its first byte; denied → the next
+5 stream       until its first content event, under its deadline; a failure → what proxy/retry.py says, from 3 on
 ── commit ──   from here one backend; an error goes to whoever reads
-4 answer       to the reader's sink; each wait under the idle deadline, all of it under the total one
-5 outcome      recorded on every way out, without waiting
+6 answer       to the reader's sink; each wait under the idle deadline, all of it under the total one
+7 settle       what was used, and the outcome: recorded on every way out, without waiting
 """
 
 import asyncio
@@ -14,34 +16,56 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import structlog
 from msgspec.structs import replace
 
 from backends.base import Batches, Embedder, Embeddings, TokenCounter
-from backends.errors import BackendError, ModelNotFound, UnsupportedFeature
-from backends.events import Citation, Event, Finished, Signature, Usage
+from backends.errors import BackendError, QuotaExhausted, UnsupportedFeature
+from backends.events import Citation, Event, Signature
 from backends.request import EmbeddingRequest, Request, said
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.fitness import fitting, within
-from proxy.outcome import Attempt, Call, Notice, Outcome, Status
-from proxy.pace import Pace
-from proxy.retry import Attempts, Budget, Turn
+from proxy.outcome import Call, Notice, Outcome
+from proxy.record import Record
+from proxy.retry import MOST_ATTEMPTS, Attempts, Budget, Turn
 from proxy.runtime import NO_ALIAS, Candidate, Route, Runtime
+from proxy.selection import Selection
 from proxy.slots import Slots
+from proxy.spend import Spend
+from proxy.spending import Spending
 from proxy.wire_errors import sentence, wire
 
 log = structlog.get_logger()
 T = TypeVar("T")
+R = TypeVar("R", Request, EmbeddingRequest)
+Head: TypeAlias = Sequence[Event]
+
+
+@dataclass(slots=True)
+class Tries(Generic[R, T]):
+    """What all attempts of one call share. What `ask` enters stays on `stack`, which is empty before each.
+
+    `made` counts those by which a backend was asked.
+    """
+
+    stack: AsyncExitStack
+    request: R
+    record: Record
+    notify: Callable[[Notice], None]
+    ask: Callable[[AsyncExitStack, Candidate, R], Awaitable[T]]
+    made: int = 0
 
 
 class Dispatcher:
     """Runs calls. `queue` bounds how many may wait for one backend's slots; outcomes go to each of `on_outcome`.
 
-    `now`, `sleep` and `dice` are those of the waits between attempts.
+    `spending` is where quota is reserved for candidates that are metered. `now`, `sleep` and `dice` are those of the
+    waits between attempts.
     """
 
     def __init__(
@@ -52,6 +76,7 @@ class Dispatcher:
         queue: int,
         default_max_output_tokens: int,
         on_outcome: Sequence[Callable[[Outcome], None]],
+        spending: Spending | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         dice: Callable[[], float] = random.random,
@@ -60,6 +85,7 @@ class Dispatcher:
         self._deadlines = deadlines
         self._default_max_output_tokens = default_max_output_tokens
         self._on_outcome = on_outcome
+        self._spending = spending
         self._slots: defaultdict[str, Slots] = defaultdict(lambda: Slots(queue, deadlines.queue))
         self._budgets: defaultdict[str, Budget] = defaultdict(Budget)
         self._now, self._sleep, self._dice = now, sleep, dice
@@ -74,21 +100,29 @@ class Dispatcher:
         self, call: Call, route: Route, request: Request, name: str, notify: Callable[[Notice], None]
     ) -> AsyncIterator[Answer]:
         """The answer of the first attempt that gives one. Raises the BackendError of one that failed (Attempts.told),
-        or at any later moment the chosen one's. `name` is the model as it was asked for; `notify` hears where it goes,
-        at once.
+        or at any later moment the chosen one's; FreeQuotaExhausted. `name` is the model as it was asked for; `notify`
+        hears where it goes, at once.
         """
         record = Record(call, name)
 
-        async def streamed(attempt: AsyncExitStack, candidate: Candidate) -> tuple[Batches, Sequence[Event]]:
-            batches = await attempt.enter_async_context(candidate.backend.stream(asked_of(candidate, request)))
+        async def streamed(attempt: AsyncExitStack, candidate: Candidate, asked: Request) -> tuple[Batches, Head]:
+            batches = await attempt.enter_async_context(candidate.backend.stream(asked))
+            if record.spend is not None:
+                record.spend.heard(batches)
             return batches, await content(batches)
 
         with self._recorded(record), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
                 candidates, notify = passing_by(route.candidates, request, notify)
-                batches, head = await self._first(stack, candidates, record, notify, streamed)
+                line = Tries(stack, request, record, notify, streamed)
+                if route.profile is None or self._spending is None:
+                    batches, head = await self._first(line, candidates)
+                else:
+                    batches, head = await self._of_quota(self._spending, line, candidates, route.profile)
                 answer = Answer(batches, head, record.finished)
                 record.pace = answer.pace
+                if record.spend is not None:
+                    answer.through = record.spend.over
                 with Silence("idle", self._deadlines.idle, answer.silent_since):
                     yield answer
 
@@ -96,35 +130,36 @@ class Dispatcher:
         """The vectors of the first candidate that gives them. Raises UnknownModel, AmbiguousModel, or BackendError."""
         record = Record(call, request.model)
 
-        async def embedded(_: AsyncExitStack, candidate: Candidate) -> Embeddings:
+        async def embedded(_: AsyncExitStack, candidate: Candidate, asked: EmbeddingRequest) -> Embeddings:
             if not isinstance(candidate.backend, Embedder):
                 raise UnsupportedFeature("embeddings", "model")
-            return await candidate.backend.embed(replace(request, model=candidate.model))
+            return await candidate.backend.embed(asked)
 
         candidates = self._runtime().resolve(request.model).candidates
         able = tuple(candidate for candidate in candidates if isinstance(candidate.backend, Embedder))
         candidates = able or candidates  # nobody waits in the line of one that could only refuse
         with self._recorded(record), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
-                candidates, _ = passing_by(candidates, request, lambda _: None)
-                made = await self._first(stack, candidates, record, lambda _: None, embedded)
+                candidates, notify = passing_by(candidates, request, lambda _: None)
+                made = await self._first(Tries(stack, request, record, notify, embedded), candidates)
                 record.embedded(made)
                 return made
 
     async def count_tokens(self, request: Request) -> int | None:
         """Tokens of the prompt, as the first candidate that can count them has it; None where none can.
 
-        Raises UnknownModel or AmbiguousModel. It takes no place in line, and is no call: nothing is generated.
+        Raises UnknownModel or AmbiguousModel. It takes no place in line, and is no call: nothing is generated. Nor does
+        it spend anybody's quota.
         """
         route, asked = self.plan(request)
         for candidate in route.candidates:
-            if isinstance(candidate.backend, TokenCounter):
+            if isinstance(candidate.backend, TokenCounter) and candidate.metered is None:
                 with suppress(BackendError), Deadline("first_event", self._deadlines.first_event):
                     return await candidate.backend.count_tokens(asked_of(candidate, asked))
         return None
 
     @contextmanager
-    def _recorded(self, record: "Record") -> Iterator[None]:
+    def _recorded(self, record: Record) -> Iterator[None]:
         """What happens inside becomes the record's outcome."""
         try:
             yield
@@ -136,35 +171,48 @@ class Dispatcher:
             if isinstance(error, BackendError) and error.backend is None:
                 error.backend = record.backend
             record.reason = error.reason if isinstance(error, BackendError) else sentence(error)
+            record.settle(error if isinstance(error, BackendError) else None)
             raise
         finally:
+            record.settle(None)
             outcome = record.outcome()
             for observe in self._on_outcome:
                 observe(outcome)
 
     async def _first(
         self,
-        stack: AsyncExitStack,
+        tries: "Tries[R, T]",
         candidates: Sequence[Candidate],
-        record: "Record",
-        notify: Callable[[Notice], None],
-        ask: Callable[[AsyncExitStack, Candidate], Awaitable[T]],
+        most: int = MOST_ATTEMPTS,
+        held: Spend | None = None,
     ) -> T:
-        """What the first attempt gives that does not fail. What `ask` enters stays on `stack`, empty before."""
+        """What the first attempt gives that does not fail, of at most `most`. What `ask` enters stays on the stack.
+
+        `held` is what was reserved already for the first candidate.
+        """
+        stack, record = tries.stack, tries.record
         backends = [candidate.backend.name for candidate in candidates]
-        attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice)
+        attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice, most)
         turn = attempts.first(self._now())
         while True:
             candidate = candidates[turn.candidate]
             record.backend, record.backend_model = candidate.backend.name, candidate.model
+            record.spend, held = held, None
             try:
-                await self._begin(stack, candidate, turn, notify)
+                await self._begin(stack, candidate, turn, tries.notify)
+                asked = asked_of(candidate, tries.request)
+                if candidate.metered is not None and self._spending is not None:
+                    record.spend = record.spend or await self._spending.reserve(record.call, candidate, asked)
+                    asked = record.spend.request(asked)
+                    tries.notify(self._spending.notice(candidate.metered, record.call.principal.id))
                 with Deadline("first_event", self._deadlines.first_event):
-                    answer = await ask(stack, candidate)
+                    answer = await tries.ask(stack, candidate, asked)
             except BackendError as error:
+                record.settle(error)
                 await stack.aclose()  # it is empty again, and takes the next attempt
                 error.backend = candidate.backend.name
                 following = attempts.failed(error, self._now())
+                tries.made += error.asked
                 if following is None:
                     heard, told = attempts.told(self._now())
                     if heard != turn.candidate:  # an earlier failure says more than this one
@@ -174,8 +222,68 @@ class Dispatcher:
                 record.failed(candidate, error, following.wait)
                 turn = following
             else:
-                record.first_event = time.monotonic() - record.began
+                record.answered()
                 return answer
+
+    async def _of_quota(
+        self, spending: Spending, tries: "Tries[Request, T]", candidates: Sequence[Candidate], profile: str
+    ) -> T:
+        """Free quota first, the best of it now. When that is spent, or fails: what the caller or the operator wants
+        then, one after the other. Raises FreeQuotaExhausted, or the error of the last backend that was asked.
+        """
+        call, request, notify = tries.record.call, tries.request, tries.notify
+        steps = spending.when_spent(request)
+        failure: Exception | None = None
+        for number, step in enumerate(("now", *steps)):
+            later = not {"local", "paid"}.isdisjoint(steps[number:])  # one attempt is theirs
+            held, chosen = None, list[Candidate]()
+            try:
+                if step == "wait" and not tries.made:
+                    chosen, held = await self._when_it_opens(spending, tries, candidates, profile)
+                elif step == "local":
+                    chosen = able(self._runtime().targets(spending.local), request)
+                elif step in {"now", "paid"}:
+                    selection = spending.select(call, candidates, request, profile, paid=step == "paid")
+                    chosen = [each.candidate for each in selection.chosen]
+                    tries.notify = explained(selection, notify)
+                if chosen:
+                    answer = await self._first(tries, chosen, MOST_ATTEMPTS - tries.made - later, held)
+                    spending.stick(call, request, tries.record.spend)
+                    return answer
+            except BackendError as error:
+                if not error.retryable or tries.made >= MOST_ATTEMPTS:
+                    raise
+                if error.asked or not isinstance(error, QuotaExhausted):
+                    failure = error
+        raise failure or spending.exhausted(spending.select(call, candidates, request, profile))
+
+    async def _when_it_opens(
+        self, spending: Spending, tries: "Tries[Request, T]", candidates: Sequence[Candidate], profile: str
+    ) -> tuple[list[Candidate], Spend | None]:
+        """Wait in the fair line until something can be reserved; nothing where that would take too long."""
+        call, request, left = tries.record.call, tries.request, spending.wait
+
+        def look() -> tuple[Selection, float | None]:
+            selection = spending.select(call, candidates, request, profile)
+            return selection, spending.opens_in(selection)
+
+        def say(place: int) -> None:
+            tries.notify(Notice("queue", {"position": place, "opens_in": None if wait is None else round(wait, 1)}))
+
+        _, wait = look()
+        if wait is None or wait > left:
+            return [], None
+        with spending.line.place(call.principal.id, say) as place:
+            while wait is not None and wait <= left:
+                left -= await spending.change(wait)
+                async with spending.line.turn(place):
+                    selection, wait = look()
+                    for each in selection.chosen:
+                        with suppress(QuotaExhausted):
+                            held = await spending.reserve(call, each.candidate, asked_of(each.candidate, request))
+                            tries.notify = explained(selection, tries.notify)
+                            return [each.candidate], held
+        return [], None
 
     async def _begin(
         self, attempt: AsyncExitStack, candidate: Candidate, turn: Turn, notify: Callable[[Notice], None]
@@ -211,14 +319,18 @@ def completed(request: Request, route: Route, default_max_output_tokens: int) ->
         model=model,
         messages=messages,
         max_output_tokens=bound or alias.max_output_tokens or default_max_output_tokens,
+        bounded=bound > 0,
         sampling=request.sampling.otherwise(alias.sampling),
     )
 
 
-def asked_of(candidate: Candidate, request: Request) -> Request:
+def asked_of(candidate: Candidate, request: R) -> R:
     """The request under the id by which that backend knows the model, for no more than that can say."""
-    request = within(request, candidate.known)
-    return request if request.model == candidate.model else replace(request, model=candidate.model)
+    if request.model != candidate.model:
+        request = replace(request, model=candidate.model)
+    if isinstance(request, Request):
+        return within(request, candidate.known)
+    return request
 
 
 def passing_by(
@@ -234,7 +346,36 @@ def passing_by(
     shown = [each.shown() for each in passed]
     for each in shown:
         log.info("passed_over", **each)
-    return fit, lambda notice: notify(Notice(notice.kind, {**notice.data, "passed_over": shown}))
+
+    def with_those(notice: Notice) -> None:
+        notify(Notice("route", {**notice.data, "passed_over": shown}) if notice.kind == "route" else notice)
+
+    return fit, with_those
+
+
+def explained(selection: Selection, notify: Callable[[Notice], None]) -> Callable[[Notice], None]:
+    """`notify` with why a candidate was chosen, and why others were not, in each notice of where a request goes."""
+    reasons = {(each.candidate.backend.name, each.candidate.model): each.reason for each in selection.chosen}
+    passed = [each.shown() for each in selection.passed_over]
+
+    def tell(notice: Notice) -> None:
+        if notice.kind == "route":
+            data = dict(notice.data)
+            if reason := reasons.get((str(data["backend"]), str(data["model"]))):
+                data["reason"] = reason
+            if passed:
+                data["passed_over"] = passed
+            notice = Notice("route", data)
+        notify(notice)
+
+    return tell
+
+
+def able(candidates: Sequence[Candidate], request: Request) -> list[Candidate]:
+    """Those of them that may be able to do what is asked; maybe none."""
+    with suppress(UnsupportedFeature):
+        return list(fitting(candidates, request)[0])
+    return []
 
 
 async def content(batches: Batches) -> Sequence[Event]:
@@ -245,73 +386,3 @@ async def content(batches: Batches) -> Sequence[Event]:
         if any(not isinstance(event, Signature | Citation) for event in batch):
             return head
     raise AssertionError("a stream ends with Finished or a BackendError")
-
-
-class Record:
-    """What is known of a call so far; becomes its Outcome."""
-
-    def __init__(self, call: Call, model: str) -> None:
-        self._call, self._model = call, model
-        self.began = time.monotonic()
-        self.status: Status = "incomplete"
-        self.error: str | None = None
-        self.reason: str | None = None
-        self.backend: str | None = None
-        self.backend_model: str | None = None
-        self.failed_attempts: list[Attempt] = []
-        self.first_event: float | None = None
-        self.usage: Usage | None = None
-        self.pace: Pace | None = None
-
-    def failed(self, candidate: Candidate, error: BackendError, wait: float = 0.0) -> None:
-        """An attempt failed; another follows after `wait` seconds, or the request ends with an earlier one's error."""
-        code = wire(error).code
-        self.failed_attempts.append(Attempt(candidate.backend.name, candidate.model, code, wait))
-        # Who configured that target must hear of it: the client is told of another's failure.
-        say = log.warning if isinstance(error, ModelNotFound) else log.info
-        say(
-            "attempt_failed",
-            attempt=len(self.failed_attempts),
-            backend=candidate.backend.name,
-            model=candidate.model,
-            error=code,
-            reason=error.reason,
-            status=getattr(error, "status", None),
-            retry_after=error.retry_after,
-            wait_ms=round(wait * 1000, 1),
-        )
-
-    def ends_with(self, candidate: Candidate) -> None:
-        """The request ends with the error of `candidate`'s attempt, which is then not one of those before the end."""
-        self.backend, self.backend_model = candidate.backend.name, candidate.model
-        ended = [(each.backend, each.model) == (self.backend, self.backend_model) for each in self.failed_attempts]
-        del self.failed_attempts[len(ended) - 1 - ended[::-1].index(True)]
-
-    def finished(self, event: Finished) -> None:
-        """The backend said all."""
-        self.status = "completed" if event.reason == "stop" else "incomplete"
-        self.usage = event.usage
-
-    def embedded(self, made: Embeddings) -> None:
-        """The backend gave all vectors."""
-        self.status = "completed"
-        if made.input_tokens is not None:
-            self.usage = Usage(made.input_tokens, 0)
-
-    def outcome(self) -> Outcome:
-        """The record as a value, now."""
-        return Outcome(
-            request_id=self._call.request_id,
-            principal=self._call.principal.id,
-            model=self._model,
-            status=self.status,
-            error=self.error,
-            backend=self.backend,
-            backend_model=self.backend_model,
-            failed_attempts=tuple(self.failed_attempts),
-            first_event=self.first_event,
-            duration=time.monotonic() - self.began,
-            usage=self.usage,
-            gaps=self.pace.gaps() if self.pace else None,
-            reason=self.reason,
-        )

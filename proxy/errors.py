@@ -28,15 +28,20 @@
     ├── InvalidTicket        a ticket that was used, is too old, or never was one
     ├── ForbiddenOrigin      a web page of another origin
     ├── ForbiddenHost        a Host header that is not ours
+    ├── FreeQuotaExhausted   no quota is left that may answer
     ├── StoreFailed          the disk did not take a delete
     └── Draining             we are shutting down
 
 Before `response.created` an error is an `error` event with its HTTP status; afterwards it is `response.failed`.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from backends.errors import Owner
+from backends.durations import duration
+from backends.errors import BackendError, Owner, Scope
+
+SHOWN = 4  # reasons that a message tells
 
 
 class ProxyError(Exception):
@@ -270,6 +275,21 @@ class ForbiddenHost(ProxyError):
         )
 
 
+class FreeQuotaExhausted(ProxyError):
+    """No quota is left that may answer. `pools` are those in the way, each as proxy/quota_report.py shows it.
+
+    `retry_after` is in seconds, None where none of them opens by itself.
+    """
+
+    owner = Owner.PROVIDER
+
+    def __init__(self, pools: Sequence[Mapping[str, object]], retry_after: float | None, why: Sequence[str]) -> None:
+        self.pools, self.retry_after = pools, retry_after
+        when = "None of it comes back by itself" if retry_after is None else f"Try again in {duration(retry_after)}"
+        reasons = f" ({'; '.join(why[:SHOWN])}{'; …' if len(why) > SHOWN else ''})" if why else ""
+        super().__init__(f"No free quota is left for this request{reasons}. {when}, or ask for another model.")
+
+
 class StoreFailed(ProxyError):
     """A delete did not reach the disk: the response may still be on it."""
 
@@ -279,6 +299,29 @@ class StoreFailed(ProxyError):
         super().__init__(
             "What was to be deleted may still be on the gateway's disk. Try again. If that fails too, the operator "
             "finds the reason in the gateway's log."
+        )
+
+
+class LedgerFailed(BackendError):
+    """The ledger cannot be read or written, so that nothing may be spent. `what` is for the operator."""
+
+    owner = Owner.US
+    retryable = True
+    scope = Scope.BACKEND
+    asked = False
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(what)
+
+    @property
+    def reason(self) -> str:
+        return self.what
+
+    def __str__(self) -> str:
+        return (
+            f"{self.who} was not asked: the gateway's quota ledger cannot be written now. Choose another model; the "
+            "operator finds the reason in its log."
         )
 
 

@@ -1,6 +1,6 @@
-"""What a scrape reads where it is true: sockets, sessions, lines, backends, their keys and connections, memory."""
+"""What a scrape reads where it is true: sockets, sessions, lines, backends and their keys, pools, memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from backends.base import Keyed
 from backends.http_pool import PoolState
@@ -10,9 +10,14 @@ from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
 from proxy.edge.ws import Sockets
 from proxy.generations import Generations
+from proxy.metered import Metered
 from proxy.metrics import Labels, Metrics
+from proxy.metrics_table import Metric
+from proxy.quota_counts import QuotaCounts
+from proxy.quota_report import Row, report_on
 from proxy.session import State
 from proxy.store.port import Store
+from quota.ledger import Ledger
 
 
 def read_gauges(
@@ -82,3 +87,31 @@ def read_held(metrics: Metrics, generations: Generations, store: Store) -> None:
         lambda: {("stored",): store.size, ("unwritten",): store.unwritten, ("logs",): generations.held_bytes},
     )
     metrics.read(metrics_table.UNWRITTEN, lambda: {(): store.lost})
+
+
+def read_quota(metrics: Metrics, ledger: Ledger, metered: Callable[[], Iterable[Metered]], counts: QuotaCounts) -> None:
+    """The pools that are in use, and what became of reservations. Pools and accounts have the configuration's names."""
+
+    def read(metric: Metric, value: Callable[[Row], int]) -> None:
+        metrics.read(
+            metric,
+            lambda: {
+                (row.account, row.pool): value(row) for row in report_on(metered(), ledger.headroom(), ledger.now())
+            },
+        )
+
+    def labels(pool: str) -> Labels:
+        known = ledger.headroom().get(pool)
+        return (known.pool.labels.get("account", "") if known else "", pool)
+
+    def reservations() -> Mapping[Labels, float]:
+        granted = {(*labels(pool), "granted"): count for pool, count in counts.granted.items()}
+        return granted | {(*labels(pool), why): count for (pool, why), count in counts.denied.items()}
+
+    read(metrics_table.QUOTA_CAP, lambda row: row.cap)
+    read(metrics_table.QUOTA_USED, lambda row: row.used)
+    read(metrics_table.QUOTA_RESERVED, lambda row: row.reserved)
+    read(metrics_table.QUOTA_LEFT, lambda row: row.left)
+    metrics.read(metrics_table.RESERVATIONS, reservations)
+    metrics.read(metrics_table.LAPSED, lambda: {(): counts.lapsed})
+    metrics.read(metrics_table.OVERDRAFTS, lambda: {labels(pool): count for pool, count in counts.overdrafts.items()})

@@ -12,8 +12,9 @@ OpenMetrics when the scraper asks for it. How to scrape it, and what to watch: [
 
 Labels take few values: `backend` is a name of the configuration; `model` is the backend's own name for a model that it
 lists or that an alias leads to, else `other`; `origin` is the host and port of a backend; `code` is one of the
-[error codes](errors.md). Who asked is no label: the log lines have the key's fingerprint. The standard metrics
-`process_*` (processor time, memory, file descriptors, start) are there too, where the system tells.
+[error codes](errors.md); `pool` is one that [`streamlane quota`](quota.md) shows, and `account` whose it is. Who asked
+is no label: the log lines have the key's fingerprint. The standard metrics `process_*` (processor time, memory, file
+descriptors, start) are there too, where the system tells.
 
 | metric | type | labels | what it says |
 |---|---|---|---|

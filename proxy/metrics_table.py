@@ -20,6 +20,7 @@ class Metric:
 
 
 WHERE = ("backend", "model")
+POOL = ("account", "pool")
 
 BUILD = Metric("gauge", "streamlane_build_info", "Always 1. The labels say what runs.", ("version", "python"))
 SOCKETS = Metric("gauge", "streamlane_sockets", "WebSockets that are open.")
@@ -144,6 +145,38 @@ UNWRITTEN = Metric(
     "streamlane_responses_not_written_total",
     "Responses that could not be written to streamlane.db: the disk failed, or was too slow. The log says which.",
 )
+QUOTA_CAP = Metric(
+    "gauge",
+    "streamlane_quota_cap",
+    "What the pool may give in its window, in its own unit: requests, tokens, neurons, or millionths of a dollar.",
+    POOL,
+)
+QUOTA_USED = Metric("gauge", "streamlane_quota_used", "What was used of the pool in its window.", POOL)
+QUOTA_RESERVED = Metric("gauge", "streamlane_quota_reserved", "What requests that run have reserved of the pool.", POOL)
+QUOTA_LEFT = Metric(
+    "gauge",
+    "streamlane_quota_left",
+    "What would be granted of the pool now: 0 while its provider has closed it. Alert on this one.",
+    POOL,
+)
+RESERVATIONS = Metric(
+    "counter",
+    "streamlane_quota_reservations_total",
+    "Reservations that were asked for: granted, by each of their pools; or denied, by the pool that stood in the way, "
+    "because it was spent, closed, or the request too_large for it at any time.",
+    (*POOL, "result"),
+)
+LAPSED = Metric(
+    "counter",
+    "streamlane_quota_lapsed_total",
+    "Reservations that were charged in full because whoever made them was gone, as after a crash.",
+)
+OVERDRAFTS = Metric(
+    "counter",
+    "streamlane_quota_overdrafts_total",
+    "Settlements by which more of the pool was used than its cap. It is closed then until it resets.",
+    POOL,
+)
 LOOP_LAG = Metric(
     "histogram",
     "streamlane_event_loop_lag_seconds",
@@ -174,5 +207,12 @@ METRICS = (
     OUTPUT_TOKENS,
     HELD,
     UNWRITTEN,
+    QUOTA_CAP,
+    QUOTA_USED,
+    QUOTA_RESERVED,
+    QUOTA_LEFT,
+    RESERVATIONS,
+    LAPSED,
+    OVERDRAFTS,
     LOOP_LAG,
 )

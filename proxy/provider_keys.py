@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from backends import registry
 from backends.http_options import HttpOptions, looks_like_a_placeholder, printable
 from backends.presets import presets
-from proxy.config import MIN_KEY_LENGTH, BackendOptions
+from proxy.config import BackendOptions
 from proxy.config_check import is_loopback
+from proxy.config_table import MIN_KEY_LENGTH
 
 OURS = "sk-sl-"  # our own keys are of no use to a provider, and must not reach one
 DOWNLOADS = "HF_TOKEN"  # it is set to download models: nobody who sets it means to be billed for answers

@@ -68,17 +68,24 @@ class Budget:
 
 
 class Attempts:
-    """Those of one call. `backends` are the names of its candidates' backends, `dice` gives numbers from 0 to 1.
+    """Those of one call, at most `most`. `backends` are the names of its candidates' backends, `dice` gives numbers from
+    0 to 1. A failure by which nobody was asked (a quota that is spent) is no attempt.
 
     All attempts after the first begin within `seconds` of the first failure: how long a backend may take to fail is
     decided by other deadlines, and one that hung must not cost the others their turn.
     """
 
     def __init__(
-        self, backends: Sequence[str], budgets: Mapping[str, Budget], seconds: float, dice: Callable[[], float]
+        self,
+        backends: Sequence[str],
+        budgets: Mapping[str, Budget],
+        seconds: float,
+        dice: Callable[[], float],
+        most: int = MOST_ATTEMPTS,
     ) -> None:
         self._backends, self._budgets, self._seconds, self._dice = backends, budgets, seconds, dice
-        self._made = 0
+        self._most = most
+        self.made = 0
         self._current = 0
         self._end: float | None = None
         self._failures = [0] * len(backends)  # by candidate
@@ -93,7 +100,7 @@ class Attempts:
 
     def failed(self, error: BackendError, now: float) -> Turn | None:
         """What follows the failure of the attempt that was given last; None when nothing may, or would help."""
-        self._made += 1
+        self.made += error.asked
         if isinstance(error, DeadlineExceeded) and error.name == "retry":  # that attempt never began
             return None
         here = self._current
@@ -105,11 +112,11 @@ class Attempts:
         self._note(here, error, now, self._end)
         if error.scope in {Scope.BACKEND, Scope.ACCOUNT, Scope.KEY} and not error.other_keys:
             self._note_down(here)
-        if not error.retryable or self._made >= MOST_ATTEMPTS or now >= self._end:
+        if not error.retryable or self.made >= self._most or now >= self._end:
             return None
         untried = (each for each, backend in enumerate(self._backends) if backend not in self._down)
         fresh = next((each for each in untried if not self._failures[each]), None)
-        if error.other_keys and (fresh is None or self._made < MOST_ATTEMPTS - 1):  # the last one is another target's
+        if error.other_keys and (fresh is None or self.made < self._most - 1):  # the last one is another target's
             return Turn(here, left=self._end - now)
         if fresh is not None:
             return self._fresh(fresh, now)

@@ -93,10 +93,14 @@ class Runtime:
     def resolve(self, name: str) -> Route:
         """An alias, then free/…, then an exact id, then the first segment as the backend's name (ids hold slashes)."""
         if alias := self.aliases.get(name):
-            return Route(tuple(self._target(target) for target in alias.targets), alias)
+            return Route(self.targets(alias.targets), alias)
         if self.metered and name.startswith(FREE):
             return self._free(name)
         return Route((self._candidate(name),))
+
+    def targets(self, names: Iterable[str]) -> tuple[Candidate, ...]:
+        """The candidates of these BACKEND/MODEL."""
+        return tuple(map(self._target, names))
 
     def listed(self) -> Iterator[Listed]:
         """Every name, in the configuration's order: aliases first. An id that two backends serve has their names."""

@@ -19,7 +19,9 @@ from proxy.errors import (
     EventsGone,
     ForbiddenHost,
     ForbiddenOrigin,
+    FreeQuotaExhausted,
     InvalidTicket,
+    LedgerFailed,
     PreviousNotEnded,
     ProxyError,
     ResponseCancelled,
@@ -78,6 +80,8 @@ WIRE: dict[type[Exception], WireError] = {
     InvalidTicket: WireError(401, "authentication_error", "invalid_ticket"),
     ForbiddenOrigin: WireError(403, "permission_error", "origin_not_allowed"),
     ForbiddenHost: WireError(403, "permission_error", "host_not_allowed"),
+    FreeQuotaExhausted: WireError(429, "insufficient_quota", "free_quota_exhausted"),
+    LedgerFailed: WireError(503, SERVER, "ledger_failed"),
     StoreFailed: WireError(503, SERVER, "store_failed"),
     Draining: WireError(503, SERVER, "server_draining"),
     backend.InvalidRequest: WireError(400, INVALID, "backend_refused_request"),
@@ -118,12 +122,15 @@ def sentence(error: Exception) -> str:
 def error_body(error: Exception) -> dict[str, object]:
     """The `error` member, as every API of ours sends it."""
     row = wire(error)
-    return {
+    body: dict[str, object] = {
         "type": row.type,
         "code": row.code,
         "message": sentence(error),
         "param": getattr(error, "param", None),
     }
+    if isinstance(error, FreeQuotaExhausted):
+        body["pools"] = error.pools
+    return body
 
 
 def retry_after(error: Exception) -> str | None:

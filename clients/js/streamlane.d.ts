@@ -173,6 +173,11 @@ export declare class Client extends EventTarget {
         id: string;
         [member: string]: any;
     }>>;
+    /** What is left of the gateway's accounts: the entries of GET /v1/quota. @returns {Promise<Array<{id: string, [member: string]: any}>>} */
+    quota(): Promise<Array<{
+        id: string;
+        [member: string]: any;
+    }>>;
     /** Leave for good. Answers on their way are stopped, and fail with the code "client_closed". */
     close(): void;
 }

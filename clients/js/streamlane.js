@@ -361,6 +361,11 @@ export class Client extends EventTarget {
     return (await this.#request("GET", "/models")).data;
   }
 
+  /** What is left of the gateway's accounts: the entries of GET /v1/quota. @returns {Promise<Array<{id: string, [member: string]: any}>>} */
+  async quota() {
+    return (await this.#request("GET", "/quota")).data;
+  }
+
   /** Leave for good. Answers on their way are stopped, and fail with the code "client_closed". */
   close() {
     if (this.#error) return;

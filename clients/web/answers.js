@@ -12,6 +12,7 @@ const AWAY = new Set(["resume_gap", "session_taken"]); // why an answer cannot g
  * @typedef {object} Watcher  who is told
  * @property {(conversation: Conversation, node: Message) => void} grew
  * @property {(conversation: Conversation, node: Message, event: any) => void} route
+ * @property {(event: any) => void} quota
  * @property {(conversation: Conversation, node: Message) => void} ended
  * @property {(conversation: Conversation) => unknown} save
  */
@@ -58,8 +59,9 @@ export class Answers {
         if (entry.dropped) return;
         const what = take(node, event, now() - began);
         if (what === "route") watcher.route(conversation, node, event);
+        else if (what === "quota") watcher.quota(event);
         else if (what) watcher.grew(conversation, node);
-        if (what && what !== "route" && now() - saved > SAVE_EVERY) {
+        if (what && what !== "route" && what !== "quota" && now() - saved > SAVE_EVERY) {
           saved = now();
           watcher.save(conversation);
         }

@@ -13,6 +13,7 @@ import { keyring } from "./keyring.js";
 import { listen } from "./keys.js";
 import { openMenu } from "./menu.js";
 import { requestFor } from "./progress.js";
+import { QuotaMeter } from "./quota_meter.js";
 import { Sidebar } from "./sidebar.js";
 import { ofDevice } from "./storage.js";
 import { themeButton } from "./theme_button.js";
@@ -39,9 +40,11 @@ export class App {
     this.answers = new Answers({
       grew: (_, node) => this.thread.grew(node.id),
       route: (_, node, event) => this.thread.views.get(node.id)?.say(queueWords(event.queue_position, event.backend)),
+      quota: (event) => this.meter.take(event.pools),
       ended: (conversation, node) => this.#ended(conversation, node),
       save: (conversation) => this.#save(conversation),
     }, () => performance.now());
+    this.meter = new QuotaMeter(this.gateway);
     this.composer = new Composer({
       send: (text) => this.send(text),
       stop: () => this.stop(),
@@ -100,6 +103,7 @@ export class App {
     await this.#openFromAddress();
     await this.#list();
     await connected;
+    void this.meter.refresh();
     this.composer.focus();
   }
 
@@ -264,6 +268,7 @@ export class App {
       keyring.forget();
       return "This key was not accepted. Check that it is complete.";
     }
+    void this.meter.refresh();
     return this.gateway.status === "unreachable" ? "The gateway does not answer. Try again in a moment." : null;
   }
 
@@ -355,7 +360,7 @@ export class App {
   #ended(conversation, node) {
     const here = conversation.id === this.current.id;
     if (here) this.thread.changed(node.id);
-    if (node.error?.status === 401) void this.gateway.refresh();
+    void (node.error?.status === 401 ? this.gateway : this.meter).refresh();
     const where = here ? "" : `In ${conversation.data.title}: `;
     const problem = node.error && wordsFor(node.error);
     const view = this.thread.views.get(node.id);

@@ -18,7 +18,7 @@ export function anyOpen() {
 
 /** A click beside a sheet closes it, but not the one that the page cannot go on without. */
 export function closeOnBackdrop() {
-  for (const id of ["settings", "confirm", "help"])
+  for (const id of ["settings", "confirm", "quota-sheet", "help"])
     dialog(id).addEventListener("click", (event) => {
       if (event.target === event.currentTarget) dialog(id).close("no");
     });

@@ -23,7 +23,7 @@ export function requestFor(conversation, parent, model) {
 /**
  * Take one event. `elapsed` is milliseconds since the send.
  * @param {Message} node @param {any} event @param {number} elapsed
- * @returns {"text" | "reasoning" | "route" | "end" | null} what a reader of the page would notice
+ * @returns {"text" | "reasoning" | "route" | "quota" | "end" | null} what a reader of the page would notice
  */
 export function take(node, event, elapsed) {
   switch (event.type) {
@@ -40,6 +40,8 @@ export function take(node, event, elapsed) {
       return "reasoning";
     case "streamlane:route":
       return "route";
+    case "streamlane:quota":
+      return "quota";
     case "response.completed":
       end(node, "done", event.response, elapsed);
       return "end";

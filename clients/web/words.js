@@ -31,6 +31,8 @@ const WORDS = {
   backend_key_needed: ["The model's server wants a key of your own.", "This page sends none. Ask another model.", false, true],
   content_filter: ["The provider's filter refused the question.", "Put it differently, or ask another model.", false, true],
   insufficient_quota: ["The gateway's account with the provider is used up.", "Ask another model, or try again later.", true, true],
+  free_quota_exhausted: [
+    "The free amounts of all accounts are spent.", "The meter above says when there is more. Ask another model meanwhile.", true, true],
   deadline_exceeded: ["It took too long.", "Try again, or ask another model.", true, true],
   engine_unavailable: ["The model cannot be loaded.", "Ask another model; the gateway's log says why.", true, true],
   too_many_sessions: ["Too many pages are open here.", "Close some, then try again.", true, false],

@@ -5,7 +5,7 @@ import sys
 import click
 
 from proxy import __version__
-from proxy.cli import chat, config, doctor, models, serve
+from proxy.cli import chat, config, doctor, free, models, quota, serve
 from proxy.cli.shared import Group
 from proxy.config_error import ConfigError
 
@@ -19,6 +19,8 @@ def app() -> None:
 app.add_command(serve.serve)
 app.add_command(chat.chat)
 app.add_command(models.models)
+app.add_command(free.free)
+app.add_command(quota.quota)
 app.add_command(config.config)
 app.add_command(doctor.doctor)
 

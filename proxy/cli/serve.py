@@ -85,6 +85,7 @@ def run(config: "Config", runner: "Runner", by_name: "Sequence[BackendOptions]" 
     import gc
 
     from proxy import app, logs
+    from proxy.ports import PortTaken, StartError
 
     logs.configure(config.log.level, config.log.format)
     raise_descriptor_limit()
@@ -102,9 +103,9 @@ def run(config: "Config", runner: "Runner", by_name: "Sequence[BackendOptions]" 
         )
     except asyncio.CancelledError:  # a second Ctrl+C: no time to drain
         raise SystemExit(130) from None
-    except app.StartError as error:
+    except StartError as error:
         click.echo(f"Cannot start: {error}", err=True)
-        if isinstance(error, app.PortTaken):
+        if isinstance(error, PortTaken):
             from proxy.doctor.machine import is_ours  # where it is needed: it would make every start slower
 
             if runner.run(is_ours(error.host, error.port)):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, UnsetType
 
-from proxy.reference.shapes import Count, Response, Shape
+from proxy.reference.shapes import Count, QuotaPool, Response, Shape
 
 Estimated: TypeAlias = Annotated[
     Literal[True] | UnsetType, Meta(description="The backend did not count, so the gateway did.")
@@ -256,6 +256,13 @@ class Models(Shape, frozen=True, kw_only=True):
     data: list[Model]
 
 
+class Quota(Shape, frozen=True, kw_only=True):
+    """Every pool, in order of account and model."""
+
+    object: Literal["list"]
+    data: list[QuotaPool]
+
+
 class Ticket(Shape, frozen=True, kw_only=True):
     """Opens one socket, as `?ticket=TICKET`."""
 
@@ -359,5 +366,5 @@ class MessagesError(Shape, frozen=True, kw_only=True):
 
 ANSWERS = (
     Response, Deleted, DeletedAll, InputTokens, InputItems, ChatCompletion, Completion, Embeddings, Models, Model,
-    Ticket, Message, CountedTokens,
+    Ticket, Quota, Message, CountedTokens,
 )  # fmt: skip

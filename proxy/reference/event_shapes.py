@@ -15,6 +15,7 @@ from proxy.reference.shapes import (
     Logprob,
     OutputItem,
     OutputText,
+    QuotaPool,
     RefusalPart,
     Response,
     Shape,
@@ -252,6 +253,16 @@ class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="stream
     ] = UNSET
 
 
+class QuotaEvent(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:quota"):
+    """The pools that an attempt has drawn on, as they stand now. Counts nothing, as `streamlane:route`."""
+
+    seen_by: ClassVar[SeenBy] = "extended"
+    response_id: str
+    model: Annotated[str, Meta(description="The account's own name for it.")]
+    backend: Annotated[str, Meta(description="The account.")]
+    pools: list[QuotaPool]
+
+
 class SessionLimits(Shape, frozen=True, kw_only=True):
     """What the session may have at once."""
 
@@ -319,5 +330,5 @@ RESPONSE_EVENTS: tuple[type[OfResponse], ...] = (
 )  # fmt: skip
 SERVER_EVENTS: tuple[type[ServerEvent], ...] = (
     *RESPONSE_EVENTS, ErrorEvent, SteerFailed,
-    Route, SessionCreated, SessionResumed, SessionDraining, FlowStalled, Pong,
+    Route, QuotaEvent, SessionCreated, SessionResumed, SessionDraining, FlowStalled, Pong,
 )  # fmt: skip

@@ -289,6 +289,16 @@ OPERATIONS: tuple[Operation, ...] = (
         plain=(NOT_FOUND,),
     ),
     Operation(
+        method="get",
+        path="/v1/quota",
+        name="getQuota",
+        group="Quota",
+        summary="See what is left.",
+        about="Every pool of the configured accounts: what all callers have used of it together, and the share of the "
+        "key that asks. Without accounts the list is empty.",
+        answer=answers.Quota,
+    ),
+    Operation(
         method="post",
         path="/v1/ws-tickets",
         name="createTicket",

@@ -201,6 +201,51 @@ class Response(Shape, frozen=True, kw_only=True):
     store: bool
 
 
+class QuotaShare(Shape, frozen=True, kw_only=True):
+    """What the key that asks has used: in the last day, say, where a pool of a day refills all the time."""
+
+    used: Count
+    part: Annotated[float, Meta(ge=0, le=1, description="Of what all keys have used.")]
+
+
+class QuotaPool(Shape, frozen=True, kw_only=True):
+    """Something that is used up: what all callers have used of it together, and the caller's share."""
+
+    object: Literal["quota.pool"]
+    id: str
+    account: Annotated[str, Meta(description="Also the name of its backend.")]
+    provider: str
+    model: Annotated[str | None, Meta(description="Null where it is for all models of the account.")]
+    metric: Annotated[str, Meta(description="`requests`, `tokens`, `neurons`, `usd_micros` and so on.")]
+    per: Annotated[
+        str | None,
+        Meta(description="`minute`, `day`, `5 hours` and so on; `ever` never resets, null counts what runs at once."),
+    ]
+    cap: Count
+    margin: Annotated[int, Meta(ge=0, description="Of the cap, kept back.")]
+    used: Count
+    reserved: Annotated[int, Meta(ge=0, description="By requests that run.")]
+    left: Annotated[int, Meta(ge=0, description="What would be granted now.")]
+    state: Annotated[
+        Literal["open", "spent", "closed"], Meta(description="`closed`: by the provider's word, whatever was counted.")
+    ]
+    opens_at: Annotated[str | None, Meta(description="When there is some again, in RFC 3339; null if there is.")]
+    resets_at: Annotated[str | None, Meta(description="When there is all again; null if that is now, or never.")]
+    lasts: Annotated[
+        bool | None, Meta(description="Until it resets, at the pace of this window so far; null: no telling.")
+    ]
+    spent_at: Annotated[str | None, Meta(description="When it is spent at that pace, if it does not last.")]
+    source: Annotated[
+        str, Meta(description="Who told the cap: `catalog`, `configuration`, `header`, `refusal`, `api`.")
+    ]
+    as_of: Annotated[str | None, Meta(description="When that was true, of a catalog.")]
+    confidence: Annotated[str | None, Meta(description="How sure that is, of a catalog: `high`, `medium`, `low`.")]
+    observed_at: Annotated[str | None, Meta(description="When the provider last said something of it.")]
+    terms: Annotated[list[str], Meta(description="What the provider's terms want one to know, such as `trains`.")]
+    free: Annotated[bool, Meta(description="False: a budget for what costs money from the first request on.")]
+    share: QuotaShare
+
+
 class Error(Shape, frozen=True, kw_only=True):
     """What happened, what was expected, what to do."""
 

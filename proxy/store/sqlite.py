@@ -3,7 +3,7 @@
     remember → memory, and the group that waits ── one writer: BEGIN, the whole group, COMMIT ──▸ file
     get      ← memory, what waits, the file
 
-The writer has a thread of its own, and a group is one call to it: a loop that is busy holds no lock on the file.
+The writer has a thread of its own (quota/writer.py), and a group is one call to it: a busy loop holds no lock.
 
 A crash loses the group that was not committed yet, and no more. Nothing here holds up an answer: what cannot be
 written is lost from the file alone, said in the log and counted. Only who deletes waits for the file.
@@ -12,8 +12,7 @@ written is lost from the file alone, said in the log and counted. Only who delet
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,13 +22,17 @@ import structlog
 from proxy.errors import StoreFailed
 from proxy.store.memory import MemoryStore
 from proxy.store.port import Row
-from proxy.store.sqlite_file import BUSY, Delete, prepare, queries, write, writing
+from proxy.store.sqlite_file import Delete, Responses, prepare, queries, responses_file
+from quota.file_lock import StillLocked
+from quota.sqlite_file import BUSY
+from quota.writer import Writer
 
 log = structlog.get_logger()
+EXPECTED = (sqlite3.Error, OSError, StillLocked, OverflowError, ValueError)  # the last two: what SQLite cannot hold
 SWEEP = 3600.0  # seconds between two deletions of what is past its time
 FLUSH = 10.0  # seconds that the last group gets when the gateway stops
 
-Writer: TypeAlias = Callable[[Sequence[Delete], Sequence[Row], float | None], Awaitable[list[int]]]
+Write: TypeAlias = Callable[[Sequence[Delete], Sequence[Row], float | None], Awaitable[list[int]]]
 """Writes one group: deletes, new rows, and the time by which to expire others. How many each delete found."""
 
 
@@ -41,7 +44,7 @@ class SqliteStore:
         *,
         memory: MemoryStore,
         reader: aiosqlite.Connection,
-        writer: Writer,
+        writer: Write,
         queue_bytes: int,
         now: Callable[[], float],
     ) -> None:
@@ -139,7 +142,7 @@ class SqliteStore:
         except Exception as error:  # whatever it is, the next group has its turn
             self.lost += len(rows)
             facts = {"reason": str(error), "responses": len(rows), "deletes": len(deletes)}
-            if isinstance(error, (sqlite3.Error, OverflowError, ValueError)):  # the latter: what SQLite cannot hold
+            if isinstance(error, EXPECTED):
                 log.error("responses_not_written", **facts)
             else:
                 log.exception("responses_not_written", **facts)
@@ -195,23 +198,17 @@ async def opened(
     path: Path, memory: MemoryStore, queue_bytes: int, now: Callable[[], float]
 ) -> AsyncIterator[SqliteStore]:
     """A store with its file open (`path` is absolute); leaving writes what waits. Raises StoreUnusable."""
-    mode = await asyncio.to_thread(prepare, path)
-    if mode != "wal":
-        log.info(
-            "responses_without_wal",
-            journal_mode=mode,
-            sqlite=sqlite3.sqlite_version,
-            reason="this SQLite can corrupt a file in WAL mode; 3.51.3 and newer cannot",
-        )
-    with closing(writing(path)) as database, ThreadPoolExecutor(1, "responses writer") as thread:
+    await asyncio.to_thread(prepare, path)
+    file = responses_file(path)
+    writer: Writer[Responses] = Writer(connect=file.writing, lock=file.lock(), work=Responses())
 
-        def writer(deletes: Sequence[Delete], rows: Sequence[Row], expired: float | None) -> Awaitable[list[int]]:
-            return asyncio.get_running_loop().run_in_executor(thread, write, database, deletes, rows, expired)
+    def write(deletes: Sequence[Delete], rows: Sequence[Row], expired: float | None) -> Awaitable[list[int]]:
+        return writer.submit(lambda responses: responses.write(deletes, rows, expired))
 
-        async with aiosqlite.connect(
-            f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None
-        ) as reader:
-            store = SqliteStore(memory=memory, reader=reader, writer=writer, queue_bytes=queue_bytes, now=now)
+    writer.start("responses writer")
+    try:
+        async with aiosqlite.connect(file.reading, uri=True, timeout=BUSY, isolation_level=None) as reader:
+            store = SqliteStore(memory=memory, reader=reader, writer=write, queue_bytes=queue_bytes, now=now)
             task = asyncio.create_task(store.run(), name="responses writer")
             try:
                 yield store
@@ -222,3 +219,5 @@ async def opened(
                         await task
                 except TimeoutError:
                     log.error("responses_not_written", reason="the disk is too slow to stop in time")
+    finally:
+        await writer.close()

@@ -15,8 +15,21 @@ Texts = Annotated[list[str], Meta(max_length=1024)]
 Tokens = Annotated[list[int], Meta(max_length=4096)]
 
 
+class FreeWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller wants of free/…: who waits for the answer, what may become of its texts, and what is tried when all
+    quota is spent, in which order; None leaves that to the operator, and more than the operator allows is left out.
+    """
+
+    work: Literal["interactive", "agent", "batch"] = "interactive"
+    data: Literal["any", "no_training", "confidential"] = "any"
+    when_spent: tuple[Literal["wait", "local", "paid"], ...] | None = None
+
+
 class Extras(Struct, frozen=True, kw_only=True):
-    """Each is None where it was not sent. The first eight shape the answer: backends.capabilities.GUIDES."""
+    """Each is None where it was not sent. The first eight shape the answer: backends.capabilities.GUIDES.
+
+    `sl_free` is ours, and no backend's.
+    """
 
     structured_outputs: dict[str, Any] | None = None
     guided_json: str | dict[str, Any] | None = None
@@ -46,6 +59,7 @@ class Extras(Struct, frozen=True, kw_only=True):
     truncation_side: Literal["left", "right"] | None = None
     thinking_token_budget: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
     include_reasoning: bool | None = None
+    sl_free: FreeWish | None = None
 
 
 NAMES = Extras.__struct_fields__

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from backends.fake import FakeBackend
-from proxy.app import StartError
+from proxy.ports import StartError
 from tests.gateway import gateway
 
 KEY = "sk-sl-aaaaaaaaaaaaaaaa"

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.app import StartError
+from proxy.ports import StartError
 from proxy.config_error import ConfigError
 from proxy.config_load import load
 from proxy.config_show import as_text

@@ -48,17 +48,28 @@ Trouble: TypeAlias = Literal[
     "half_json",  # the last message breaks off
     "error_in_200",  # an error inside the stream, instead of the first token
     "error_in_stream",  # the same after `at` tokens
+    "said",  # what the fault holds
 ]
 
 
 @dataclass(frozen=True)
+class Said:
+    """An answer as it stands, word for word; `body` is JSON."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request."""
+    """What goes wrong with one request. One that is called "said" is answered by `said`."""
 
     name: Refusal | Trouble
     at: int = 0
     seconds: float = 0.0
     retry_after: float | None = None
+    said: Said | None = None
 
 
 @dataclass
@@ -110,7 +121,8 @@ class Writer(ABC):
 class Provider(ABC):
     """One such server, on a free port while entered. `prefix` is what `url` has behind the port.
 
-    `faults` are for the next requests for an answer, one each (None: none); `always` for those after them.
+    `faults` are for the next requests for an answer, one each (None: none); `always` for those after them. `limits` are
+    headers of every answer that is no refusal.
     """
 
     prefix: ClassVar[str] = "/v1"
@@ -121,6 +133,7 @@ class Provider(ABC):
         self.behind = behind
         self.faults: deque[Fault | None] = deque()
         self.always: Fault | None = None
+        self.limits: Mapping[str, str] = {}
         self.seen: list[Seen] = []
         self.url = ""
 
@@ -148,7 +161,10 @@ class Provider(ABC):
     async def _answer(
         self, request: web.Request, asked: Request, writer: Writer, fault: Fault, seen: Seen
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": writer.content_type or self.content_type})
+        if fault.said is not None:
+            return web.json_response(fault.said.body, status=fault.said.status, headers=fault.said.headers)
+        kind = writer.content_type or self.content_type
+        response = web.StreamResponse(headers={**self.limits, "content-type": kind})
         if fault.name == "reset_before_headers":
             return reset(request, response)
         if fault.name in get_args(Refusal):

@@ -16,7 +16,6 @@ from backends.errors import (
     QuotaExhausted,
     RateLimited,
     ServerFailed,
-    StreamBroken,
     UnsupportedFeature,
 )
 from backends.events import (
@@ -32,6 +31,7 @@ from backends.events import (
 )
 from backends.sse import SseDecoder
 from tests.wire.recorded import RECORDINGS, recorded
+from tests.wire.replay import SIZES, fed, headers_of, is_broken_between, read
 
 FOLDER = "anthropic-written"
 NOW = 1_795_258_800.0  # 2026-11-21 11:00 UTC
@@ -111,11 +111,9 @@ def body(name: str) -> bytes:
 
 def decoded(name: str, size: int) -> list[Event]:
     """The events of a body that comes in pieces of `size` bytes."""
-    whole, decoder, sse = body(name), Decoder(), SseDecoder()
     if name == "message":
-        return decoder.feed(whole) + decoder.end()
-    pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
-    return [event for piece in pieces for message in sse.feed(piece) for event in decoder.feed(message)]
+        return (decoder := Decoder()).feed(body(name)) + decoder.end()
+    return read(body(name), size, SseDecoder(), Decoder())
 
 
 def joined(events: list[Event]) -> list[Event]:
@@ -136,31 +134,24 @@ def joined(events: list[Event]) -> list[Event]:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_an_answer_in_any_split(name: str) -> None:
-    whole = decoded(name, 1_000_000)
+    *others, whole = (decoded(name, size) for size in SIZES)
     assert joined(whole) == STREAMS[name]
-    for size in (1, 2, 7, 100, 1000):
-        assert decoded(name, size) == whole
+    assert others == [whole] * len(others)
 
 
 @pytest.mark.parametrize("name", sorted(STREAMS.keys() - {"message"}))
 def test_a_stream_that_is_cut_has_no_end_that_was_not_said(name: str) -> None:
     whole = decoded(name, 1_000_000)
     messages = SseDecoder().feed(body(name))
-    for cut in range(len(messages) - 2):  # before the event that gives the reason
-        decoder = Decoder()
-        events = [event for message in messages[:cut] for event in decoder.feed(message)]
-        assert events == whole[: len(events)]
-        with pytest.raises(StreamBroken):
-            decoder.end()
+    is_broken_between(messages[:-2], Decoder, whole)  # before the event that gives the reason
     decoder = Decoder()
-    events = [event for message in messages[:-1] for event in decoder.feed(message)]
-    assert events + decoder.end() == whole, "without message_stop"
+    assert fed(decoder, messages[:-1]) + decoder.end() == whole, "without message_stop"
 
 
 def test_an_error_inside_the_stream() -> None:
     *before, last = SseDecoder().feed(body("stream_error"))
     decoder = Decoder()
-    assert [event for message in before for event in decoder.feed(message)] == [TextDelta("Hello")]
+    assert fed(decoder, before) == [TextDelta("Hello")]
     with pytest.raises(Overloaded):
         decoder.feed(last)
 
@@ -168,6 +159,5 @@ def test_an_error_inside_the_stream() -> None:
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_classified(name: str) -> None:
     status, head, data = recorded(f"{FOLDER}/{name}")
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-    found, expected = classify(status, headers, data, model="m", now=NOW), ERRORS[name]
+    found, expected = classify(status, headers_of(head), data, model="m", now=NOW), ERRORS[name]
     assert (type(found), found.args, found.retry_after) == (type(expected), expected.args, expected.retry_after)

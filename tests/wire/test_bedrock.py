@@ -17,7 +17,6 @@ from backends.errors import (
     RateLimited,
     Scope,
     ServerFailed,
-    StreamBroken,
     UnsupportedFeature,
 )
 from backends.event_stream import EventStreamDecoder
@@ -32,6 +31,7 @@ from backends.events import (
     Usage,
 )
 from tests.wire.recorded import RECORDINGS, recorded
+from tests.wire.replay import SIZES, fed, headers_of, is_broken_between, read
 
 FOLDER = "bedrock-written"
 STREAMS: dict[str, list[Event]] = {
@@ -100,26 +100,19 @@ def body(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@pytest.mark.parametrize("size", [1, 2, 7, 100, 1000, 100_000])
+@pytest.mark.parametrize("size", SIZES)
 def test_an_answer_in_any_split(name: str, size: int) -> None:
-    whole, framing, decoder = body(name), EventStreamDecoder(), Decoder()
-    pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
-    found = [event for piece in pieces for message in framing.feed(piece) for event in decoder.feed(message)]
-    assert found == STREAMS[name]
+    decoder = Decoder()
+    assert read(body(name), size, EventStreamDecoder(), decoder) == STREAMS[name]
     assert decoder.end() == []
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_that_is_cut_has_no_end_that_was_not_said(name: str) -> None:
     messages = EventStreamDecoder().feed(body(name))
-    for cut in range(len(messages) - 2):  # before the one that gives the reason
-        decoder = Decoder()
-        events = [event for message in messages[:cut] for event in decoder.feed(message)]
-        assert events == STREAMS[name][: len(events)]
-        with pytest.raises(StreamBroken):
-            decoder.end()
+    is_broken_between(messages[:-2], Decoder, STREAMS[name])  # before the one that gives the reason
     decoder = Decoder()
-    *content, end = [event for message in messages[:-1] for event in decoder.feed(message)] + decoder.end()
+    *content, end = fed(decoder, messages[:-1]) + decoder.end()
     assert content == STREAMS[name][:-1]
     assert (end.reason, end.usage) == (STREAMS[name][-1].reason, None), "without the metadata"
 
@@ -128,7 +121,7 @@ def test_a_stream_that_is_cut_has_no_end_that_was_not_said(name: str) -> None:
 def test_an_exception_inside_the_stream(name: str) -> None:
     *before, last = EventStreamDecoder().feed(body(name))
     decoder, expected = Decoder("m"), BROKEN[name]
-    assert {type(event) for message in before for event in decoder.feed(message)} <= {TextDelta}
+    assert {type(event) for event in fed(decoder, before)} <= {TextDelta}
     with pytest.raises(type(expected)) as caught:
         decoder.feed(last)
     assert caught.value.args == expected.args
@@ -137,8 +130,6 @@ def test_an_exception_inside_the_stream(name: str) -> None:
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_classified(name: str) -> None:
     status, head, data = recorded(f"{FOLDER}/{name}")
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-    headers["x-amzn-errortype"] = head.decode().split("x-amzn-errortype: ")[1].split("\r\n")[0]
-    found, expected = classify(status, headers, data, model="m"), ERRORS[name]
+    found, expected = classify(status, headers_of(head), data, model="m"), ERRORS[name]
     assert (type(found), found.args, found.retry_after) == (type(expected), expected.args, expected.retry_after)
     assert found.scope is expected.scope

@@ -26,6 +26,7 @@ from backends.request import Request, said
 from backends.sse import SseDecoder
 from tests.upstream import Upstream
 from tests.wire.recorded import recorded
+from tests.wire.replay import SIZES, headers_of, read
 
 HERE = "clouds-written"
 NOW = 1795251600.0  # 2026-11-21 09:00:00 UTC
@@ -101,10 +102,6 @@ BROKEN = {  # by name: what comes first, and the error that follows
 }
 
 
-def headers_of(head: bytes) -> dict[str, str]:
-    return dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-
-
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_known_by_its_content(name: str) -> None:
     status, head, body = recorded(f"{HERE}/{name}")
@@ -132,17 +129,13 @@ def test_a_quirk_of_a_preset_is_taken(preset: str, quirk: Quirk) -> None:
             Decoder("m").feed(body)
         return
     _, _, body = recorded(f"{HERE}/{preset}_stream")
-    for size in (1, 7, len(body)):
-        sse, decoder = SseDecoder(), Decoder("m")
-        pieces = (body[at : at + size] for at in range(0, len(body), size))
-        events = [event for piece in pieces for message in sse.feed(piece) for event in decoder.feed(message)]
-        assert events == QUIRKS[quirk][preset]
+    for size in SIZES:
+        assert read(body, size, SseDecoder(), Decoder("m")) == QUIRKS[quirk][preset]
 
 
 def test_thoughts_that_are_parts_of_the_content() -> None:
     _, _, body = recorded(f"{HERE}/mistral_stream_thinking")
-    sse, decoder = SseDecoder(), Decoder("m")
-    assert [event for message in sse.feed(body) for event in decoder.feed(message)] == [
+    assert read(body, SIZES[-1], SseDecoder(), Decoder("m")) == [
         *map(ReasoningDelta, ["France's", " capital."]),
         *map(TextDelta, ["Pa", "ris"]),
         Finished("stop", Usage(5, 2)),

@@ -35,8 +35,9 @@ from backends.events import (
 from backends.http import Transport
 from backends.request import Request, said
 from backends.sse import SseDecoder
-from tests.upstream import LAST, Upstream, chunk
+from tests.upstream import Upstream
 from tests.wire.recorded import recorded
+from tests.wire.replay import SIZES, headers_of, is_broken_anywhere, played, read, written
 
 HERE = "cohere-written"
 PARIS = "The capital of France is Paris."
@@ -97,80 +98,53 @@ ERRORS: dict[str, BackendError] = {
 ASK = Request("m", (said("user", "What is the capital of France?"),), 16)
 
 
-def decoded(*reads: bytes) -> list[Event]:
-    sse, decoder = SseDecoder(), Decoder()
-    return [event for read in reads for message in sse.feed(read) for event in decoder.feed(message)]
-
-
-async def played(name: str, *, cut: int | None = None) -> list[Event]:
-    """Over a socket, cut after so many bytes of the body."""
-    _, head, body = recorded(f"{HERE}/{name}")
-    script = [head + (chunk(body[:cut]) + LAST if b"chunked" in head else body)]
-    transport = Transport()
-    try:
-        async with Upstream(script) as upstream:
-            backend = Cohere(Options(name="c", base_url=upstream.origin), transport)
-            async with backend.stream(ASK) as batches:
-                return [event async for batch in batches for event in batch]
-    finally:
-        transport.close()
+def cohere(upstream: Upstream, transport: Transport) -> Cohere:
+    return Cohere(Options(name="c", base_url=upstream.origin), transport)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_in_any_split(name: str) -> None:
-    body = recorded(f"{HERE}/{name}")[2]
-    for size in (1, 2, 7, 100, 1000, len(body)):
-        assert decoded(*(body[i : i + size] for i in range(0, len(body), size))) == STREAMS[name]
+    for size in SIZES:
+        assert read(recorded(f"{HERE}/{name}")[2], size, SseDecoder(), Decoder()) == STREAMS[name]
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_cut_anywhere_gives_what_came_and_no_end_that_was_not_said(name: str) -> None:
-    body = recorded(f"{HERE}/{name}")[2]
-    sse, decoder = SseDecoder(), Decoder()
-    found: list[Event] = []
-    for i in range(len(body)):  # found is what a cut before byte i gives
-        if not decoder.finished:
-            with pytest.raises(StreamBroken):
-                decoder.end()
-        for message in sse.feed(body[i : i + 1]):
-            found += decoder.feed(message)
-        assert found == STREAMS[name][: len(found)]
-    assert found == STREAMS[name]
+    is_broken_anywhere(recorded(f"{HERE}/{name}")[2], SseDecoder(), Decoder(), STREAMS[name])
 
 
 @pytest.mark.parametrize("name", STREAMS)
 async def test_a_stream_over_a_socket(name: str) -> None:
-    assert await played(name) == STREAMS[name]
+    assert await played([written(f"{HERE}/{name}")], cohere, ASK) == STREAMS[name]
+    cut = recorded(f"{HERE}/{name}")[2].index(b"event: message-end")
     with pytest.raises(StreamBroken):
-        await played(name, cut=recorded(f"{HERE}/{name}")[2].index(b"event: message-end"))
+        await played([written(f"{HERE}/{name}", cut)], cohere, ASK)
 
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_an_answer_that_was_not_streamed(name: str) -> None:
-    assert await played(name) == WHOLE[name]
+    assert await played([written(f"{HERE}/{name}")], cohere, ASK) == WHOLE[name]
 
 
 async def test_an_error_inside_the_stream() -> None:
     with pytest.raises(ServerFailed) as raised:
-        await played("chat_stream_error")
+        await played([written(f"{HERE}/chat_stream_error")], cohere, ASK)
     assert "failed to generate" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ERRORS)
 async def test_an_error_is_classified(name: str) -> None:
     status, head, body = recorded(f"{HERE}/{name}")
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-    found, expected = classify(status, headers, body, model="m"), ERRORS[name]
+    found, expected = classify(status, headers_of(head), body, model="m"), ERRORS[name]
     assert (type(found), found.args) == (type(expected), expected.args)
     with pytest.raises(type(expected)):
-        await played(name)
+        await played([written(f"{HERE}/{name}")], cohere, ASK)
 
 
 async def test_the_models(transport: Transport) -> None:
-    _, head, body = recorded(f"{HERE}/models")
     no = {"audio": False, "files": False, "logprobs": False, "completions": False, "embeddings": False}
-    async with Upstream([head + body]) as upstream:
-        backend = Cohere(Options(name="c", base_url=upstream.origin), transport)
+    async with Upstream([written(f"{HERE}/models")]) as upstream:
+        backend = cohere(upstream, transport)
         found = await backend.models()
     assert found == [
         Model("command-a-03-2025", 288000, Capabilities(tools=True, json_schema=True, **no)),

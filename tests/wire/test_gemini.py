@@ -17,7 +17,6 @@ from backends.errors import (
     RateLimited,
     Scope,
     ServerFailed,
-    StreamBroken,
     UnsupportedFeature,
 )
 from backends.events import (
@@ -39,6 +38,7 @@ from backends.http import Transport
 from backends.sse import SseDecoder
 from tests.upstream import Upstream
 from tests.wire.recorded import RECORDINGS, recorded
+from tests.wire.replay import SIZES, headers_of, is_broken_between, read
 
 FOLDER = "gemini-written"
 NOW = 1_795_258_800.0  # 2026-11-21 11:00 UTC, 3 o'clock in California
@@ -152,29 +152,22 @@ def new() -> Decoder:
 
 def decoded(name: str, size: int) -> list[Event]:
     """The events of a body that comes in pieces of `size` bytes."""
-    whole, decoder, sse = body(name), new(), SseDecoder()
+    decoder = new()
     if name.startswith("message"):
-        return decoder.feed(whole) + decoder.end()
-    pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
-    return [event for piece in pieces for message in sse.feed(piece) for event in decoder.feed(message)] + decoder.end()
+        return decoder.feed(body(name)) + decoder.end()
+    return read(body(name), size, SseDecoder(), decoder) + decoder.end()
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_an_answer_in_any_split(name: str) -> None:
-    for size in (1_000_000, 1, 2, 7, 100, 1000):
+    for size in SIZES:
         assert decoded(name, size) == STREAMS[name]
 
 
 @pytest.mark.parametrize("name", [name for name in STREAMS if name.startswith("stream")])
 def test_a_stream_that_is_cut_is_broken(name: str) -> None:
     """There is no last message: only the finish reason tells."""
-    messages = SseDecoder().feed(body(name))
-    for cut in range(len(messages)):
-        decoder = new()
-        events = [event for message in messages[:cut] for event in decoder.feed(message)]
-        assert events == STREAMS[name][: len(events)]
-        with pytest.raises(StreamBroken):
-            decoder.end()
+    is_broken_between(SseDecoder().feed(body(name)), new, STREAMS[name])
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -186,8 +179,7 @@ def test_an_answer_that_ends_in_an_error(name: str) -> None:
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_classified(name: str) -> None:
     status, head, data = recorded(f"{FOLDER}/{name}")
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-    found, expected = classify(status, headers, data, model="m", now=NOW), ERRORS[name]
+    found, expected = classify(status, headers_of(head), data, model="m", now=NOW), ERRORS[name]
     assert (type(found), found.args, found.scope) == (type(expected), expected.args, expected.scope)
 
 

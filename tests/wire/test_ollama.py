@@ -37,8 +37,9 @@ from backends.ollama import Ollama, Options
 from backends.ollama_decode import Decoder
 from backends.ollama_errors import classify
 from backends.request import Prompt, Request, said
-from tests.upstream import LAST, Script, Seen, Upstream, chunk
+from tests.upstream import Script, Seen, Upstream
 from tests.wire.recorded import recorded
+from tests.wire.replay import SIZES, headers_of, is_broken_anywhere, played, read, written
 
 HERE = "ollama-written"
 STREAMS: dict[str, list[Event]] = {
@@ -98,67 +99,37 @@ def reader() -> Decoder:
     return Decoder("m", 2, iter(["id-1", "id-2"]).__next__)
 
 
-def decoded(*reads: bytes) -> list[Event]:
-    lines, decoder = LineDecoder(), reader()
-    return [event for read in reads for line in lines.feed(read) for event in decoder.feed(line)]
-
-
-def whole(name: str, cut: int | None = None) -> bytes:
-    """A transcript as one write, cut after so many bytes of its body."""
-    _, head, body = recorded(f"{HERE}/{name}")
-    return head + (chunk(body[:cut]) + LAST if b"chunked" in head else body)
-
-
-async def played(name: str, cut: int | None = None, ask: Request = ASK) -> list[Event]:
-    transport = Transport()
-    try:
-        async with Upstream([whole(name, cut)]) as upstream:
-            backend = Ollama(Options(name="o", base_url=upstream.origin), transport)
-            async with backend.stream(ask) as batches:
-                return [event async for batch in batches for event in batch]
-    finally:
-        transport.close()
+def ollama(upstream: Upstream, transport: Transport) -> Ollama:
+    return Ollama(Options(name="o", base_url=upstream.origin), transport)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_in_any_split(name: str) -> None:
-    body = recorded(f"{HERE}/{name}")[2]
-    for size in (1, 2, 7, 100, 1000, len(body)):
-        assert decoded(*(body[i : i + size] for i in range(0, len(body), size))) == STREAMS[name]
+    for size in SIZES:
+        assert read(recorded(f"{HERE}/{name}")[2], size, LineDecoder(), reader()) == STREAMS[name]
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_cut_anywhere_gives_what_came_and_no_end_that_was_not_said(name: str) -> None:
-    body = recorded(f"{HERE}/{name}")[2]
-    lines, decoder = LineDecoder(), reader()
-    found: list[Event] = []
-    for i in range(len(body)):  # found is what a cut before byte i gives
-        assert not decoder.finished
-        with pytest.raises(StreamBroken):
-            decoder.end()
-        for line in lines.feed(body[i : i + 1]):
-            found += decoder.feed(line)
-        assert found == STREAMS[name][: len(found)]
-    assert found == STREAMS[name]
+    is_broken_anywhere(recorded(f"{HERE}/{name}")[2], LineDecoder(), reader(), STREAMS[name])
 
 
 @pytest.mark.parametrize("name", ["chat_stream", "chat_stream_thinking", "generate_stream"])
 async def test_a_stream_over_a_socket(name: str) -> None:
     ask = ASK if name.startswith("chat") else replace(ASK, messages=(), prompt=Prompt("The capital of France is"))
-    assert await played(name, ask=ask) == STREAMS[name]
-    with pytest.raises(StreamBroken):
-        await played(name, -1, ask)  # the end of the last line: it may have been a longer one
+    assert await played([written(f"{HERE}/{name}")], ollama, ask) == STREAMS[name]
+    with pytest.raises(StreamBroken):  # without the end of the last line: it may have been a longer one
+        await played([written(f"{HERE}/{name}", -1)], ollama, ask)
 
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_an_answer_that_was_not_streamed(name: str) -> None:
-    assert await played(name) == WHOLE[name]
+    assert await played([written(f"{HERE}/{name}")], ollama, ASK) == WHOLE[name]
 
 
 async def test_an_error_inside_the_stream_comes_after_what_was_said_before_it(transport: Transport) -> None:
-    async with Upstream([whole("chat_stream_error")]) as upstream:
-        backend = Ollama(Options(name="o", base_url=upstream.origin), transport)
-        async with backend.stream(ASK) as batches:
+    async with Upstream([written(f"{HERE}/chat_stream_error")]) as upstream:
+        async with ollama(upstream, transport).stream(ASK) as batches:
             assert await anext(batches) == [TextDelta("The")]
             with pytest.raises(ServerFailed):
                 await anext(batches)
@@ -167,11 +138,10 @@ async def test_an_error_inside_the_stream_comes_after_what_was_said_before_it(tr
 @pytest.mark.parametrize("name", ERRORS)
 async def test_an_error_is_classified(name: str) -> None:
     status, head, body = recorded(f"{HERE}/{name}")
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-    found, expected = classify(status, headers, body, model="m"), ERRORS[name]
+    found, expected = classify(status, headers_of(head), body, model="m"), ERRORS[name]
     assert (type(found), found.args) == (type(expected), expected.args)
     with pytest.raises(type(expected)):
-        await played(name)
+        await played([written(f"{HERE}/{name}")], ollama, ASK)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +158,10 @@ async def test_an_error_is_classified(name: str) -> None:
     ids=["pulled", "with num_ctx", "thinking", "older server"],
 )  # fmt: skip
 async def test_the_models(transport: Transport, shown: str, num_ctx: int | None, expected: Model) -> None:
+    transcripts = {"/api/tags": "tags", "/api/show": shown}
+
     def script(seen: Seen) -> Script:
-        return [whole({"/api/tags": "tags", "/api/show": shown}[seen.path])]
+        return [written(f"{HERE}/{transcripts[seen.path]}")]
 
     async with Upstream(default=script) as upstream:
         options = Options(name="o", base_url=upstream.origin, num_ctx=num_ctx)

@@ -28,6 +28,7 @@ from backends.sse import SseDecoder
 from backends.streamed import Decoder
 from tests.upstream import Upstream
 from tests.wire.recorded import recorded
+from tests.wire.replay import SIZES, headers_of, read
 
 OPENAI, AZURE = "openai-written", "azure-openai-written"
 PARIS = "The capital of France is Paris."
@@ -62,10 +63,10 @@ ERRORS: dict[str, BackendError] = {
 }
 
 
-def decoded(name: str, *reads: bytes) -> list[Event]:
+def decoded(name: str, body: bytes, size: int = SIZES[-1]) -> list[Event]:
     """The events, those of the end among them."""
-    sse, decoder = SseDecoder(), STREAMS[name][0]()
-    return [event for read in reads for message in sse.feed(read) for event in decoder.feed(message)] + decoder.end()
+    decoder = STREAMS[name][0]()
+    return read(body, size, SseDecoder(), decoder) + decoder.end()
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -74,8 +75,8 @@ def test_a_stream_in_any_split(name: str) -> None:
     *content, end = whole = decoded(name, body)
     assert "".join(event.text for event in content if isinstance(event, TextDelta)) == STREAMS[name][1]
     assert end == STREAMS[name][2]
-    for size in (1, 2, 7, 100, 1000):
-        assert decoded(name, *(body[i : i + size] for i in range(0, len(body), size))) == whole
+    for size in SIZES:
+        assert decoded(name, body, size) == whole
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -107,8 +108,7 @@ def test_a_stream_that_fails() -> None:
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_classified(name: str) -> None:
     status, head, body = recorded(name)
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-    found, expected = classify(status, headers, body, model="m"), ERRORS[name]
+    found, expected = classify(status, headers_of(head), body, model="m"), ERRORS[name]
     assert (type(found), found.args) == (type(expected), expected.args)
 
 

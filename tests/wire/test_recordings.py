@@ -2,7 +2,6 @@
 
 import pytest
 
-from backends.base import Batches
 from backends.chat_decode import Decoder
 from backends.errors import (
     AuthenticationFailed,
@@ -23,8 +22,9 @@ from backends.openai_compatible import OpenAICompatible, Options
 from backends.provider_errors import classify
 from backends.request import Request, said
 from backends.sse import SseDecoder
-from tests.upstream import CLOSE, LAST, RESET, Script, Step, Trickle, Upstream, chunk
+from tests.upstream import CLOSE, LAST, RESET, Step, Trickle, Upstream, chunk
 from tests.wire.recorded import LLAMA, LOCALAI, VLLM, recorded
+from tests.wire.replay import SIZES, fed, headers_of, played, read, written
 
 STREAMS = {
     f"{LLAMA}/chat_stream": ("The capital of France is Paris.", Finished("stop", Usage(37, 8))),
@@ -61,10 +61,9 @@ MODELS = {
 ASK = Request("m", (said("user", "What is the capital of France?"),), 16)
 
 
-def decoded(*reads: bytes) -> list[Event]:
+def decoded(body: bytes, size: int = SIZES[-1]) -> list[Event]:
     """The events, without those of the end."""
-    sse, decoder = SseDecoder(), Decoder()
-    return [event for read in reads for message in sse.feed(read) for event in decoder.feed(message)]
+    return read(body, size, SseDecoder(), Decoder())
 
 
 def text(events: list[Event]) -> str:
@@ -73,14 +72,14 @@ def text(events: list[Event]) -> str:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_in_any_split(name: str) -> None:
-    *content, end = whole = decoded(recorded(name)[2])
+    body = recorded(name)[2]
+    *content, end = whole = decoded(body)
     words, finished = STREAMS[name]
     assert text(content).startswith(words)
     assert len(content) > 1
     assert end == finished
-    body = recorded(name)[2]
-    for size in (1, 2, 7, 100, 1000):
-        assert decoded(*(body[i : i + size] for i in range(0, len(body), size))) == whole
+    for size in SIZES:
+        assert decoded(body, size) == whole
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -90,16 +89,13 @@ def test_a_stream_cut_anywhere_gives_what_came_and_no_end_that_was_not_said(name
     sse, decoder = SseDecoder(), Decoder()
     found: list[Event] = []
     for i in range(len(body)):  # found is what a cut before byte i gives
-        for message in sse.feed(body[i : i + 1]):
-            found += decoder.feed(message)
+        found += fed(decoder, sse.feed(body[i : i + 1]))
         assert found == whole[: len(found)]
     assert found == whole
 
     reason_at = body.rindex(b'"finish_reason":"')
     for i in (0, 1, reason_at // 2, reason_at):
-        sse, decoder = SseDecoder(), Decoder()
-        for message in sse.feed(body[:i]):
-            decoder.feed(message)
+        read(body[:i], SIZES[-1], SseDecoder(), decoder := Decoder())
         with pytest.raises(StreamBroken):
             decoder.end()
 
@@ -114,8 +110,7 @@ def test_a_completion_that_was_not_streamed(name: str) -> None:
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_classified(name: str) -> None:
     status, head, body = recorded(name)
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
-    found, expected = classify(status, headers, body, model="m"), ERRORS[name]
+    found, expected = classify(status, headers_of(head), body, model="m"), ERRORS[name]
     assert (type(found), found.args) == (type(expected), expected.args)
 
 
@@ -124,19 +119,6 @@ def test_an_error_is_classified(name: str) -> None:
 
 def backend(upstream: Upstream, transport: Transport) -> OpenAICompatible:
     return OpenAICompatible(Options(name="b", base_url=upstream.url), transport)
-
-
-async def drained(batches: Batches) -> list[Event]:
-    return [event async for batch in batches for event in batch]
-
-
-async def played(script: Script) -> list[Event]:
-    transport = Transport()
-    async with Upstream(script) as upstream:
-        async with backend(upstream, transport).stream(ASK) as batches:
-            events = await drained(batches)
-        transport.close()
-    return events
 
 
 def framed(name: str) -> dict[str, list[Step]]:
@@ -158,7 +140,7 @@ def framed(name: str) -> dict[str, list[Step]]:
 @pytest.mark.parametrize("framing", framed(f"{VLLM}/chat_stream"))
 @pytest.mark.parametrize("name", [f"{VLLM}/chat_stream", f"{LLAMA}/chat_stream", f"{LOCALAI}/chat_stream"])
 async def test_a_stream_over_a_socket(name: str, framing: str) -> None:
-    assert await played(framed(name)[framing]) == decoded(recorded(name)[2])
+    assert await played(framed(name)[framing], backend, ASK) == decoded(recorded(name)[2])
 
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])
@@ -167,20 +149,19 @@ async def test_a_stream_cut_on_its_socket_is_broken(name: str, end: Step) -> Non
     head, *messages = framed(name)["as it was"]
     for cut in range(len(messages) - 2):  # before [DONE]
         with pytest.raises(StreamBroken):
-            await played([head, *messages[:cut], end])
+            await played([head, *messages[:cut], end], backend, ASK)
 
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_a_server_that_does_not_stream(name: str) -> None:
-    _, head, body = recorded(name)
-    assert await played([head + body]) == [TextDelta("The capital of France is Paris."), Finished("stop", WHOLE[name])]
+    whole = [TextDelta("The capital of France is Paris."), Finished("stop", WHOLE[name])]
+    assert await played([written(name)], backend, ASK) == whole
 
 
 @pytest.mark.parametrize("name", ERRORS)
 async def test_an_error_over_a_socket(name: str) -> None:
-    _, head, body = recorded(name)
     with pytest.raises(type(ERRORS[name])):
-        await played([head + body])
+        await played([written(name)], backend, ASK)
 
 
 @pytest.mark.parametrize("name", MODELS)

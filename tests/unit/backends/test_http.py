@@ -249,8 +249,9 @@ async def test_a_cancelled_reader_aborts_at_once(transport: Transport, script: l
 async def test_a_stuck_reader_can_leave_too(transport: Transport) -> None:
     async with Upstream([CHUNKED, *[chunk(bytes(2**16))] * 1024]) as upstream:
         async with transport.request("GET", upstream.url, {}):
-            for _ in range(1000):
+            for _ in range(10_000):
                 await asyncio.sleep(0)
+            assert not upstream.requests[0].done.is_set(), "so it is stuck"
         await left(upstream, asyncio.get_running_loop().time())
 
 

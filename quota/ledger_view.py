@@ -1,0 +1,57 @@
+"""What an event loop sees of a ledger in a file: the Book as it is on the disk, for plain calls that cannot wait."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from quota.book import Book
+from quota.ledger import Cooldown, Headroom, LedgerUnusable
+from quota.pool import Micros
+from quota.rows import Rows
+
+FRESH = 1.0  # seconds for which others' acts may not be seen
+
+
+class LedgerView:
+    """Shown rows by the writer as soon as they are on the disk; `read` gives what all processes wrote since a seq."""
+
+    def __init__(self, read: Callable[[int], Awaitable[Rows]]) -> None:
+        self._read = read
+        self._book = Book(lambda _: None)
+        self._asked = asyncio.Event()
+
+    @property
+    def time(self) -> Micros:
+        """The ledger's time, as far as it has been seen."""
+        return self._book.time
+
+    def show(self, news: Sequence[Rows]) -> None:
+        """Take what the writer saw or wrote, in its order."""
+        for rows in news:
+            self._book.load(rows)
+
+    def headroom(self, now: Micros) -> Mapping[str, Headroom]:
+        """Every pool."""
+        self._asked.set()
+        return self._book.headroom(now)
+
+    def cooldowns(self, now: Micros) -> Mapping[str, Cooldown]:
+        """Those that have not ended."""
+        self._asked.set()
+        return self._book.cooldowns(now)
+
+    async def run(self) -> None:
+        """Refresh while somebody asks, at most once in FRESH seconds. Until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                await self.refresh()
+            except LedgerUnusable:  # what is known stays; who writes hears of it
+                pass
+            await asyncio.sleep(FRESH)
+
+    async def refresh(self) -> None:
+        """Look at the file. Raises LedgerUnusable."""
+        rows = await self._read(self._book.seq)
+        if rows.seq > self._book.seq:  # the writer may have shown more meanwhile
+            self._book.load(rows)

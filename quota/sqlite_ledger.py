@@ -1,0 +1,274 @@
+"""The ledger in a SQLite file that several processes share: quota.db.
+
+    reserve, settle, … ─▸ writer ─▸ Book ─▸ tables ─▸ COMMIT ─▸ the answer          headroom ◂─ view ◂─ what is on the disk
+
+The rules are those of quota/book.py; here is what they need of a process: a writer, leases that are renewed while it
+lives, and a janitor that charges what dead owners hold.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+import structlog
+
+from quota.audit import balances, differences
+from quota.clock import Clock
+from quota.file_lock import StillLocked
+from quota.ledger import (
+    Attempt,
+    Cooldown,
+    Denied,
+    Granted,
+    Headroom,
+    LedgerUnusable,
+    Observation,
+    Operation,
+    Settled,
+)
+from quota.ledger_view import LedgerView
+from quota.owner import Owner
+from quota.pool import DAY, SECOND, Micros, Pool
+from quota.rows import Bucket, Rows
+from quota.sqlite_file import BUSY, FileUnusable, SqliteFile, Synchronous, trouble
+from quota.sqlite_rows import SQL, asked, ledger_file, open_ones, operations, pool_row, told
+from quota.sqlite_work import LedgerWork
+from quota.writer import NotWriting, Writer, nowhere
+
+log = structlog.get_logger()
+Answer = TypeVar("Answer")
+TTL: Micros = 60 * SECOND  # a lease; at least twice the longest time for which a live process may not run
+JANITOR = 5.0  # seconds between two looks for dead owners and lapsed leases
+NIGHT = 86_400.0  # seconds between two prunings
+
+
+class SqliteLedger:
+    """A Ledger (quota/ledger.py). Made by `opened`."""
+
+    def __init__(
+        self,
+        *,
+        file: SqliteFile,
+        reader: aiosqlite.Connection,
+        now: Callable[[], Micros],
+        owner: Owner,
+        ttl: Micros,
+        at: Callable[[str], None],
+    ) -> None:
+        self._file = file
+        self._reader = reader
+        self._reading = asyncio.Lock()  # a transaction to read in: one at a time
+        self._now = now
+        self._ttl = ttl
+        self._loop = asyncio.get_running_loop()
+        self._view = LedgerView(self._read)
+        self._work = LedgerWork(owner=owner, ttl=ttl, now=now, publish=self._publish)
+        self._writer: Writer[LedgerWork] = Writer(
+            connect=file.writing, lock=file.lock(), work=self._work, at=at, said=self._said
+        )
+        self._failing = ""
+
+    async def define(self, pools: Sequence[Pool]) -> None:
+        await self._submit(lambda work: work.book.define(work.now, pools))
+
+    async def reserve(self, attempt: Attempt, amounts: Mapping[str, int], tag: str = "") -> Granted | Denied:
+        return await self._submit(
+            lambda work: work.book.reserve(
+                work.now, attempt, amounts, tag=tag, owner=work.owner, lease_end=work.lease_end
+            )
+        )
+
+    def settle(
+        self, attempt: Attempt, used: Mapping[str, int], answered: float | None = None
+    ) -> Awaitable[Settled | None]:
+        answered_at = None if answered is None else self.now() - int(answered * SECOND)
+        return self._queue(lambda work: work.book.settle(work.now, attempt, used, answered_at))
+
+    def release(self, attempt: Attempt, why: str) -> Awaitable[bool]:
+        return self._queue(lambda work: work.book.release(work.now, attempt, why))
+
+    def observe(self, observation: Observation) -> Awaitable[None]:
+        return self._queue(lambda work: work.book.observe(work.now, observation))
+
+    def cool(self, cooldown: Cooldown) -> Awaitable[None]:
+        return self._queue(lambda work: work.book.cool(work.now, cooldown))
+
+    def warm(self, scope: str) -> Awaitable[None]:
+        return self._queue(lambda work: work.book.warm(work.now, scope))
+
+    def headroom(self) -> Mapping[str, Headroom]:
+        return self._view.headroom(self.now())
+
+    def cooldowns(self) -> Mapping[str, Cooldown]:
+        return self._view.cooldowns(self.now())
+
+    def now(self) -> Micros:
+        return max(self._now(), self._view.time)
+
+    async def adjust(self, pool: str, used: int, why: str) -> None:
+        await self._submit(lambda work: work.book.adjust(work.now, pool, used, why))
+
+    async def recover(self) -> int:
+        return await self._submit(LedgerWork.recover)
+
+    async def history(self, since: Micros = 0, limit: int = 1000, pool: str | None = None) -> Sequence[Operation]:
+        query, which = ("get_newest_operations", ()) if pool is None else ("get_newest_operations_of_pool", (pool,))
+        try:
+            lines = await self._reader.execute_fetchall(SQL[query], (since, *which, limit))
+        except sqlite3.Error as error:
+            raise self._said(error) from error
+        return list(operations(map(tuple, lines)))
+
+    async def reconcile(self) -> Sequence[str]:
+        return await asyncio.to_thread(self._reconciled)
+
+    async def prune(self, before: Micros) -> int:
+        pruned, before = 0, min(before, self.now())
+        while gone := await self._submit(lambda work: work.prune(before)):
+            pruned += gone
+        return pruned
+
+    async def open(self) -> None:
+        """Begin to write, and charge what the dead left behind."""
+        self._writer.start("ledger writer")
+        await self._reader.execute("PRAGMA wal_autocheckpoint = 0")
+        await self.recover()
+        await self._view.refresh()
+
+    async def close(self) -> None:
+        """Write what is queued, then end. The last connection moves the log to the file, and must have the lock."""
+        await self._reader.close()
+        await self._writer.close()
+
+    async def run(self, history: Micros) -> None:
+        """What goes on beside the calls. Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for each in (self._view.run(), self._renew(), self._clean(), self._prune(history)):
+                group.create_task(each)
+
+    async def _renew(self) -> None:
+        """Renew the leases of this process. Until cancelled."""
+        while True:
+            await asyncio.sleep(self._ttl / SECOND / 3)
+            await _quietly(self._queue(LedgerWork.renew))
+
+    async def _clean(self) -> None:
+        """Charge what dead owners and lapsed leases hold. Until cancelled."""
+        while True:
+            await asyncio.sleep(JANITOR)
+            charged = await _quietly(self._queue(LedgerWork.recover))
+            if charged:
+                log.warning("ledger_recovered", reservations=charged, reason="their owners ended or did not renew them")
+
+    async def _prune(self, history: Micros) -> None:
+        """Every night: forget what is older than `history`, and recompute every balance. Until cancelled."""
+        while True:
+            await asyncio.sleep(NIGHT)
+            try:
+                await self.prune(self.now() - history)
+                for difference in await self.reconcile():
+                    log.error("ledger_differs", difference=difference)
+            except LedgerUnusable as error:
+                log.error("ledger_not_pruned", reason=str(error))
+
+    def _submit(self, call: Callable[[LedgerWork], Answer]) -> "asyncio.Future[Answer]":
+        try:
+            return self._writer.submit(call)
+        except NotWriting as error:
+            refused: asyncio.Future[Answer] = self._loop.create_future()
+            refused.set_exception(LedgerUnusable(f"{self._file.path}: {error}."))
+            return refused
+
+    def _queue(self, call: Callable[[LedgerWork], Answer]) -> "asyncio.Future[Answer]":
+        """For what nobody may await: a failure is said here, once until it works again."""
+        queued = self._submit(call)
+        queued.add_done_callback(self._noted)
+        return queued
+
+    def _noted(self, queued: "asyncio.Future[Answer]") -> None:
+        error = None if queued.cancelled() else queued.exception()
+        reason = str(error or "")
+        if reason and reason != self._failing:
+            log.error("ledger_not_written", reason=reason)
+        self._failing = reason
+
+    def _said(self, error: Exception) -> Exception:
+        """The error that callers hear."""
+        if isinstance(error, (sqlite3.Error, OSError, StillLocked)):
+            return LedgerUnusable(trouble(self._file.path, error))
+        return error
+
+    def _publish(self, news: Sequence[Rows]) -> None:
+        """Called in the writer's thread, before it answers: who was answered sees it."""
+        self._loop.call_soon_threadsafe(self._view.show, news)
+
+    async def _read(self, since: int) -> Rows:
+        try:
+            async with self._reading:
+                await self._reader.execute("BEGIN")
+                try:
+                    return told([map(tuple, await self._reader.execute_fetchall(*each)) for each in asked(since)])
+                finally:
+                    await self._reader.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise self._said(error) from error
+
+    def _reconciled(self) -> Sequence[str]:
+        try:
+            with closing(sqlite3.connect(self._file.reading, uri=True, timeout=BUSY, isolation_level=None)) as database:
+                database.execute("BEGIN")
+                return differences(
+                    balances(operations(database.execute(SQL["get_operations"]))),
+                    [pool_row(line) for line in database.execute(SQL["get_pools"], (-1,))],
+                    [Bucket(*line) for line in database.execute(SQL["get_all_buckets"])],
+                    open_ones(database),
+                    database.execute(SQL["get_pruned"]).fetchone()[0],
+                )
+        except sqlite3.Error as error:
+            raise self._said(error) from error
+
+
+async def _quietly(queued: Awaitable[Answer]) -> Answer | None:
+    """Its answer; None when it failed, which is said already."""
+    try:
+        return await queued
+    except LedgerUnusable:
+        return None
+
+
+@asynccontextmanager
+async def opened(
+    path: Path,
+    *,
+    synchronous: Synchronous = "full",
+    ttl: Micros = TTL,
+    history: Micros = 35 * DAY,
+    now: Callable[[], Micros] | None = None,
+    at: Callable[[str], None] = nowhere,
+) -> AsyncIterator[SqliteLedger]:
+    """The ledger in that file, made if it is not there; leaving writes what is queued. Raises LedgerUnusable.
+
+    `history` is how long operations are kept, `now` the time. `at` is for tests: see quota/writer.py.
+    """
+    file = ledger_file(path, synchronous)
+    try:
+        await asyncio.to_thread(file.prepare)
+    except FileUnusable as error:
+        raise LedgerUnusable(str(error)) from error
+    reader = await aiosqlite.connect(file.reading, uri=True, timeout=BUSY, isolation_level=None)
+    ledger = SqliteLedger(file=file, reader=reader, now=now or Clock().now, owner=Owner.here(), ttl=ttl, at=at)
+    try:
+        await ledger.open()
+        task = asyncio.create_task(ledger.run(history), name="ledger")
+        try:
+            yield ledger
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    finally:
+        await ledger.close()
