@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from backends.anthropic_errors import refused
-from backends.chat_errors import retry_after
+from backends.chat_errors import metric_of, on, retry_after
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -22,6 +22,7 @@ from backends.errors import (
     UnsupportedFeature,
 )
 from backends.json import JsonError, loads
+from backends.limits import Refused
 
 NOBODY = frozenset(  # with a 403: not a matter of rights, but of who asks
     {
@@ -89,8 +90,10 @@ def meaning(kind: str, message: str, model: str, wait: float | None) -> BackendE
     if kind in NOBODY:
         return AuthenticationFailed(401)
     match kind:
+        case "ThrottlingException" if A_DAY.search(message):
+            return on(QuotaExhausted(wait, Scope.MODEL), Refused(metric_of(message), "day"))
         case "ThrottlingException":
-            return QuotaExhausted(wait, Scope.MODEL) if A_DAY.search(message) else RateLimited(wait)
+            return RateLimited(wait)
         case "AccessDeniedException" if not NO_MODEL.search(message):
             return AuthenticationFailed(401 if BAD_KEY.search(message) else 403)
         case "ResourceNotFoundException" | "AccessDeniedException":

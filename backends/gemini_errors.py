@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from msgspec.structs import replace
+
 from backends.chat_errors import by_status, error_of, metric_of, on, retry_after
 from backends.errors import (
     AuthenticationFailed,
@@ -125,21 +127,20 @@ def exhausted(details: list[dict[str, Any]], message: str, wait: float | None, n
     if SPENT.search(message.lower()):
         return QuotaExhausted(None, Scope.ACCOUNT)
     if NO_FREE_SHARE.search(message) or any(str(each.get("quotaValue")) == "0" for each in violations):
-        return on(QuotaExhausted(None, Scope.MODEL), axis(violations, "0") or Refused(limit=0))
+        return on(QuotaExhausted(None, Scope.MODEL), replace(axis(violations) or Refused(), limit=0))
     if any("PerDay" in each for each in quotas):
         return on(QuotaExhausted(until_midnight(now), scope), axis(violations))
     return on(RateLimited(wait, scope), axis(violations))
 
 
-def axis(violations: list[dict[str, Any]], value: str | None = None) -> Refused | None:
+def axis(violations: list[dict[str, Any]]) -> Refused | None:
     """The quota that was violated, of several the day's: GenerateRequestsPerDayPerProjectPerModel-FreeTier.
 
-    With `value` one of which there is so much. quotaValue is an int64, which JSON has as a text.
+    quotaValue is an int64, which JSON has as a text.
     """
-    named = [each for each in violations if value is None or str(each.get("quotaValue")) == value]
-    if not named:
+    if not violations:
         return None
-    one = next((each for each in named if "PerDay" in str(each.get("quotaId"))), named[0])
+    one = next((each for each in violations if "PerDay" in str(each.get("quotaId"))), violations[0])
     quota, limit = str(one.get("quotaId") or ""), str(one.get("quotaValue") or "")
     return Refused(
         metric_of(quota) or metric_of(str(one.get("quotaMetric") or "")),

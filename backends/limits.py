@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from msgspec import Struct
 
 Metric: TypeAlias = Literal["requests", "tokens", "input_tokens", "output_tokens", "neurons", "usd_micros"]
-Per: TypeAlias = Literal["second", "minute", "hour", "day", "month"]
+Per: TypeAlias = Literal["second", "minute", "hour", "day", "week", "month"]
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 NAMED = re.compile(r"rate-?limit|retry-after|call-limit|call-remaining|^date$|quota", re.IGNORECASE)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from backends import chat_errors
-from backends.chat_errors import retry_after
+from backends.chat_errors import on, retry_after
 from backends.errors import (
     BackendError,
     ContextLengthExceeded,
@@ -14,6 +14,7 @@ from backends.errors import (
     UnsupportedFeature,
 )
 from backends.json import JsonError, dumps, loads
+from backends.limits import Per, Refused
 
 LACKS = re.compile(r"does not support (tools|thinking|vision|insert|multimodal|chat|generate|completion)")
 LACKING = {  # their word: the feature, and the field that asks for it
@@ -27,7 +28,8 @@ LACKING = {  # their word: the feature, and the field that asks for it
     "completion": ("answers to messages", None),
 }
 CONTEXT = re.compile(r"input length exceeds (?:the|maximum) context length")
-SPENT = re.compile(r"usage limit")  # ollama.com: of the hour, the session or the week; it does not say until when
+SPENT = re.compile(r"(?:(hourly|session|daily|weekly) )?usage limit")  # ollama.com; it does not say until when
+PER: dict[str | None, Per] = {"hourly": "hour", "session": "hour", "daily": "day", "weekly": "week"}  # of five hours
 NO_ROOM = re.compile(r"requires more system memory|llama runner|unable to load model|not enough memory")
 LOADING = re.compile(r"loading model")
 
@@ -43,8 +45,8 @@ def classify(
         return UnsupportedFeature(*LACKING[found[1]])
     if CONTEXT.search(text):
         return ContextLengthExceeded()
-    if status in {402, 429} and SPENT.search(text):
-        return QuotaExhausted(retry_after(headers, now))
+    if status in {402, 429} and (spent := SPENT.search(text)):
+        return on(QuotaExhausted(retry_after(headers, now)), Refused(per=PER.get(spent[1], "hour"), account=True))
     if status is None or status >= 500:
         if LOADING.search(text):
             return NotReady(retry_after(headers, now))

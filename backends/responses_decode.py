@@ -27,6 +27,7 @@ from backends.events import (
     Usage,
 )
 from backends.json import SHAPE_ERRORS, decoder, dumps
+from backends.limits import spoken
 from backends.provider_errors import classify
 from backends.responses_encode import kept
 
@@ -251,7 +252,9 @@ def failure_of(error: Mapping[str, Any], model: str, status: int | None = None) 
     headers = {str(name).lower(): str(value) for name, value in given.items()} if isinstance(given, dict) else {}
     told = {name: error.get(name) for name in ("code", "type", "message", "param")}
     known = {name: str(value) for name, value in told.items() if value is not None}
-    return classify(status, headers, dumps({"error": known}), model=model)
+    found = classify(status, headers, dumps({"error": known}), model=model)
+    found.limits = spoken(headers)
+    return found
 
 
 def usage_of(usage: object) -> Usage | None:

@@ -33,7 +33,7 @@ class Decoder(Protocol):
 class Streamed(Pushing):
     """The batches of a stream, one per network read: to be iterated, or pushed."""
 
-    __slots__ = ("_decoder", "_ended", "_error", "_framing", "_held", "_response", "_sink")
+    __slots__ = ("_decoder", "_ended", "_error", "_framing", "_held", "_limits", "_response", "_sink")
 
     def __init__(self, response: Exchange, framing: Framing, decoder: Decoder) -> None:
         self._response, self._framing, self._decoder = response, framing, decoder
@@ -41,11 +41,14 @@ class Streamed(Pushing):
         self._sink: Sink
         self._ended: asyncio.Future[Finished]
         self._held: asyncio.Future[None] | None = None
+        self._limits: Mapping[str, str] | None = None
 
     @property
     def limits(self) -> Mapping[str, str]:
-        """Limited."""
-        return spoken(self._response.headers)
+        """What the answer's headers say of limits (Limited). Nobody asks but who spends a quota."""
+        if self._limits is None:
+            self._limits = spoken(self._response.headers)
+        return self._limits
 
     def __aiter__(self) -> "Streamed":
         return self

@@ -98,5 +98,6 @@ def _of_key(account: Account, provider: Provider, backends: Sequence[BackendOpti
     elif looks_like_a_placeholder(key):
         yield "its key looks like a placeholder. Set its api_key."
     for options in backends:
-        if isinstance(options, HttpOptions) and key in options.keys():
+        keys = options.keys() if isinstance(options, HttpOptions) else ()
+        if key in keys:
             yield f'the backend "{options.name}" has the same key: what is asked there is not counted. Remove one.'

@@ -87,7 +87,9 @@ def drawn(account: Account, provider: Provider, model: str, told: Mapping[str, i
             'limits = [{ metric = "usd", amount = 5, window = "month", reset = "fixed" }], and prices.'
         )
     if plan.free and provider.overrun == "bills" and not draws:
-        return f"{provider.name} bills what is beyond the free amount, and nobody said how much that is. {_more(provider, model, facts)}"
+        missing = facts.group is None and any(limit.group for limit in provider.limits)
+        remedy = f'Set group in [catalog.{provider.id}.models."{model}"]' if missing else "Set limits"
+        return f"{provider.name} bills what is beyond the free amount, and nobody said how much that is. {remedy}."
     metered = Metered(
         account=account.name,
         provider=provider.id,
@@ -186,17 +188,14 @@ def _up(rates: Rates | None, unit: int) -> tuple[int, int] | None:
 
 def _no_rates(provider: Provider, model: str, limit: Limit) -> str:
     if limit.metric == "usd":
-        return f'no price is known. Set prices = {{ "{model}" = {{ input = …, output = … }} }}, in dollars per million tokens.'
+        return (
+            f'no price is known. Set prices = {{ "{model}" = {{ input = …, output = … }} }}, '
+            "in dollars per million tokens."
+        )
     return (
         "nobody said how many neurons it costs. "
         f'Set neurons in [catalog.{provider.id}.models."{model}"], or name other models.'
     )
-
-
-def _more(provider: Provider, model: str, facts: ModelFacts) -> str:
-    if facts.group is None and any(limit.group for limit in provider.limits):
-        return f'Set group in [catalog.{provider.id}.models."{model}"], or limits.'
-    return "Set limits."
 
 
 def _instead(limit: Limit, mine: AccountLimit) -> Said:

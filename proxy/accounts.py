@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from backends import registry
 from backends.base import Model
+from backends.http_options import WrongKey
 from proxy.account_pools import drawn
 from proxy.catalog import Catalog, Provider
 from proxy.config import BackendOptions, Config
@@ -16,7 +17,10 @@ from proxy.metered import Metered, Term
 from quota.pool import Pool
 
 NOTHING_TOLD: Mapping[str, int] = MappingProxyType({})
-BILLS = "it can cost money. Set allow_billing = true to let free/auto use it; its models can be asked by name."
+BILLS = (
+    "its provider charges for what is beyond the free amount. "
+    "Set allow_billing = true to let free/auto use it; its models can be asked by name."
+)
 
 
 class Accounts(Struct, frozen=True):
@@ -24,8 +28,8 @@ class Accounts(Struct, frozen=True):
 
     `metered` is by account; `facts` by "ACCOUNT/MODEL". `unused` holds an account, or ACCOUNT/MODEL, and a sentence
     with what to do. The accounts `by_name` may be asked by ACCOUNT/MODEL only, not for free/auto: each with why.
-    `unknown` are limits that exist, without a number: the ids that their pools would have, each with its labels. `build`
-    makes pools of them when it is told the numbers.
+    `unknown` are limits that exist, without a number: the ids that their pools would have, each with its labels.
+    `build` makes pools of them when it is told the numbers.
     """
 
     backends: tuple[BackendOptions, ...]
@@ -70,7 +74,7 @@ def build(config: Config, catalog: Catalog, told: Mapping[str, int] = NOTHING_TO
             continue
         metered[account.name] = tuple(found)
         backends.append(options(account, provider, [each.model for each in found]))
-        if provider.overrun == "bills" and not account.allow_billing:
+        if provider.overrun == "bills" and provider.plan(account.plan).free and not account.allow_billing:
             by_name[account.name] = BILLS
     return Accounts(
         backends=tuple(backends),
@@ -113,6 +117,9 @@ def models_of(account: Account, provider: Provider) -> tuple[str, ...]:
 def options(account: Account, provider: Provider, models: Iterable[str] = ()) -> BackendOptions:
     """The backend that asks an account. Raises ValueError where its parts cannot be used."""
     assert provider.kind is not None
+    made = registry.load(provider.kind).Options
+    if account.account_id is not None and "account" not in made.__struct_fields__:
+        raise WrongKey("account_id", f"{provider.name} has no place for it. Take it out")
     given = {
         "api_key": account.api_key,
         "api_key_file": account.api_key_file,
@@ -121,8 +128,7 @@ def options(account: Account, provider: Provider, models: Iterable[str] = ()) ->
         "account": account.account_id,
     }
     said: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    made = registry.load(provider.kind).Options(name=account.name, models=tuple(models), **said)
-    return cast(BackendOptions, made)
+    return cast(BackendOptions, made(name=account.name, models=tuple(models), **said))
 
 
 def _stricter(one: Pool | None, other: Pool) -> Pool:

@@ -293,9 +293,9 @@ async def response_store(config: Config) -> AsyncIterator[Store]:
 
 
 def quota_api(quota: Metering | None, metrics: Metrics, discovery: Discovery) -> list[Routed]:
-    """What tells of quotas, over HTTP and in the metrics; nothing where there is none."""
+    """What tells of quotas, over HTTP and in the metrics; it is empty where there is none."""
     if quota is None:
-        return []
+        return [QuotaApi()]
     quota.on_change = lambda: discovery.learned(quota.metered)
     read_quota(metrics, quota.ledger, quota.models, quota.counts)
     return [QuotaApi(ledger=quota.ledger, metered=quota.models)]

@@ -1,14 +1,22 @@
-"""Says the catalog's facts in a few words, for the command line and the documentation."""
+"""Says the catalog's facts in a few words, for the command line and the documentation. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from proxy.catalog import Confidence, Provider
-from proxy.config_free import PERIODS, Limit
+from proxy.catalog import Provider
+from proxy.config_free import PERIODS, Confidence, Limit
 from proxy.metered import Overrun
 
 ORDER = ("requests", "tokens", "input_tokens", "output_tokens", "neurons", "usd", "concurrent_requests")
 SECONDS: Mapping[str, int] = dict(zip(PERIODS, (1, 60, 3600, 86400, 7 * 86400, 31 * 86400), strict=True))
 UNITS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+NAMES: Mapping[str, str] = {
+    "requests": "req",
+    "concurrent_requests": "req",
+    "tokens": "tok",
+    "input_tokens": "input tok",
+    "output_tokens": "output tok",
+    "usd": "dollars",
+}
 SHORT: Mapping[str, str] = {"second": "s", "minute": "min", "hour": "h"}
 EACH = "*"
 EACH_MEANS = f"{EACH} for each model"
@@ -29,25 +37,24 @@ def summary(provider: Provider, plan: str | None = None) -> list[str]:
 
 
 def short(limits: Sequence[Limit]) -> str:
-    """Limits of one metric and window: "30 requests/min", or "5-30 requests/min" where they differ."""
+    """Limits of one metric and window: "30 req/min", or "5-30 req/min" where they differ, "?" for unknown."""
     metric, window = limits[0].metric, limits[0].window
     amounts = sorted({limit.amount for limit in limits if limit.amount is not None})
-    name = {"usd": "dollars", "concurrent_requests": "requests"}.get(metric, metric.replace("_", " "))
-    per = _per(window)
+    name = NAMES.get(metric, metric)
     if not amounts:
-        return f"an unknown number of {name}{per}"
+        return f"? {name}{_per(window)}"
     span = "-".join(dict.fromkeys(number(amount, metric) for amount in (amounts[0], amounts[-1])))
-    return f"{span}{per}" if metric == "usd" else f"{span} {name.removesuffix('s') if amounts == [1] else name}{per}"
+    return f"{span}{_per(window)}" if metric == "usd" else f"{span} {name}{_per(window)}"
 
 
 def number(amount: float, metric: str) -> str:
-    """ "250K", "1,000", "$5", "$0.10"."""
+    """ "250K", "2.5M", "1,000", "$5", "$0.10"."""
     if metric == "usd":
         return f"${amount:,.0f}" if amount == int(amount) else f"${amount:,.2f}"
     whole = int(amount)
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if whole >= 10 * size and whole % size == 0 or whole >= size >= 10**6 and whole % size == 0:
-            return f"{whole // size}{unit}"
+        if whole >= max(size, 10_000) and whole % (size // 10) == 0:
+            return f"{whole / size:g}{unit}"
     return f"{whole:,}"
 
 
@@ -59,9 +66,9 @@ def reset_words(limit: Limit) -> str:
         return "never"
     if limit.reset == "fixed":
         days = {"day": "", "week": "Mondays, ", "month": "on the 1st, "}
-        zone = limit.timezone or "UTC"
+        zone = (limit.timezone or "UTC").rpartition("/")[2].replace("_", " ")
         return f"{days[limit.window]}00:00 {zone}" if limit.window in days else f"with each {limit.window}"
-    return {"token_bucket": "refills all the time", "rolling": "rolling"}.get(limit.reset, "not said: taken as rolling")
+    return {"token_bucket": "refills all the time", "rolling": "rolling"}.get(limit.reset, "unknown")
 
 
 def resets(provider: Provider, plan: str | None = None) -> list[str]:
@@ -72,8 +79,12 @@ def resets(provider: Provider, plan: str | None = None) -> list[str]:
 
 
 def every(provider: Provider, plan: str | None = None) -> list[Limit]:
-    """All limits of one plan, of each model and of all together."""
-    return [limit for model in (*provider.models, None) for limit in provider.limits_of(model, plan)]
+    """All limits of one plan: of each model, of groups of models, and of all together."""
+    chosen = provider.plan(plan).id
+    grouped = [limit for limit in provider.limits if limit.group is not None and chosen in limit.plans]
+    return grouped + [
+        limit for model in (*provider.models, None) for limit in provider.limits_of(model, plan) if limit.group is None
+    ]
 
 
 def scope_words(limit: Limit) -> str:

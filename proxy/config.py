@@ -173,7 +173,7 @@ class Transport(Table, frozen=True):
 
 
 class Discovery(Table, frozen=True):
-    """What is looked for while no [[backends]] are named. Named ones are all that is served."""
+    """What is looked for while no [[backends]] and no [[accounts]] are named. Named ones are all that is served."""
 
     local_servers: Annotated[bool, Meta(description="Servers on the usual ports of this machine.")] = True
     environment: Annotated[
@@ -266,7 +266,9 @@ class Config(Table, frozen=True):
         tuple[Account, ...],
         Meta(description="Accounts at providers whose free quotas or budgets are spent, one [[accounts]] each."),
     ] = ()
-    models: Annotated[dict[str, Alias], Meta(description="Model names of your own, one [models.NAME] each.")] = field(default_factory=dict)
+    models: Annotated[dict[str, Alias], Meta(description="Model names of your own, one [models.NAME] each.")] = field(
+        default_factory=dict
+    )
     capabilities: Annotated[
         dict[str, Abilities], Meta(description='What models can do, one [capabilities."BACKEND/MODEL"] each.')
     ] = field(default_factory=dict)

@@ -26,9 +26,8 @@ def read(
     """Both, without those that have a problem. `backends` are the names of the [[backends]]."""
     facts = _catalog(reader, catalog)
     found = _accounts(reader, accounts)
-    providers = merged(facts)
     for index, account in found.items():
-        reader.report(_alone(account, join("accounts", index), providers))
+        reader.report(_alone(account, join("accounts", index), merged(facts)))
     reader.report(_together(found))
     if found and FREE in (*backends, *(account.name for account in found.values())):
         reader.problem("accounts", f'with accounts, "{FREE}" is the name by which all are asked. Rename that backend.')
@@ -125,9 +124,9 @@ def _together(accounts: Mapping[int, Account]) -> Iterator[Problem]:
             yield (
                 path,
                 (
-                    f'"{account.name}" is a further account of {account.provider}, beside "{first}". Providers give one '
-                    "account to a person, and their limits are those of the whole organization. Set owned_separately = "
-                    "true only if you own it separately and the terms allow it."
+                    f'"{account.name}" is a further account of {account.provider}, beside "{first}". Providers give '
+                    "one account to a person, and limits are those of the whole organization. Set owned_separately = true "
+                    "only if you own it separately and the terms allow it."
                 ),
             )
         by_key.setdefault(credential, account.name)

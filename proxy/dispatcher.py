@@ -374,7 +374,7 @@ def explained(selection: Selection, notify: Callable[[Notice], None]) -> Callabl
 def able(candidates: Sequence[Candidate], request: Request) -> list[Candidate]:
     """Those of them that may be able to do what is asked; maybe none."""
     with suppress(UnsupportedFeature):
-        return list(fitting(candidates, request)[0])
+        return list(fitting(candidates, request)[0]) if candidates else []
     return []
 
 

@@ -28,7 +28,6 @@ from proxy.selection import (
     Why,
     Wish,
     duration,
-    quantity,
     scopes,
 )
 from quota.ledger import Cooldown, Headroom
@@ -54,6 +53,7 @@ def select(
     dice: Callable[[], float],
 ) -> Selection:
     """Every candidate is either chosen or passed over. `now` is the ledger's time, `dice` gives numbers from 0 to 1."""
+    memory.asked(wish.who, now)
     look = Look(
         size=measured(request),
         wish=wish,
@@ -175,7 +175,7 @@ class Look:
         prompt, output = estimate.prompt, estimate.output
         counted = {"requests": 1, "tokens": prompt + output, "input_tokens": prompt, "output_tokens": output}
         amounts: dict[str, int] = {}
-        pace, part, expires, times = MOST_PACE, 1.0, None, PLENTY
+        pace, part, expires, times = PLENTY, 1.0, None, PLENTY
         over: PassedOver | None = None
         for draw in metered.draws:
             name = draw.pool
@@ -184,9 +184,7 @@ class Look:
                 return PassedOver(candidate, "unknown", detail=name)
             known = counted.get(draw.metric)
             needed = amount(draw, prompt, output) if known is None else known
-            if name in amounts:
-                needed += amounts[name]
-            amounts[name] = needed
+            needed = amounts[name] = needed + amounts.get(name, 0)
             pool, left, cap = head.pool, head.left, head.cap - head.margin
             if needed > cap:
                 return PassedOver(candidate, "too_large", None, draw, head, needed)
@@ -198,7 +196,8 @@ class Look:
             closed = head.closed_until
             if free < keep or free < shared or (closed is not None and closed > now):
                 why, wait = self._shut(head, needed, keep, shared, span)
-                over = later(over, PassedOver(candidate, why, wait, draw, head, needed, quantity(draw, head.left)))
+                if over is None or longer(wait, over.wait):
+                    over = PassedOver(candidate, why, wait, draw, head, needed)
                 continue
             whole = left / cap if cap else 1.0
             steady = whole - keep / cap if keep else whole
@@ -210,7 +209,8 @@ class Look:
                     window = max(LEAST_WINDOW, (end - now) / length)
                     if work == "batch" and not urgent and whole < window:  # it would not last for others
                         wait = max(SOON, end - now - int(whole * length))
-                        over = later(over, PassedOver(candidate, "kept", wait, draw, head, needed))
+                        if over is None or longer(wait, over.wait):
+                            over = PassedOver(candidate, "kept", wait, draw, head, needed)
                         continue
                     steady /= window
             if steady < pace:
@@ -218,7 +218,7 @@ class Look:
         if over is not None:
             return over
         quality = QUALITY if metered.quality is None else metered.quality
-        return Fit(candidate, estimate, amounts, not metered.free, quality, pace, part, expires, times)
+        return Fit(candidate, estimate, amounts, not metered.free, quality, min(pace, MOST_PACE), part, expires, times)
 
     def _shut(self, head: Headroom, needed: int, keep: int, shared: int, span: Span) -> tuple[Why, Micros | None]:
         """Why a pool does not give so much now, and about how long until it does."""
@@ -236,11 +236,9 @@ class Look:
         return why, max(SOON, span.end - now - int(RELAXED * span.length * free / full))
 
 
-def later(one: PassedOver | None, other: PassedOver) -> PassedOver:
-    """Of two pools in the way, the one that is so for longer; one without an end for longest."""
-    if one is None or (one.wait is not None and (other.wait is None or other.wait > one.wait)):
-        return other
-    return one
+def longer(wait: Micros | None, other: Micros | None) -> bool:
+    """Whether this is the longer wait; None is without an end."""
+    return other is not None and (wait is None or wait > other)
 
 
 def opens_at(head: Headroom, needed: int, span: Span, now: Micros) -> Micros | None:

@@ -83,9 +83,12 @@ class FreeMemory:
         """How each model did that was ever asked, by account and model."""
         return self._seen
 
-    def observe(self, outcome: Outcome, now: Micros) -> None:
-        """A call has ended; `now` is the ledger's time."""
-        keep(self._people, outcome.principal, now, MOST_PEOPLE)
+    def asked(self, who: str, now: Micros) -> None:
+        """This person wants something of the pools; `now` is the ledger's time."""
+        keep(self._people, who, now, MOST_PEOPLE)
+
+    def observe(self, outcome: Outcome) -> None:
+        """A call has ended."""
         for attempt in outcome.failed_attempts:
             if attempt.error in FAILURES:
                 self._of(attempt.backend, attempt.model).tried(False)

@@ -14,6 +14,7 @@ import structlog
 from backends.errors import BackendError
 from backends.events import Event
 from proxy.answer import Answer
+from proxy.errors import ProxyError
 from proxy.outcome import Call, Notice
 from proxy.response_log import LogFull, ResponseLog
 from proxy.store.port import Row
@@ -151,7 +152,7 @@ class Generation:
             if not self._cancelled:
                 raise
         except Exception as error:
-            if not isinstance(error, BackendError):
+            if not isinstance(error, BackendError | ProxyError):
                 log.exception("generation_failed")
             code, message = wire(error).code, sentence(error)
             self.error = bare(error)

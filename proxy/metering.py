@@ -22,6 +22,7 @@ from quota.clock import Clock
 from quota.failed_ledger import FailedLedger
 from quota.ledger import Ledger, LedgerUnusable
 from quota.pool import DAY, SECOND
+from quota.windows import ENDLESS
 
 log = structlog.get_logger()
 
@@ -137,6 +138,9 @@ async def metering(
             log.error("ledger_unusable", reason=str(error), hint="No account is asked until this is mended.")
             ledger = FailedLedger(str(error))
             await ledger.define(found.pools)
+        for scope, cooldown in ledger.cooldowns().items():
+            if cooldown.until >= ENDLESS:  # until somebody has changed something, as they may have by now
+                await ledger.warm(scope)
         made = Metering(config, found, ledger=ledger, clock=clock, sleep=sleep, dice=dice)
         await made.learn({pool: head.cap for pool, head in ledger.headroom().items()})
         yield made

@@ -6,7 +6,7 @@ count there is a lot left, the pool stays open and is tried again once in a whil
 account; those that nobody stated the end of are guesses.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -29,7 +29,7 @@ from proxy.metered import Metered
 from proxy.selection import scopes
 from quota.headers import LENGTHS, HeaderRule, Reading, read
 from quota.ledger import Cooldown, Headroom, Observation
-from quota.pool import DAY, HOUR, MINUTE, SECOND, Fixed, Micros, Period
+from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Micros, Period, Window
 from quota.windows import ENDLESS
 
 Labels = Mapping[str, Mapping[str, str]]
@@ -38,7 +38,6 @@ FIRST: Micros = 30 * SECOND  # of a guess, doubled with each refusal in a row
 FIRST_BUSY: Micros = 5 * SECOND  # where it only is overloaded
 LONGEST_GUESS: Micros = 10 * MINUTE
 BREAKS_AT = 5  # failures in a row of whatever kind
-LONG: frozenset[Period] = frozenset({"day", "week", "month"})
 PROBE: Mapping[Period, Micros] = {  # how soon an axis is tried again when nobody said when it is there again
     "second": SECOND,
     "minute": MINUTE,
@@ -70,46 +69,6 @@ class Known(Struct, frozen=True):
     unknown: Labels = NOTHING
 
 
-class Observer:
-    """What providers say, and how often in a row each of their scopes has failed.
-
-    `rules` are Provider.headers by the provider's id, `headroom` is the ledger's, `unknown` Accounts.unknown. `learned`
-    are the caps that were said of those, for accounts.build().
-    """
-
-    def __init__(
-        self,
-        rules: Mapping[str, Sequence[HeaderRule]],
-        headroom: Callable[[], Mapping[str, Headroom]],
-        unknown: Labels = NOTHING,
-    ) -> None:
-        self._rules, self._headroom, self._unknown = rules, headroom, unknown
-        self._failures: dict[str, int] = {}
-        self.learned: dict[str, int] = {}
-
-    def answered(self, metered: Metered, limits: Mapping[str, str], now: Micros) -> tuple[Observation, ...]:
-        """As the function `answered`."""
-        for scope in scopes(metered):
-            self._failures.pop(scope, None)
-        told = answered(self._known(metered), limits, now)
-        self.learned |= told.learned
-        return told.observations
-
-    def failed(self, metered: Metered, error: BackendError, now: Micros) -> Told:
-        """As the function `failed`."""
-        scope = scope_of(metered, error)
-        before = 0
-        if scope is not None:
-            before = self._failures.get(scope, 0)
-            self._failures[scope] = before + 1
-        told = failed(self._known(metered), error, now, before)
-        self.learned |= told.learned
-        return told
-
-    def _known(self, metered: Metered) -> Known:
-        return Known(metered, self._headroom(), self._rules.get(metered.provider, ()), self._unknown)
-
-
 def answered(known: Known, limits: Mapping[str, str], now: Micros) -> Told:
     """What the headers of an answer say. `now` is the ledger's time at which they came."""
     readings = _readings(known, limits, now)
@@ -122,34 +81,32 @@ def failed(known: Known, error: BackendError, now: Micros, before: int = 0) -> T
     """What a failed attempt says, its headers included. `before`: how often in a row its `scope_of` had failed then."""
     told = answered(known, error.limits, now)
     scope = scope_of(known.metered, error)
-    axis = error.refused or _empty(known, error, now)
-    if axis is None or axis.limit == 0:
-        return _with(told, cooldown=_cooldown(error, scope, now, before))
+    axis = error.refused or Refused()
     learned = dict.fromkeys(_unknown(known, axis.metric, axis.per), axis.limit) if axis.limit else {}
     head = _pool(known, axis.metric, axis.per, axis.limit, account=axis.account)
     if isinstance(error, ContextLengthExceeded):  # more than the cap at once: that is all it says
         learnt = None if head is None else Observation(head.pool.id, now, "refusal", limit=axis.limit)
         return _with(told, learnt, learned=learned)
-    if head is None:
-        return _with(told, cooldown=_cooldown(error, scope, now, before, axis.per), learned=learned)
-    observation, cooldown = _closed(known.metered, head, axis, error, now)
+    if error.refused is None and isinstance(error, RateLimited):
+        head = next((known.headroom[each.pool] for each in told.observations if each.remaining == 0), None)
+    if head is None or axis.limit == 0:
+        return _with(told, None, _cooldown(error, scope, now, before, None if axis.limit == 0 else axis.per), learned)
+    heard = next((each for each in told.observations if each.pool == head.pool.id), None)
+    observation, cooldown = _closed(known.metered, head, axis, error, now, heard=heard)
     return _with(told, observation, cooldown, learned)
 
 
 def scope_of(metered: Metered, error: BackendError) -> str | None:
     """The scope of cooldowns in which an error counts as a failure; None where it says nothing of who was asked."""
-    if error.owner is Owner.CLIENT or error.other_keys:
+    if error.owner is Owner.CLIENT or error.other_keys or not error.asked:
         return None
     if isinstance(error, DeadlineExceeded) and error.name not in {"connect", "first_event", "idle"}:
         return None  # ours
-    if isinstance(error, ModelNotFound | AuthenticationFailed | QuotaExhausted | RateLimited) or error.owner in {
-        Owner.PROVIDER,
-        Owner.NETWORK,
-    }:
-        model, account, _ = scopes(metered)
-        forbidden = isinstance(error, AuthenticationFailed) and error.status == 403  # it may have others
-        return model if error.scope is Scope.MODEL or forbidden else account
-    return None
+    if error.owner is Owner.US and not isinstance(error, ModelNotFound | AuthenticationFailed):
+        return None
+    model, account, _ = scopes(metered)
+    forbidden = isinstance(error, AuthenticationFailed) and error.status == 403  # another model may be allowed
+    return model if error.scope is Scope.MODEL or forbidden else account
 
 
 def date(limits: Mapping[str, str]) -> Micros | None:
@@ -171,25 +128,6 @@ def _of_reading(reading: Reading, known: Known, now: Micros) -> Observation | No
     if head is None:
         return None
     return Observation(head.pool.id, now, "header", reading.limit, reading.remaining, reading.resets_at)
-
-
-def _empty(known: Known, error: BackendError, now: Micros) -> Refused | None:
-    """The axis of which a header says that nothing is left, where the refusal itself names none."""
-    if not isinstance(error, RateLimited | QuotaExhausted):
-        return None
-    empty = [each for each in _readings(known, error.limits, now) if each.remaining == 0]
-    heads = [_pool(known, each.metric, each.per, each.limit) for each in empty]
-    for reading, head in zip(empty, heads, strict=True):
-        if head is not None:
-            labels = head.pool.labels
-            return Refused(
-                labels["metric"],  # type: ignore[arg-type]  # a Metric: it is a draw's
-                labels["per"],  # type: ignore[arg-type]
-                reading.limit,
-                reading.limit,
-                account=not labels["model"],
-            )
-    return None
 
 
 # Which pool is meant.
@@ -230,20 +168,35 @@ def _unknown(known: Known, metric: str | None, per: str | None) -> list[str]:
 
 
 def _closed(
-    metered: Metered, head: Headroom, axis: Refused, error: BackendError, now: Micros
+    metered: Metered, head: Headroom, axis: Refused, error: BackendError, now: Micros, *, heard: Observation | None
 ) -> tuple[Observation, Cooldown | None]:
-    """The pool is closed until the stated time; or, where that cannot be believed, its model or account rests."""
-    pool, per = head.pool, axis.per or "minute"
-    wait = None if error.retry_after is None else min(round(error.retry_after * SECOND), LENGTHS[per])
-    cap = min(head.cap, axis.limit or head.cap)
-    sure = axis.used is not None or head.used >= SURE * cap
-    remaining = None if axis.limit is None or axis.used is None else max(0, axis.limit - axis.used)
-    if per in LONG and not (sure and (wait is not None or isinstance(pool.window, Fixed))):
+    """The pool is closed until the stated time; or, where that cannot be believed, its model or account rests.
+
+    `heard` is what the headers say of it.
+    """
+    pool, length = head.pool, _length(head.pool.window)
+    limit, remaining = (axis.limit, None) if heard is None else (axis.limit or heard.limit, heard.remaining)
+    if limit is not None and axis.used is not None:
+        remaining = max(0, limit - axis.used)
+    wait = None if error.retry_after is None else min(round(error.retry_after * SECOND), length)
+    sure = axis.used is not None or remaining == 0 or head.used >= SURE * min(head.cap, limit or head.cap)
+    if length >= DAY and not (sure and (wait is not None or isinstance(pool.window, Fixed))):
         model, account, _ = scopes(metered)
-        rest = Cooldown(model if pool.labels.get("model") else account, now + PROBE[per], _why(error), guessed=True)
-        return Observation(pool.id, now, "refusal", axis.limit, remaining), rest
+        scope = model if pool.labels.get("model") else account
+        soon = PROBE["day"] if length <= LENGTHS["day"] else PROBE["month"]
+        rest = Cooldown(scope, now + soon, _why(error), guessed=True)
+        return Observation(pool.id, now, "refusal", limit, remaining), rest
     resets_at = now + wait if wait is not None else head.resets_at if isinstance(pool.window, Fixed) else None
-    return Observation(pool.id, now, "refusal", axis.limit, remaining, resets_at, refused=True), None
+    return Observation(pool.id, now, "refusal", limit, remaining, resets_at, refused=True), None
+
+
+def _length(window: Window) -> Micros:
+    match window:
+        case Fixed(period=period):
+            return LENGTHS.get(period, LENGTHS["month"])
+        case Concurrent():
+            return MINUTE
+    return window.length
 
 
 def _cooldown(

@@ -30,7 +30,8 @@ class Notice(Struct, frozen=True):
     """What a client may want to know while its call runs, and what is no part of the answer: for those who ask for it.
 
     `kind` "route": `data` has model, backend and queue_position: the place in line there, 1 is next, 0 its turn; and
-    passed_over, where there are candidates that cannot do what is asked.
+    passed_over, where there are candidates that cannot do what is asked; reason, where one was chosen for it. "queue":
+    position and opens_in, of who waits for quota. "quota": the pools that were drawn on (proxy/quota_report.py).
     """
 
     kind: str

@@ -16,12 +16,13 @@ class QuotaCounts:
         self.lapsed = 0
 
     def grant(self, pools: Iterable[str]) -> None:
-        """A reservation of these pools."""
-        self.granted.update(pools)
+        """A reservation of these pools, whatever it takes of each."""
+        self.granted.update([*pools])
 
     def deny(self, denied: Denied) -> None:
         """A reservation that was refused. A pool that nobody knows is no label."""
-        self.denied[denied.pool if denied.why != "unknown" else "", denied.why] += 1
+        if denied.why != "unknown":
+            self.denied[denied.pool, denied.why] += 1
 
     def settle(self, settled: Settled | None) -> None:
         """What a settlement said; None when there was nothing to settle."""

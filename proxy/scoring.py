@@ -68,7 +68,7 @@ def ordered(
     """In the order in which to ask them: what is free before what is paid, who answers the conversation, the score."""
     stuck = memory.stuck(wish.conversation, now)
     known = [memory.seen.get((fit.candidate.backend.name, fit.candidate.model), NEW) for fit in fits]
-    exploring = dice() < EXPLORED
+    exploring = len(fits) > 1 and dice() < EXPLORED
     scores = [sampled(each, dice()) for each in known] if exploring else scored(fits, known, wish.profile, hard)
     rows: list[Row] = []
     for number, fit in enumerate(fits):
@@ -88,7 +88,8 @@ def scored(fits: Sequence[Fit], known: Sequence[Seen], profile: Profile, hard: f
     """How good a choice each is. One loop, for there may be many."""
     weights, target = WEIGHTS[profile], TARGETS.get(profile, MIDDLE + (1.0 - MIDDLE) * hard)
     quality, speed, reliability = weights.quality, weights.speed, weights.reliability
-    headroom, scarcity = weights.headroom / MOST_PACE, weights.scarcity * (1.0 - hard)
+    headroom = weights.headroom / MOST_PACE
+    scarcity = weights.scarcity if profile in TARGETS else weights.scarcity * (1.0 - hard)
     scores = []
     for fit, seen in zip(fits, known, strict=True):
         rank, pace = fit.quality, fit.pace

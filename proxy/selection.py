@@ -122,13 +122,13 @@ class Chosen(Struct, frozen=True):
     def reason(self) -> str:
         """One sentence."""
         fit = self.fit
-        left = f"{fit.left:.0%} of its quota is left"
+        left = f"{fit.left:.0%} of its quota is left" if fit.amounts else "nobody counts what it gives"
         if self.because == "sticky":
             return f"It answers this conversation already, and {left}."
         if self.because == "explored":
             return "It is tried once in a while, to see how well it answers."
         if fit.pace > PACED and fit.expires is not None:
-            return f"{left}, and lost in {duration(fit.expires)} if nobody uses it.".capitalize()
+            return f"{left}, and lost in {duration(fit.expires)} if nobody uses it."
         if self.seconds is not None and self.seconds < QUICK:
             return f"It begins to answer after {self.seconds:.1f} s, and {left}."
         return f"It is one of the ablest, and {left}." if fit.quality >= ABLE else f"It can give more: {left}."
@@ -156,6 +156,7 @@ class PassedOver(Struct, frozen=True):
             pool=self._pool(),
             cap=0 if self.head is None else quantity(self.draw, max(0, self.head.cap - self.head.margin)),
             amount=quantity(self.draw, self.amount),
+            left=0 if self.head is None else quantity(self.draw, self.head.left),
             account=self.candidate.backend.name,
         )
         if self.wait is None or self.why == "cooling":
@@ -185,7 +186,7 @@ SENTENCES: Mapping[Why, str] = {
     "off": "It is not asked any more: {detail}. Mend it, and restart the gateway.",
     "unknown": "The ledger does not know its pool {detail}: restart the gateway.",
     "closed": "The provider has closed its {pool}.",
-    "spent": "Of its {pool} ({cap}) too little is left: {amount} needed, {detail} left.",
+    "spent": "Of its {pool} ({cap}) too little is left: {amount} needed, {left} left.",
     "too_large": "The request needs {amount} of its {pool}, and it has {cap}: ask for a shorter answer, or say less.",
     "context": "The conversation is longer than the {detail} tokens that it can read.",
     "kept": "What is left of its {pool} is kept for more urgent work.",

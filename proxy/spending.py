@@ -181,7 +181,7 @@ class Spending:
 
     def observe(self, outcome: Outcome) -> None:
         """A call has ended."""
-        self._memory.observe(outcome, self._ledger.now())
+        self._memory.observe(outcome)
 
     def stick(self, call: Call, request: Request, spend: Spend | None) -> None:
         """What was reserved answers the conversation, and is to go on with it."""

@@ -237,15 +237,16 @@ class Book:
                 return
         self._cooldowns[cooldown.scope] = self._cooled[cooldown.scope] = cooldown
 
-    def warm(self, scope: str) -> None:
+    def warm(self, now: Micros, scope: str) -> None:
         """Forget a cooldown."""
+        self._advance(now)
         if self._cooldowns.pop(scope, None) is not None:
             self._cooled[scope] = None
 
-    def headroom(self, now: Micros) -> dict[str, Headroom]:
-        """Every pool as it stands."""
+    def headroom(self, now: Micros, pools: Iterable[str] | None = None) -> dict[str, Headroom]:
+        """Each of these pools as it stands; without names, all."""
         now = self._advance(now)
-        return {name: headroom_of(tally, now) for name, tally in self._tallies.items()}
+        return {name: headroom_of(self._tallies[name], now) for name in (self._tallies if pools is None else pools)}
 
     def cooldowns(self, now: Micros) -> dict[str, Cooldown]:
         """Those that have not ended."""

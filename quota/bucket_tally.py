@@ -74,7 +74,7 @@ class FixedTally(Held):
         if need > max(self.row.cap, self.row.next_cap if self.row.next_from else 0):
             return None
         opens = after
-        while True:
+        while opens < ENDLESS - guard:
             late = opens
             for bucket in self._overlapping(opens - guard, opens + guard):
                 settled = reserved if bucket.start <= now + guard and bucket.end > now - guard else 0
@@ -82,9 +82,8 @@ class FixedTally(Held):
                     late = bucket.until
             if late == opens:
                 return opens
-            if late >= ENDLESS:
-                return None
             opens = late
+        return None
 
     def reset(self, now: Micros) -> Micros:
         return min(self._at(now + self._guard).until, ENDLESS)
@@ -216,8 +215,8 @@ class RollingTally(Held):
         return NOTHING
 
     def shares(self, now: Micros) -> dict[str, int]:
-        self.free(now)
-        return self.sums((bucket.start, bucket.end) for bucket in self._order)
+        self.forget_shares(now)
+        return self.sums(self.by_tag)
 
     def _less(self, charge: Charge) -> Charge:
         self._used += sum(amount for _, _, amount in charge[1])

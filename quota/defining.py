@@ -31,5 +31,6 @@ def redefined(tally: Tally, now: Micros, pool: Pool) -> tuple[Tally, Change]:
     cleared = tally.clear(now)
     following = tally_of(row)
     following.touched.update(tally.touched)
+    following.shared.update(tally.shared)
     carried = following.charge(now, now, now, spent)
     return following, Change(0, arrival + cleared[0] + carried[0], used + cleared[1] + carried[1])

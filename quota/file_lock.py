@@ -32,8 +32,8 @@ else:
 
 
 PATIENCE = 10.0  # seconds; a holder that is alive gives it back after milliseconds
-NAP = 0.0002  # seconds between two tries of the one who is next
-QUEUED_NAP = 0.001  # and of those behind it
+NAP = 0.0005  # seconds between two tries of the one who is next; of those behind it so many times more
+PLACES = 3  # of those who wait and keep their order; who comes to a longer queue has no place in it yet
 TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
@@ -44,26 +44,29 @@ class StillLocked(Exception):
 class FileLock:
     """Blocks the thread that enters it, at most `patience` seconds. One thread at a time.
 
-    Who wants it first becomes the next one, by a second lock: who has just given it back cannot take it again before.
+    Who waits stands in a queue of locks, each behind the other: who has just given it back comes last.
     """
 
     def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self.path = path
-        self._next = path.with_name(f"{path.name}-next")
+        self._paths = [path, *(path.with_name(f"{path.name}-{place}") for place in range(1, PLACES + 1))]
         self._patience = patience
         self._files: list[int] = []
 
     def __enter__(self) -> Self:
         """Raises StillLocked; OSError where a file cannot be made or the file system has no locks."""
         if not self._files:
-            self._files = [_opened(path) for path in (self.path, self._next)]
-        held, queued = self._files
+            self._files = [_opened(path) for path in self._paths]
         ends = time.monotonic() + self._patience
-        self._wait(queued, QUEUED_NAP, ends)
-        try:
-            self._wait(held, NAP, ends)
-        finally:
-            _give(queued)
+        behind = -1
+        for place in reversed(range(PLACES + 1)):
+            file = self._files[place]
+            try:
+                self._wait(file, NAP * max(1, place), ends)
+            finally:
+                if behind >= 0:
+                    _give(behind)
+            behind = file
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -65,6 +65,16 @@ class Held:
                 amount -= part
         return 0, tuple(taken)
 
+    def forget_shares(self, now: Micros) -> None:
+        """Those that no longer count."""
+        for span, of_span in list(self.by_tag.items()):
+            if all(share.until <= now for share in of_span.values()):
+                del self.by_tag[span]
+
     def clear(self, now: Micros) -> Charge:
+        for span, of_span in self.by_tag.items():
+            for tag, share in of_span.items():
+                share.used = 0
+                self.shared[span, tag] = share
         counted = [bucket for bucket in self.buckets.values() if bucket.used and bucket.until > now]
         return 0, tuple([self.add(bucket, -bucket.used) for bucket in counted])

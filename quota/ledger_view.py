@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 
 from quota.book import Book
 from quota.ledger import Cooldown, Headroom, LedgerUnusable
-from quota.pool import Micros
+from quota.pool import SECOND, Micros
 from quota.rows import Rows
 
 FRESH = 1.0  # seconds for which others' acts may not be seen
+SOON: Micros = SECOND // 10  # for which what time alone gives back may not be seen
 
 
 class LedgerView:
@@ -18,6 +20,8 @@ class LedgerView:
         self._read = read
         self._book = Book(lambda _: None)
         self._asked = asyncio.Event()
+        self._headroom: dict[str, Headroom] = {}  # to work it out for all pools takes milliseconds
+        self._holds: dict[str, Micros] = {}  # until when each of it does
 
     @property
     def time(self) -> Micros:
@@ -27,12 +31,17 @@ class LedgerView:
     def show(self, news: Sequence[Rows]) -> None:
         """Take what the writer saw or wrote, in its order."""
         for rows in news:
-            self._book.load(rows)
+            self._load(rows)
 
     def headroom(self, now: Micros) -> Mapping[str, Headroom]:
         """Every pool."""
         self._asked.set()
-        return self._book.headroom(now)
+        if old := [name for name, end in self._holds.items() if end <= now]:
+            for name, room in self._book.headroom(now, old).items():
+                ends = (now + SOON, room.opens_at, room.resets_at, room.closed_until)
+                self._headroom[name] = room
+                self._holds[name] = min(end for end in ends if end is not None)
+        return dict(self._headroom)
 
     def cooldowns(self, now: Micros) -> Mapping[str, Cooldown]:
         """Those that have not ended."""
@@ -44,14 +53,16 @@ class LedgerView:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            try:
+            with suppress(LedgerUnusable):  # what is known stays; who writes hears of it
                 await self.refresh()
-            except LedgerUnusable:  # what is known stays; who writes hears of it
-                pass
             await asyncio.sleep(FRESH)
 
     async def refresh(self) -> None:
         """Look at the file. Raises LedgerUnusable."""
         rows = await self._read(self._book.seq)
         if rows.seq > self._book.seq:  # the writer may have shown more meanwhile
-            self._book.load(rows)
+            self._load(rows)
+
+    def _load(self, rows: Rows) -> None:
+        self._book.load(rows)
+        self._holds.update((row.pool.id, 0) for row in rows.pools)

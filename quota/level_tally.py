@@ -28,7 +28,7 @@ class GcraTally(Held):
         if tag is not None:
             span = slot_span(self._slots, upto)
             if span not in self.by_tag:
-                self._forget_old(now)
+                self.forget_shares(now)
             self.share(span, span[1] + self._length, tag, amount)
         return self._move(max(self.row.arrival, upto) + amount * unit_cost(self._length, self.row.cap))
 
@@ -65,10 +65,11 @@ class GcraTally(Held):
         return self._move(max(self.row.arrival, now + used * unit_cost(self._length, cap)))
 
     def shares(self, now: Micros) -> dict[str, int]:
-        self._forget_old(now)
+        self.forget_shares(now)
         return self.sums(self.by_tag)
 
     def clear(self, now: Micros) -> Charge:
+        super().clear(now)
         return self._move(0)
 
     def _used(self, now: Micros) -> int:
@@ -79,10 +80,6 @@ class GcraTally(Held):
         moved = arrival - self.row.arrival
         self.row.arrival = arrival
         return moved, ()
-
-    def _forget_old(self, now: Micros) -> None:
-        for span in [span for span in self.by_tag if span[1] + self._length <= now]:
-            self.forget(span)
 
 
 class ConcurrentTally(Held):

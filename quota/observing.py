@@ -3,6 +3,7 @@
 from quota.ledger import Change, Observation
 from quota.pool import Fixed, Micros
 from quota.tally import NOTHING, Charge, Tally
+from quota.windows import ENDLESS
 
 
 def observe(tally: Tally, now: Micros, observation: Observation) -> tuple[bool, Change, str]:
@@ -61,7 +62,7 @@ def _limit(tally: Tally, now: Micros, observation: Observation, words: list[str]
 def _refuse(tally: Tally, now: Micros, observation: Observation, words: list[str]) -> None:
     row, reset, stated = tally.row, tally.reset(now), observation.resets_at
     until = stated if stated is not None and stated > now else reset
-    row.closed_until = max(row.closed_until, until)
+    row.closed_until = max(row.closed_until, min(until, ENDLESS))
     # A stated time may be short of the window's own reset; then the margin is what keeps us from the next refusal.
     grown = row.grown if now < row.grown_until else 0
     row.grown = min(grown + -(-row.cap // 20), row.cap)

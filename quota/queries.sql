@@ -83,7 +83,7 @@ CREATE TABLE reservation (
   late INTEGER NOT NULL CHECK (late IN (0, 1)),
   seq INTEGER NOT NULL,
   PRIMARY KEY (request_id, number)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- name: create_open_reservation
 -- Version 1: to find the open ones, by the end of their lease.
@@ -138,6 +138,10 @@ SELECT pruned FROM mark;
 -- Whether another connection has written since this one last asked.
 PRAGMA data_version;
 
+-- name: get_schema
+-- Which version of the schema the file has.
+PRAGMA user_version;
+
 -- name: get_pools
 -- Pools that were touched after an operation.
 SELECT definition, cap, source, said, next_cap, next_from, grown, grown_until, closed_until, observed_at, reserved,
@@ -165,16 +169,14 @@ SELECT pool, begins, ends, until, tag, used, seq FROM share WHERE until > (SELEC
 SELECT scope, until, why, guessed FROM cooldown;
 
 -- name: get_ended_since
--- Reservations that ended after an operation.
-SELECT DISTINCT r.request_id, r.number, r.state, r.amounts, r.reserved_at, r.lease_end, r.owner, r.tag, r.charges,
-  r.overdraft, r.late, r.seq
-FROM operation AS o JOIN reservation AS r ON r.request_id = o.request_id AND r.number = o.number
-WHERE o.seq > ? AND o.kind IN ('settle', 'release', 'lapse') AND r.state <> 'open';
+-- Attempts that ended after an operation.
+SELECT request_id, number FROM operation WHERE seq > ? AND kind IN ('settle', 'release', 'lapse');
 
--- name: get_reservation
--- One attempt's.
+-- name: get_reservations
+-- Those of some attempts.
+WITH asked (request_id, number) AS (VALUES (?, ?))
 SELECT request_id, number, state, amounts, reserved_at, lease_end, owner, tag, charges, overdraft, late, seq
-FROM reservation WHERE request_id = ? AND number = ?;
+FROM asked CROSS JOIN reservation USING (request_id, number);
 
 -- name: get_open
 -- Every open one, the lease that ends first before others.
@@ -215,20 +217,19 @@ ON CONFLICT DO UPDATE SET definition = excluded.definition, cap = excluded.cap, 
 -- name: put_bucket
 -- Write a window or slot as it stands.
 INSERT INTO bucket (pool, begins, ends, until, used, seq) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET until = excluded.until, used = excluded.used, seq = excluded.seq;
+ON CONFLICT DO UPDATE SET used = excluded.used, seq = excluded.seq;
 
 -- name: put_share
 -- Write a share as it stands.
 INSERT INTO share (pool, begins, ends, until, tag, used, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET until = excluded.until, used = excluded.used, seq = excluded.seq;
+ON CONFLICT DO UPDATE SET used = excluded.used, seq = excluded.seq;
 
 -- name: put_reservation
 -- Write a reservation as it stands.
 INSERT INTO reservation (request_id, number, state, amounts, reserved_at, lease_end, owner, tag, charges, overdraft,
   late, seq)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET state = excluded.state, amounts = excluded.amounts, reserved_at = excluded.reserved_at,
-  lease_end = excluded.lease_end, owner = excluded.owner, tag = excluded.tag, charges = excluded.charges,
+ON CONFLICT DO UPDATE SET state = excluded.state, lease_end = excluded.lease_end, charges = excluded.charges,
   overdraft = excluded.overdraft, late = excluded.late, seq = excluded.seq;
 
 -- name: put_cooldown

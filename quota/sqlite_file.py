@@ -80,7 +80,7 @@ class SqliteFile:
         return f"{self.path.absolute().as_uri()}?mode=ro"
 
     def _opened(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)
+        return sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, cached_statements=256)
 
     def _migrate(self, database: sqlite3.Connection) -> None:
         newest = len(self._migrations)

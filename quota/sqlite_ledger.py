@@ -1,6 +1,6 @@
 """The ledger in a SQLite file that several processes share: quota.db.
 
-    reserve, settle, … ─▸ writer ─▸ Book ─▸ tables ─▸ COMMIT ─▸ the answer          headroom ◂─ view ◂─ what is on the disk
+    reserve, settle, … ─▸ writer ─▸ Book ─▸ tables ─▸ COMMIT ─▸ the answer        headroom ◂─ view ◂─ the file
 
 The rules are those of quota/book.py; here is what they need of a process: a writer, leases that are renewed while it
 lives, and a janitor that charges what dead owners hold.
@@ -36,14 +36,15 @@ from quota.pool import DAY, SECOND, Micros, Pool
 from quota.rows import Bucket, Rows
 from quota.sqlite_file import BUSY, FileUnusable, SqliteFile, Synchronous, trouble
 from quota.sqlite_rows import SQL, asked, ledger_file, open_ones, operations, pool_row, told
-from quota.sqlite_work import LedgerWork
+from quota.sqlite_work import LedgerWork, Reserve
 from quota.writer import NotWriting, Writer, nowhere
 
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
 TTL: Micros = 60 * SECOND  # a lease; at least twice the longest time for which a live process may not run
 JANITOR = 5.0  # seconds between two looks for dead owners and lapsed leases
-NIGHT = 86_400.0  # seconds between two prunings
+NIGHT = 86_400.0  # seconds between two prunings; the first is soon, for who restarts every day
+SETTLED_IN = 600.0
 
 
 class SqliteLedger:
@@ -71,25 +72,23 @@ class SqliteLedger:
             connect=file.writing, lock=file.lock(), work=self._work, at=at, said=self._said
         )
         self._failing = ""
+        self._owed: dict[Attempt, Callable[[LedgerWork], object]] = {}  # ends of attempts that are not on the disk yet
 
     async def define(self, pools: Sequence[Pool]) -> None:
         await self._submit(lambda work: work.book.define(work.now, pools))
 
     async def reserve(self, attempt: Attempt, amounts: Mapping[str, int], tag: str = "") -> Granted | Denied:
-        return await self._submit(
-            lambda work: work.book.reserve(
-                work.now, attempt, amounts, tag=tag, owner=work.owner, lease_end=work.lease_end
-            )
-        )
+        return await self._submit(Reserve(attempt, amounts, tag))
 
     def settle(
         self, attempt: Attempt, used: Mapping[str, int], answered: float | None = None
     ) -> Awaitable[Settled | None]:
+        self._work.let_go(attempt)
         answered_at = None if answered is None else self.now() - int(answered * SECOND)
-        return self._queue(lambda work: work.book.settle(work.now, attempt, used, answered_at))
+        return self._end(attempt, lambda work: work.settle(attempt, used, answered_at))
 
     def release(self, attempt: Attempt, why: str) -> Awaitable[bool]:
-        return self._queue(lambda work: work.book.release(work.now, attempt, why))
+        return self._end(attempt, lambda work: work.release(attempt, why))
 
     def observe(self, observation: Observation) -> Awaitable[None]:
         return self._queue(lambda work: work.book.observe(work.now, observation))
@@ -141,6 +140,7 @@ class SqliteLedger:
 
     async def close(self) -> None:
         """Write what is queued, then end. The last connection moves the log to the file, and must have the lock."""
+        self._repeat()
         await self._reader.close()
         await self._writer.close()
 
@@ -157,17 +157,20 @@ class SqliteLedger:
             await _quietly(self._queue(LedgerWork.renew))
 
     async def _clean(self) -> None:
-        """Charge what dead owners and lapsed leases hold. Until cancelled."""
+        """Write what could not be written, and charge what dead owners and lapsed leases hold. Until cancelled."""
         while True:
             await asyncio.sleep(JANITOR)
+            self._repeat()
             charged = await _quietly(self._queue(LedgerWork.recover))
             if charged:
                 log.warning("ledger_recovered", reservations=charged, reason="their owners ended or did not renew them")
 
     async def _prune(self, history: Micros) -> None:
         """Every night: forget what is older than `history`, and recompute every balance. Until cancelled."""
+        wait = SETTLED_IN
         while True:
-            await asyncio.sleep(NIGHT)
+            await asyncio.sleep(wait)
+            wait = NIGHT
             try:
                 await self.prune(self.now() - history)
                 for difference in await self.reconcile():
@@ -182,6 +185,23 @@ class SqliteLedger:
             refused: asyncio.Future[Answer] = self._loop.create_future()
             refused.set_exception(LedgerUnusable(f"{self._file.path}: {error}."))
             return refused
+
+    def _end(self, attempt: Attempt, call: Callable[[LedgerWork], Answer]) -> "asyncio.Future[Answer]":
+        """For what must not be lost: what could not be written is queued again. Said twice, it has one effect."""
+
+        def ended(queued: "asyncio.Future[Answer]") -> None:
+            if queued.cancelled() or isinstance(queued.exception(), LedgerUnusable):  # who has left does not hear more
+                self._owed[attempt] = call
+
+        queued = self._queue(call)
+        queued.add_done_callback(ended)
+        return queued
+
+    def _repeat(self) -> None:
+        """Queue what is owed again."""
+        owed, self._owed = self._owed, {}
+        for attempt, call in owed.items():
+            self._end(attempt, call)
 
     def _queue(self, call: Callable[[LedgerWork], Answer]) -> "asyncio.Future[Answer]":
         """For what nobody may await: a failure is said here, once until it works again."""
@@ -198,6 +218,8 @@ class SqliteLedger:
 
     def _said(self, error: Exception) -> Exception:
         """The error that callers hear."""
+        if isinstance(error, FileUnusable):
+            return LedgerUnusable(f"{self._file.path}: {error}")
         if isinstance(error, (sqlite3.Error, OSError, StillLocked)):
             return LedgerUnusable(trouble(self._file.path, error))
         return error

@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from copy import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +15,7 @@ from quota.ledger import Attempt, Change, Cooldown, Operation
 from quota.pool import Pool
 from quota.rows import Bucket, Changes, PoolRow, Reservation, Rows, Share
 from quota.sql import queries as named
+from quota.sql import run
 from quota.sqlite_file import SqliteFile, Synchronous
 
 MIGRATIONS = (
@@ -38,7 +41,7 @@ SQL: Mapping[str, str] = named("quota")
 Line: TypeAlias = tuple[Any, ...]
 
 _encode = json.Encoder(enc_hook=dict).encode  # what is no dict is a mapping that cannot be changed
-_pool = json.Decoder(Pool).decode
+_pool = lru_cache(maxsize=4096)(json.Decoder(Pool).decode)  # the same few, again and again
 _amounts = json.Decoder(dict[str, int]).decode
 _changes = json.Decoder(dict[str, Change]).decode
 
@@ -49,7 +52,7 @@ def ledger_file(path: Path, synchronous: Synchronous) -> SqliteFile:
 
 
 def asked(since: int) -> Sequence[tuple[str, Line]]:
-    """Statements whose results are all that was written after an operation, but for reservations. In one transaction."""
+    """Statements, for one transaction, that tell all that was written after an operation, but for reservations."""
     return [
         (SQL["get_mark"], ()),
         (SQL["get_pools"], (since,)),
@@ -78,9 +81,10 @@ def read(database: sqlite3.Connection, since: int) -> Rows:
     return told([database.execute(*each).fetchall() for each in asked(since)])
 
 
-def ended_since(database: sqlite3.Connection, seq: int) -> Sequence[Reservation]:
-    """Reservations that ended after that operation."""
-    return [reservation(line) for line in database.execute(SQL["get_ended_since"], (seq,))]
+def ended_since(database: sqlite3.Connection, seq: int, ours: AbstractSet[Attempt]) -> Sequence[Reservation]:
+    """Those of our reservations that ended after that operation."""
+    ended = {Attempt(*line) for line in database.execute(SQL["get_ended_since"], (seq,))}
+    return list(find(database, list(ended & ours)).values())
 
 
 def copied(rows: Rows) -> Rows:
@@ -95,21 +99,21 @@ def copied(rows: Rows) -> Rows:
 
 def write(database: sqlite3.Connection, changes: Changes) -> None:
     """All of it, in the transaction that is open."""
-    many = database.executemany
-    many(SQL["put_pool"], [_of_pool(row) for row in changes.pools])
-    many(SQL["put_bucket"], [(b.pool, b.start, b.end, b.until, b.used, b.seq) for b in changes.buckets])
-    many(SQL["put_share"], [(s.pool, s.start, s.end, s.until, s.tag, s.used, s.seq) for s in changes.shares])
-    many(SQL["put_reservation"], [_of_reservation(each) for each in changes.reservations])
-    many(SQL["delete_cooldown"], [(scope,) for scope in changes.warmed])
-    many(SQL["put_cooldown"], [(each.scope, each.until, each.why, each.guessed) for each in changes.cooldowns])
-    many(SQL["put_operation"], [of_operation(each) for each in changes.operations])
+    run(database, SQL["put_pool"], [_of_pool(row) for row in changes.pools])
+    run(database, SQL["put_bucket"], [(b.pool, b.start, b.end, b.until, b.used, b.seq) for b in changes.buckets])
+    run(database, SQL["put_share"], [(s.pool, s.start, s.end, s.until, s.tag, s.used, s.seq) for s in changes.shares])
+    run(database, SQL["put_reservation"], [_of_reservation(each) for each in changes.reservations])
+    run(database, SQL["put_operation"], [of_operation(each) for each in changes.operations])
+    run(database, SQL["put_cooldown"], [(each.scope, each.until, each.why, each.guessed) for each in changes.cooldowns])
+    for scope in changes.warmed:
+        database.execute(SQL["delete_cooldown"], (scope,))
     database.execute(SQL["put_mark"], (changes.seq, changes.time))
 
 
-def find(database: sqlite3.Connection, attempt: Attempt) -> Reservation | None:
-    """That attempt's reservation."""
-    line = database.execute(SQL["get_reservation"], attempt).fetchone()
-    return reservation(line) if line else None
+def find(database: sqlite3.Connection, attempts: Sequence[Attempt]) -> dict[Attempt, Reservation]:
+    """Those of these attempts that have a reservation."""
+    found = map(reservation, run(database, SQL["get_reservations"], attempts))
+    return {each.attempt: each for each in found}
 
 
 def open_ones(database: sqlite3.Connection) -> Sequence[Reservation]:

@@ -5,7 +5,8 @@
 An answer is given when its transaction is on the disk, so the price of a sync is shared by all who wait for it. The
 lock (quota/file_lock.py) is held around transactions and checkpoints: SQLite checkpoints inside COMMIT.
 
-An exception rolls all back, and each call then has a transaction of its own: only the guilty one fails.
+An exception rolls all back, and each call then has a transaction of its own: only the guilty one fails. What cannot
+begin fails for all of them.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ class NotWriting(Exception):
 class Work(Protocol[State_co]):
     """What calls work on, and how that reaches the file. All of it runs in the writer's thread, under the lock."""
 
-    def begin(self, database: sqlite3.Connection) -> State_co:
+    def begin(self, database: sqlite3.Connection, calls: Sequence[object]) -> State_co:
         """In a transaction, before its calls: what they are given."""
 
     def end(self, database: sqlite3.Connection) -> None:
@@ -90,6 +91,7 @@ class Writer(Generic[State]):
         self._queue: SimpleQueue[_Job[State] | None] = SimpleQueue()
         self._database: sqlite3.Connection | None = None
         self._process = 0
+        self._begun = False  # the last transaction
         self._closing = False
         self._drained = False  # the thread has seen that it is closing
 
@@ -99,7 +101,8 @@ class Writer(Generic[State]):
         self._ended = asyncio.Event()
         self._process = os.getpid()
         # A daemon: who ends without close is as if it were killed, which the file survives.
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     def submit(self, call: Callable[[State], Answer]) -> "asyncio.Future[Answer]":
         """Queue a call. Its answer comes when it is on the disk; it is done also if nobody waits for it any more.
@@ -119,6 +122,7 @@ class Writer(Generic[State]):
                 self._closing = True
                 self._queue.put(None)
             await self._ended.wait()
+            self._thread.join()  # it has nothing left to do
 
     def _run(self) -> None:
         while not self._drained:
@@ -160,11 +164,12 @@ class Writer(Generic[State]):
                 try:
                     self._transact(jobs)
                 except Exception as error:  # noqa: BLE001  # whatever it is, its waiter hears it
-                    if len(jobs) == 1:
-                        jobs[0].error = self._said(error)
+                    if len(jobs) > 1 and self._begun:
+                        for job in jobs:
+                            self._alone(job)
                         return
-                    for job in jobs:
-                        self._alone(job)
+                    for job in jobs:  # nobody is guilty of what never began, such as a file that somebody else holds
+                        job.error = self._said(error)
         except Exception as error:  # noqa: BLE001  # no lock, no file
             for job in jobs:
                 job.error = self._said(error)
@@ -176,11 +181,13 @@ class Writer(Generic[State]):
             job.error = self._said(error)
 
     def _transact(self, jobs: Sequence[_Job[State]]) -> None:
+        self._begun = False
         database = self._database = self._database or self._connect()
         try:
             database.execute("BEGIN IMMEDIATE")
+            self._begun = True
             self._at("begun")
-            state = self._work.begin(database)
+            state = self._work.begin(database, [job.call for job in jobs])
             for job in jobs:
                 job.answer = job.call(state)
                 self._at("called")

@@ -7,9 +7,9 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from quota.ledger import Observation
-from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Gcra, Pool, Rolling
+from quota.pool import DAY, MINUTE, SECOND, Concurrent, Fixed, Gcra, Pool, Rolling
 
-BEGIN, END = 1_797_000_000 * SECOND, 1_830_300_000 * SECOND  # 2026-12-11 to 2027-12-31 and more
+BEGIN, END = 1_796_999_400 * SECOND, 1_830_300_000 * SECOND  # December 2026 to December 2027, at a full quarter
 END_OF_TIME = 253_370_764_800 * SECOND
 Window = tuple[int, int]
 
@@ -72,7 +72,6 @@ class NaivePool:
     grown: int = 0
     grown_until: int = 0
     observed_at: int | None = None
-    floor: int = 0  # of the token bucket's arrival, where it was moved and not charged
 
     @property
     def guard(self) -> int:
@@ -156,6 +155,18 @@ class NaivePool:
                 pass
         self.closed = self.grown = self.grown_until = 0
 
+    def give_back(self, now: int, charged_at: int, amount: int) -> None:
+        """Of what was charged then, where it still counts. A token bucket gives nothing back."""
+        match self.pool.window:
+            case Fixed() as fixed:
+                for window in windows_near(fixed, charged_at - fixed.guard, charged_at + fixed.guard):
+                    if window[1] + fixed.guard > now:
+                        self.take_off(window[0], amount)
+            case Rolling(length, slots):
+                width = -(-length // slots)
+                if (charged_at // width + 1) * width + length > now:
+                    self.take_off(charged_at, amount)
+
     def move_to(self, arrival: int) -> None:
         """Of a token bucket."""
         self.charges = [Charge(arrival, arrival, 0)]
@@ -235,6 +246,3 @@ class NaivePool:
 
 def first(pair: tuple[int, int]) -> int:
     return pair[0]
-
-
-HOURS = HOUR  # re-exported for rules that step by it

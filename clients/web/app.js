@@ -21,7 +21,7 @@ import { ThreadView } from "./thread_view.js";
 import { Toast } from "./toast.js";
 import { adopted, Conversation, goneOn } from "./tree.js";
 import { welcome } from "./welcome.js";
-import { connectionWords, queueWords, wordsFor } from "./words.js";
+import { connectionWords, waitWords, wordsFor } from "./words.js";
 
 /** @typedef {import("./tree.js").Message} Message */
 
@@ -39,7 +39,7 @@ export class App {
     this.gateway = new Gateway({ connect, baseURL, keyring, changed: () => this.#showGateway() });
     this.answers = new Answers({
       grew: (_, node) => this.thread.grew(node.id),
-      route: (_, node, event) => this.thread.views.get(node.id)?.say(queueWords(event.queue_position, event.backend)),
+      route: (_, node, event) => this.thread.views.get(node.id)?.say(waitWords(event)),
       quota: (event) => this.meter.take(event.pools),
       ended: (conversation, node) => this.#ended(conversation, node),
       save: (conversation) => this.#save(conversation),

@@ -39,6 +39,7 @@ export function take(node, event, elapsed) {
       node.reasoning = (node.reasoning ?? "") + event.delta;
       return "reasoning";
     case "streamlane:route":
+    case "streamlane:queue":
       return "route";
     case "streamlane:quota":
       return "quota";

@@ -14,7 +14,7 @@ const TERMS = {
   trains: "its provider may train on what you write",
   logged: "its provider keeps what you write",
   evaluation_only: "its provider gives it for evaluation only",
-  no_eea: "it is not for people in the EEA, Switzerland or the UK",
+  no_eea: "it must not be offered to people in the EEA, Switzerland or the UK",
 };
 
 /** @param {Pool} pool */
@@ -119,7 +119,7 @@ function amount(metric, value) {
 /** @param {number} ms from a minute on */
 function length(ms) {
   const minutes = ms / 60_000;
-  return minutes < 60 ? `${Math.round(minutes)} min` : minutes < 1440 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`;
+  return minutes < 59.5 ? `${Math.round(minutes)} min` : minutes < 1410 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`;
 }
 
 /** As short as it can be said today. @param {number} at @param {number} now both Unix ms */

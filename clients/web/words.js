@@ -33,6 +33,7 @@ const WORDS = {
   insufficient_quota: ["The gateway's account with the provider is used up.", "Ask another model, or try again later.", true, true],
   free_quota_exhausted: [
     "The free amounts of all accounts are spent.", "The meter above says when there is more. Ask another model meanwhile.", true, true],
+  ledger_failed: ["The gateway cannot count what is spent.", "Whoever runs it must look at its log. Ask another model.", true, true],
   deadline_exceeded: ["It took too long.", "Try again, or ask another model.", true, true],
   engine_unavailable: ["The model cannot be loaded.", "Ask another model; the gateway's log says why.", true, true],
   too_many_sessions: ["Too many pages are open here.", "Close some, then try again.", true, false],
@@ -58,6 +59,14 @@ export function endingOf(status) {
     case "interrupted": return "The answer broke off while this page, or its connection, was away.";
     default: return "";
   }
+}
+
+/** What somebody who waits is told of a `streamlane:route` or a `streamlane:queue`. @param {any} event */
+export function waitWords(event) {
+  if (event.type !== "streamlane:queue") return queueWords(event.queue_position, event.backend);
+  const { position, opens_in: seconds } = event;
+  const more = seconds ? `, more in ${seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`}` : "";
+  return `Waiting for free quota${position > 1 ? `, ${position - 1} ahead of you` : ""}${more}`;
 }
 
 /** @param {number} position @param {string} backend */

@@ -77,6 +77,8 @@ def _take(event: Event, turn: Turn, view: View) -> None:
             view.wait(f"{ahead} ahead of you at {event['backend']}")
         else:
             view.wait(f"Waiting for {event['model']} at {event['backend']}")
+    elif event["type"] == "streamlane:queue":
+        view.wait(f"All free quota is spent. You are number {event['position']} of those who wait for it")
     elif (
         event["type"] == "response.output_text.delta"
         or event["type"] == "response.refusal.delta"

@@ -48,6 +48,7 @@ def init(path: Path, force: bool) -> None:
 @config_file
 def check(config: Path | None) -> None:
     """Say "ok", with a warning for a key that is missing, or list every problem (exit code 2)."""
+    from proxy import account_doubts, accounts, catalog
     from proxy.provider_keys import doubts
 
     loaded = _load(config)
@@ -55,11 +56,18 @@ def check(config: Path | None) -> None:
         raise ConfigError(problems)
     found = loaded.config
     listening = f"{found.server.host}:{found.server.port}"
-    counts = f"backends: {len(found.backends)}, aliases: {len(found.models)}, keys: {len(found.server.api_keys)}"
+    accounts_too = f", accounts: {len(found.accounts)}" if found.accounts else ""
+    counts = f"aliases: {len(found.models)}, keys: {len(found.server.api_keys)}"
+    counts = f"backends: {len(found.backends)}{accounts_too}, {counts}"
     click.echo(f"ok: {loaded.path or 'no file, defaults and the environment'} (listens on {listening}, {counts})")
-    for doubt in doubts(found.backends):
+    providers = catalog.merged(found.catalog)
+    built = accounts.build(found, providers)
+    for doubt in (
+        *doubts(found.backends),
+        *account_doubts.doubts(found.accounts, providers, built, found.backends),
+    ):
         click.echo(f"warning: {doubt}", err=True)
-    if not found.backends:
+    if not found.backends and not found.accounts:
         from proxy.local_servers import looked_for
 
         click.echo(f"There are no [[backends]]: serve takes what it finds here ({looked_for()}; a pulled model; keys).")
@@ -129,9 +137,11 @@ def _other_files(loaded: "Loaded") -> Iterator[str]:
     from backends.errors import EngineUnavailable
     from backends.key_file import KeyFile, KeyFileUnusable
 
-    for index, options in enumerate(loaded.config.backends):
+    tables = {f"backends[{index}]": options for index, options in enumerate(loaded.config.backends)}
+    tables |= {f"accounts[{index}]": account for index, account in enumerate(loaded.config.accounts)}
+    for table, options in tables.items():
         for key in ("api_key_file", "credentials_file"):
-            file, path = getattr(options, key, None), f"backends[{index}].{key}"
+            file, path = getattr(options, key, None), f"{table}.{key}"
             if not isinstance(file, Path):
                 continue
             try:

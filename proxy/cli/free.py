@@ -145,8 +145,9 @@ def steps(provider: "Provider", said: Mapping[str, Any]) -> Iterator[str]:
             state = "is set" if os.environ.get(variable) else "is not set yet: export it before you start the gateway"
             yield f"{variable} {state}."
     if not provider.plan(said.get("plan")).free:
-        yield 'Set a budget for it in the file: limits = [{ metric = "usd", amount = 5, window = "month", reset = "fixed" }]'
-        yield "and the prices of the models to use: docs/free-tiers.md has an example."
+        yield "Set a budget for it in the file, and the prices of the models that you use:"
+        yield '  limits = [{ metric = "usd", amount = 5, window = "month", reset = "fixed" }]'
+        yield '  prices = { "MODEL" = { input = 1, output = 4 } }  # dollars per million tokens'
     yield "Check it: streamlane config check. Then ask for free/auto."
 
 
@@ -217,9 +218,7 @@ def append(file: Path, said: Mapping[str, Any]) -> None:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as end:
             end.write(added)
     except tomllib.TOMLDecodeError:
-        fail(
-            f"{file.name} has its accounts in another form than [[accounts]]. Add this to it yourself:\n\n{table_of(said)}"
-        )
+        fail(f"{file.name} has its accounts in another form than [[accounts]]. Add this yourself:\n\n{table_of(said)}")
     except OSError as error:
         fail(f"{file}: cannot be written: {error.strerror}.")
 

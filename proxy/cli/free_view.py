@@ -1,6 +1,5 @@
 """What `streamlane free` shows of providers: all in a table, or one with its models, limits and terms."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -34,20 +33,21 @@ def overview(console: "Console", catalog: "Catalog", config: "Config | None") ->
     """A row for each provider."""
     from rich.table import Table
 
-    headings = ("provider", "gives", "comes back", "terms", "facts", "yours")
-    table = Table(*headings, box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    for heading in ("provider", "gives", "comes back", "terms", "facts"):
+        table.add_column(heading, no_wrap=heading in ("provider", "terms", "facts"), overflow="fold")
     for provider in catalog.values():
-        state = "" if provider.status == "active" else f"\n[yellow]{STATUS[provider.status]}[/]"
+        state = [] if provider.status == "active" else [f"[yellow]{STATUS[provider.status]}[/]"]
+        terms = dict.fromkeys(notice.term for notice in provider.notices(None))
         table.add_row(
-            f"[bold]{provider.id}[/]{state}",
-            listed(summary(provider), "nothing for free"),
-            listed(resets(provider), ""),
-            listed(notice.term for notice in provider.notices(None)),
-            sureness(provider),
-            "\n".join(yours(provider, config)),
+            "\n".join([f"[bold]{provider.id}[/]", *(f"[green]> {name}[/]" for name in yours(provider, config))]),
+            "\n".join([*state, *summary(provider)]),
+            "\n".join(resets(provider)),
+            "\n".join(terms) or "none found",
+            sureness(provider).replace(", ", "\n"),
         )
     console.print(table)
-    console.print(f"{EACH_MEANS}. {NEXT}", soft_wrap=True)
+    console.print(f"> is an account of yours, {EACH_MEANS}, ? is not published. {NEXT}", soft_wrap=True)
 
 
 def details(console: "Console", provider: "Provider", config: "Config | None") -> None:
@@ -58,16 +58,14 @@ def details(console: "Console", provider: "Provider", config: "Config | None") -
     if len(provider.plans) > 1:
         for plan in provider.plans:
             console.print(f"plan {plan.id}: {plan.about} {listed(summary(provider, plan.id), '')}", soft_wrap=True)
-    table = Table("model", "context", "limits", "come back", "are", box=None, pad_edge=False)
-    for model in (None, *provider.models):
-        facts = provider.models.get(model or "")
-        context = "" if facts is None else f"{facts.context:,}" if facts.context else "unknown"
-        first = (model or "all together", context)
-        for limits, reset, sure in by_reset(provider, model):
-            table.add_row(*first, limits, reset, sure)
-            first = ("", "")
-        if first[0] and model is not None:
-            table.add_row(*first)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    for heading in ("models", "context", "limits", "come back", "are"):
+        table.add_column(heading, no_wrap=heading in ("context", "limits", "are"), overflow="fold")
+    for limits, models in alike(provider).items():
+        known = [provider.models[model] for model in models if model is not None]
+        contexts = [f"{facts.context:,}" if facts.context else "unknown" for facts in known]
+        names = "\n".join(model or "all together" for model in models)
+        table.add_row(names, "\n".join(contexts), *("\n".join(lines) for lines in zip(*limits, strict=True)))
     click.echo()
     if table.row_count:
         console.print(table)
@@ -93,16 +91,16 @@ def show(provider: "Provider", plan: str | None) -> None:
     click.echo(f"These facts: {sureness(provider)}. Their sources: streamlane free terms {provider.id}")
 
 
-def by_reset(provider: "Provider", model: str | None) -> Iterator[tuple[str, str, str]]:
-    """The limits of a model that it does not share with all others: those that come back alike in one row."""
+def alike(provider: "Provider") -> dict[tuple[tuple[str, str, str], ...], list[str | None]]:
+    """Limits with their resets and sureness, and the models that have them; None is all models together."""
     shared = provider.limits_of(None, None)
-    own = shared if model is None else [each for each in provider.limits_of(model, None) if each not in shared]
-    rows: dict[tuple[str, str], list[str]] = {}
-    for limit in own:
-        key = reset_words(limit), SURE[provider.confidence_in(limit, model)]
-        rows.setdefault(key, []).append(short([limit]))
-    for (reset, sure), limits in rows.items():
-        yield ", ".join(limits), reset, sure
+    found: dict[tuple[tuple[str, str, str], ...], list[str | None]] = {}
+    for model in (None, *provider.models):
+        own = shared if model is None else [each for each in provider.limits_of(model, None) if each not in shared]
+        limits = ((short([limit]), reset_words(limit), SURE[provider.confidence_in(limit, model)]) for limit in own)
+        if own or model is not None:
+            found.setdefault(tuple(limits), []).append(model)
+    return found
 
 
 def yours(provider: "Provider", config: "Config | None") -> list[str]:

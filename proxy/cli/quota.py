@@ -62,7 +62,7 @@ def quota(ctx: click.Context, config: Path | None, everything: bool, as_json: bo
     table = view.table(rows, now, blocks=blocks)
     if rows:
         fits = console.measure(table, options=console.options.update(max_width=WIDE)).maximum <= console.width
-        console.print(table if fits else view.stack(rows, now, blocks=blocks))
+        console.print(table if fits else view.stack(rows, now, console.width, blocks=blocks))
     elif found.accounts:
         click.echo(f"Nothing of these accounts is counted yet. Start the gateway anew: {program()} serve")
     else:
@@ -90,7 +90,8 @@ def history(config: Path | None, pool: str | None, since: str | None, limit: int
     if not found:
         click.echo("Nothing has happened since then." if since else "Nothing has happened yet.")
         return
-    _console().print(operations(found, pool))
+    for line in operations(found, pool):
+        click.echo(line)
     if len(found) == limit:
         click.echo(f"These are the newest {limit}; --limit shows more.")
 
@@ -148,7 +149,7 @@ def adjust(pool: str, amount: int, why: str, config: Path | None) -> None:
 
     async def book() -> int:
         async with opened(_file(found), synchronous=found.quota.synchronous) as writing:
-            await writing.adjust(pool, amount, why)
+            await writing.adjust(pool, amount, f"{amount:+,}: {why}")  # some pools book times, not amounts
         with _ledger(found) as after:
             return after.headroom(_now())[0][pool].used
 
@@ -272,7 +273,7 @@ def _now() -> "Micros":
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDE)
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
 
 
 def _print_json(value: Any) -> None:

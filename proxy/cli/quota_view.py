@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
+from textwrap import wrap
 from typing import TYPE_CHECKING, cast
 
 from proxy.metered import Term
@@ -49,27 +50,26 @@ def table(rows: Sequence[Row], now: Micros, zone: tzinfo | None = None, blocks: 
     return shown
 
 
-def stack(rows: Sequence[Row], now: Micros, zone: tzinfo | None = None, blocks: str = BLOCKS) -> "RenderableType":
+def stack(
+    rows: Sequence[Row], now: Micros, width: int, zone: tzinfo | None = None, blocks: str = BLOCKS
+) -> "RenderableType":
     """The same for a narrow terminal: below each pool's bar what the table has in columns."""
-    from rich.console import Group
-    from rich.padding import Padding
     from rich.text import Text
 
-    parts: list[RenderableType] = []
+    parts: list[Text] = []
     wide = max((len(limit(row)) for row in rows), default=0)
     for account, model, row in headed(rows):
         parts += [Text(account, style="bold")] if account else []
-        parts += [f"  {model}"] if model else []
-        left = Text(number(row.metric, row.left), style=STATES[row.state])
+        parts += [Text(f"  {model}")] if model else []
+        left = (number(row.metric, row.left), STATES[row.state])
         parts.append(Text.assemble(f"    {limit(row):<{wide}}  ", bar(row, blocks), "  ", left, " left"))
         said = [f"{number(row.metric, row.used)} used"]
         said += [f"{number(row.metric, row.reserved)} reserved"] if row.reserved else []
         said += [f"all again {when(row.resets_at, now, zone)}"] if row.resets_at else []
         said += filter(None, [pace(row, now, zone)[0]])
-        parts.append(
-            Padding(Text("; ".join([*said, f"known from {known(row, now)}"]), style="bright_black"), (0, 0, 0, 6))
-        )
-    return Group(*parts)
+        text = "; ".join([*said, f"known from {known(row, now)}"])
+        parts += [Text(f"      {line}", style="bright_black") for line in wrap(text, max(width - 6, 20))]
+    return Text("\n").join(parts)
 
 
 def headed(rows: Sequence[Row]) -> Iterator[tuple[str, str, Row]]:
@@ -162,28 +162,15 @@ def terms(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{account}: {'; '.join(WORDS.get(cast(Term, term), term) for term in each)}."
 
 
-def operations(found: Sequence[Operation], pool: str | None = None, zone: tzinfo | None = None) -> "RenderableType":
-    """The history, a line for each pool that an operation has changed; with `pool` only those of this one."""
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("when", "what", "pool"):
-        shown.add_column(name, overflow="fold")
-    for name in ("used", "reserved"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for name in ("request", "why"):
-        shown.add_column(name, overflow="fold")
-    for each in lines(found):
-        if pool is not None and each.pool != pool:
-            continue
+def operations(found: Sequence[Operation], pool: str | None = None, zone: tzinfo | None = None) -> Iterator[str]:
+    """The history: each operation, and below it what it did to each pool; with `pool` only to this one."""
+    for each in found:
         moment = datetime.fromtimestamp(each.at / SECOND, zone).astimezone(zone)
-        shown.add_row(
-            f"{moment:%Y-%m-%d %H:%M:%S}",
-            each.kind,
-            each.pool,
-            f"{each.used:+,}" if each.used else "",
-            f"{each.reserved:+,}" if each.reserved else "",
-            each.request,
-            each.why,
-        )
-    return shown
+        request = f"  {each.attempt.request_id}" if each.attempt else ""
+        again = f" (try {each.attempt.number})" if each.attempt and each.attempt.number > 1 else ""
+        yield f"{moment:%Y-%m-%d %H:%M:%S}  {each.kind}{request}{again}{f'  {each.why}' if each.why else ''}"
+        for line in lines([each]):
+            if pool in (None, line.pool):
+                done = [f"{line.used:+,} used"] if line.used else []
+                done += [f"{line.reserved:+,} reserved"] if line.reserved else []
+                yield f"    {line.pool}{': ' if done else ''}{', '.join(done)}"

@@ -68,9 +68,9 @@ def serve(config: Path | None, host: str | None, port: int | None, ops_port: int
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         found, keys = loaded.config, list["ProviderKey"]()
-        if not found.backends:
+        if not found.backends and not found.accounts:
             found, keys = with_found(found, runner), found_keys(found)
-        if not found.backends and not keys:
+        if not found.backends and not found.accounts and not keys:
             file = f"{loaded.path} names no [[backends]]" if loaded.path else "there is no streamlane.toml here"
             pull, init = f"{program()} models pull smollm2", f"{program()} config init"
             told = {"models": found.data_dir / MODELS, "pull": pull, "init": init.ljust(len(pull))}

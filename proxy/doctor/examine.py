@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from backends.registry import Parts
-from proxy import local_servers, outgoing, provider_keys
+from proxy import account_doubts, accounts, local_servers, outgoing, provider_keys
+from proxy.catalog import merged
 from proxy.config import Config
 from proxy.config_error import ConfigError
 from proxy.config_load import NO_FLAGS, Loaded, load
@@ -42,9 +45,14 @@ async def examine(
     findings += await machine.ports(config.server, config.ops)
     findings += [machine.engines(), *serving.pulled(config.data_dir / "models")]
     wanted = config.discovery.environment
-    keys = provider_keys.find(environ) if wanted and not config.backends else []
-    findings += await asked(config, keys, environ)
-    if not config.backends:
+    named = config.backends or config.accounts
+    keys = provider_keys.find(environ) if wanted and not named else []
+    providers = merged(config.catalog)
+    built = accounts.build(config, providers)
+    doubts = account_doubts.doubts(config.accounts, providers, built, config.backends)
+    findings += [Finding("Accounts", "note", doubt) for doubt in doubts]
+    findings += await asked(replace(config, backends=(*config.backends, *built.backends)), keys, environ)
+    if not named:
         findings += serving.nothing(config.data_dir / "models", servers, keys)
     if wanted:
         findings += unused(loaded, environ)
@@ -54,7 +62,7 @@ async def examine(
 def unused(loaded: Loaded, environ: Mapping[str, str]) -> list[Finding]:
     """A note for each key of a provider in the environment that no backend is sent."""
     reasons: Iterable[tuple[str, str]] = provider_keys.left_out(environ)
-    if loaded.config.backends:
+    if loaded.config.backends or loaded.config.accounts:
         why = "the configuration names backends, and nothing else is asked"
         named = " ".join(loaded.origins.values())
         found = (key.variable for key in provider_keys.find(environ))

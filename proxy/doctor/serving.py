@@ -62,7 +62,7 @@ def on_this_machine(servers: Sequence[Server], config: Config | None) -> list[Fi
         port = urlsplit(server.origin).port
         if server.locked:
             findings.append(Finding("Local server", "note", f"{server}."))
-        elif config and config.backends and port not in named:
+        elif config and (config.backends or config.accounts) and port not in named:
             step = "To use it, name it as one of the [[backends]]."
             findings.append(Finding("Local server", "note", f"{server}; no backend of the configuration.", step))
         else:
@@ -121,7 +121,7 @@ def aliases(aliases: Mapping[str, Alias], models: Mapping[str, frozenset[str] | 
     findings: list[Finding] = []
     for name, alias in aliases.items():
         pairs = [target.partition("/")[::2] for target in alias.targets]
-        gone = [f"{backend}/{model}" for backend, model in pairs if model not in (models[backend] or {model})]
+        gone = [f"{backend}/{model}" for backend, model in pairs if model not in (models.get(backend) or {model})]
         if gone:
             state: State = "fix" if len(gone) == len(pairs) else "note"
             text = f"No such model: {', '.join(gone)}."

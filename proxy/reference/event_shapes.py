@@ -248,9 +248,20 @@ class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="stream
     model: Annotated[str, Meta(description="The backend's own name for it.")]
     backend: str
     queue_position: Annotated[int, Meta(ge=0, description="1 is next, 0 its turn.")]
+    reason: Annotated[str | UnsetType, Meta(description="Why this account was chosen, for `free/…`.")] = UNSET
     passed_over: Annotated[
-        list[PassedOver] | UnsetType, Meta(description="Targets of the alias that cannot do what is asked.")
+        list[PassedOver] | UnsetType,
+        Meta(description="Targets of the alias that cannot do what is asked, and accounts that are not asked now."),
     ] = UNSET
+
+
+class QueueEvent(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:queue"):
+    """All free quota is spent, and the request waits for some. Counts nothing, as `streamlane:route`."""
+
+    seen_by: ClassVar[SeenBy] = "extended"
+    response_id: str
+    position: Annotated[int, Meta(ge=1, description="In the fair line; 1 is next.")]
+    opens_in: Annotated[float | None, Meta(description="Seconds until another look.")]
 
 
 class QuotaEvent(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:quota"):
@@ -330,5 +341,5 @@ RESPONSE_EVENTS: tuple[type[OfResponse], ...] = (
 )  # fmt: skip
 SERVER_EVENTS: tuple[type[ServerEvent], ...] = (
     *RESPONSE_EVENTS, ErrorEvent, SteerFailed,
-    Route, QuotaEvent, SessionCreated, SessionResumed, SessionDraining, FlowStalled, Pong,
+    Route, QueueEvent, QuotaEvent, SessionCreated, SessionResumed, SessionDraining, FlowStalled, Pong,
 )  # fmt: skip

@@ -47,7 +47,7 @@ class Responses:
     def __init__(self) -> None:
         self._deleted = False
 
-    def begin(self, database: sqlite3.Connection) -> "Responses":
+    def begin(self, database: sqlite3.Connection, calls: Sequence[object]) -> "Responses":
         """A group begins."""
         self._database = database
         self._deleted = False

@@ -14,7 +14,7 @@ INNER = WIDTH - LEFT - RIGHT
 TOP, ROW, GAP, REQUESTS = 118, 78, 30, 128
 FONT = "font-family='system-ui, Segoe UI, Helvetica, Arial, sans-serif'"
 INK, FAINT, GRID, LIMIT = "#1f2933", "#616e7c", "#e4e7eb", "#b42318"
-FILLS = {"gemini": "#3b6fb5", "groq": "#c2622d", "openrouter_free": "#6b57a5", "cloudflare_workers_ai": "#b88a1b"}
+FILLS = {"gemini": "#3b6fb5", "groq": "#c2622d", "openrouter": "#6b57a5", "cloudflare": "#b88a1b"}
 OTHER = "#2f8f6b"
 ENDS = (("answered at once", "#4a90a4"), ("answered after waiting", "#a9cbd4"), ("turned away", LIMIT))
 

@@ -221,7 +221,7 @@ class Groq(Provider):
 class OpenRouter(Provider):
     """One day in UTC for all free models of an account; headers on refusals only, and a refused request counts."""
 
-    name, prefix, model = "openrouter_free", "/api/v1", "openai/gpt-oss-20b:free"
+    name, prefix, model = "openrouter", "/api/v1", "openai/gpt-oss-20b:free"
     counts_refused = True
 
     def made(self) -> list[Pool]:
@@ -248,7 +248,7 @@ class OpenRouter(Provider):
 class Cloudflare(Provider):
     """A day of neurons in UTC: tokens weighted by the model's price. It says nothing of them before they are spent."""
 
-    name, model = "cloudflare_workers_ai", "@cf/openai/gpt-oss-120b"
+    name, model = "cloudflare", "@cf/openai/gpt-oss-120b"
     prefix = "/client/v4/accounts/demo/ai/v1"
 
     def made(self) -> list[Pool]:

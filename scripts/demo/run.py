@@ -46,8 +46,8 @@ HOW = {  # in words, how each of them counts; the gateway knows it from its cata
     ("gemini", "requests per day"): "day of Los Angeles, 08:00 UTC",
     ("groq", "requests per day"): "token bucket: refills all the time",
     ("groq", "tokens per day"): "token bucket: refills all the time",
-    ("openrouter_free", "requests per day"): "day in UTC",
-    ("cloudflare_workers_ai", "neurons per day"): "day in UTC",
+    ("openrouter", "requests per day"): "day in UTC",
+    ("cloudflare", "neurons per day"): "day in UTC",
     ("llm7", "requests per hour"): "any hour; nobody says so",
     ("llm7", "tokens per day"): "any 24 hours",
 }
@@ -132,25 +132,26 @@ limits = [
 
 [[accounts]]
 name = "openrouter"
-provider = "openrouter_free"
+provider = "openrouter"
 api_key = "demo-key-openrouter"
-accept = ["trains"]
-base_url = "{urls["openrouter_free"]}"
+accept = ["trains", "logged"]
+base_url = "{urls["openrouter"]}"
 models = ["openai/gpt-oss-20b:free"]
 limits = [{{ metric = "requests", amount = 200, window = "day" }}]
 
 [[accounts]]
 name = "cloudflare"
-provider = "cloudflare_workers_ai"
+provider = "cloudflare"
 api_key = "demo-key-cloudflare"
 account_id = "demo"
-base_url = "{urls["cloudflare_workers_ai"]}"
+base_url = "{urls["cloudflare"]}"
 models = ["@cf/openai/gpt-oss-120b"]
 limits = [{{ metric = "neurons", amount = 4000, window = "day" }}]
 
 [[accounts]]
 name = "llm7"
 provider = "llm7"
+accept = ["unclear"]
 api_key = "demo-key-llm7"
 base_url = "{urls["llm7"]}"
 models = ["gpt-oss:20b"]

@@ -44,8 +44,8 @@ async def urls() -> AsyncIterator[Mapping[str, str]]:
     ("name", "model"),
     [
         ("groq", "openai/gpt-oss-120b"),
-        ("openrouter_free", "openai/gpt-oss-20b:free"),
-        ("cloudflare_workers_ai", "@cf/openai/gpt-oss-120b"),
+        ("openrouter", "openai/gpt-oss-20b:free"),
+        ("cloudflare", "@cf/openai/gpt-oss-120b"),
         ("llm7", "gpt-oss:20b"),
     ],
 )
@@ -76,7 +76,7 @@ async def test_groq_refuses_with_axis_and_wait(urls: Mapping[str, str]) -> None:
 
 
 async def test_openrouter_counts_also_what_it_refuses(urls: Mapping[str, str]) -> None:
-    async with AsyncOpenAI(base_url=urls["openrouter_free"], api_key="demo", max_retries=0) as sdk:
+    async with AsyncOpenAI(base_url=urls["openrouter"], api_key="demo", max_retries=0) as sdk:
         ask = {"model": "openai/gpt-oss-20b:free", **FEW}
         for _ in range(20):
             await sdk.chat.completions.create(**ask)
@@ -87,7 +87,7 @@ async def test_openrouter_counts_also_what_it_refuses(urls: Mapping[str, str]) -
     assert (said["X-RateLimit-Limit"], said["X-RateLimit-Remaining"]) == ("20", "0")
     async with asyncio.timeout(10), AsyncOpenAI(base_url=urls["gemini"], api_key="demo") as sdk:
         record = await sdk.get("/../record", cast_to=object)
-    assert record["openrouter_free"]["pools"]["requests per day"]["most"] == 21
+    assert record["openrouter"]["pools"]["requests per day"]["most"] == 21
 
 
 async def test_google_says_in_the_body_which_quota(urls: Mapping[str, str]) -> None:

@@ -27,13 +27,29 @@ from backends.fake import FakeBackend
 from backends.request import Request
 from proxy.reference.event_shapes import SERVER_EVENTS, ServerEvent
 from proxy.reference.events import name_of
-from tests.gateway import Client, connected, gateway
+from tests.gateway import TERMINAL, Client, connected, gateway
+from tests.providers.groq import Groq
 from tests.upstream import until
 
 DONE = [Finished("stop", Usage(3, 2, cached_tokens=1, reasoning_tokens=1))]
 ANY: Any = reduce(or_, SERVER_EVENTS)
 KNOWN = {name_of(each): each for each in SERVER_EVENTS}
 KEY = "a-session-of-this-test"
+MODEL = "openai/gpt-oss-120b"
+ACCOUNT = """
+[free]
+wait = 120.0
+[[accounts]]
+name = "mine"
+provider = "groq"
+api_key = "gsk_0123456789abcdef0123"
+base_url = "{url}"
+models = ["{model}"]
+limits = [
+  {{ metric = "requests", amount = 1, window = "minute" }},
+  {{ metric = "tokens", amount = 900000, window = "minute" }},
+]
+"""
 TOOLS = [{"type": "function", "name": "add", "parameters": {}}, {"type": "custom", "name": "shell"}]
 
 
@@ -127,6 +143,19 @@ async def session(base_url: str) -> list[dict[str, Any]]:
     return seen
 
 
+async def metered(base_url: str) -> list[dict[str, Any]]:
+    """What is said of quotas: an account has one request a minute, and the next one waits."""
+    seen: list[dict[str, Any]] = []
+    async with talking(base_url, "?sl_ext=1", seen) as client:
+        await client.create(model=f"mine/{MODEL}")
+        await client.until()
+        await client.create(model="free/auto")
+        await client.until("streamlane:queue", *TERMINAL)
+        await client.send({"type": "response.cancel"})
+        await client.until()
+    return seen
+
+
 async def drained(base_url: str, leave: Callable[[], Awaitable[object]], go: asyncio.Event) -> list[dict[str, Any]]:
     """What is said when the gateway stops."""
     seen: list[dict[str, Any]] = []
@@ -147,6 +176,11 @@ async def test_what_a_socket_says_is_what_the_reference_says() -> None:
     started = await entered.__aenter__()
     everybody = await plain(started.base_url)
     extended = await session(started.base_url)
+    async with (
+        Groq(FakeBackend("behind", script=[[TextDelta("a")], DONE])) as groq,
+        gateway(ACCOUNT.format(url=groq.url, model=MODEL)) as other,
+    ):
+        extended += await metered(other.base_url)
     backend.go.set()
     await until(lambda: started.generations.running == 0)
     backend.go.clear()

@@ -48,7 +48,6 @@ Trouble: TypeAlias = Literal[
     "half_json",  # the last message breaks off
     "error_in_200",  # an error inside the stream, instead of the first token
     "error_in_stream",  # the same after `at` tokens
-    "said",  # what the fault holds
 ]
 
 
@@ -63,7 +62,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request. One that is called "said" is answered by `said`."""
+    """What goes wrong with one request. With `said` it is answered so, whatever else it would be."""
 
     name: Refusal | Trouble
     at: int = 0
@@ -151,6 +150,8 @@ class Provider(ABC):
         self.seen.append(seen)
         fault = (self.faults.popleft() if self.faults else self.always) or Fault("slow")
         try:
+            if fault.said is not None:
+                return web.json_response(fault.said.body, status=fault.said.status, headers=fault.said.headers)
             return await self._answer(request, asked, writer, fault, seen)
         except (asyncio.CancelledError, ConnectionError):
             seen.left_early = True
@@ -161,8 +162,6 @@ class Provider(ABC):
     async def _answer(
         self, request: web.Request, asked: Request, writer: Writer, fault: Fault, seen: Seen
     ) -> web.StreamResponse:
-        if fault.said is not None:
-            return web.json_response(fault.said.body, status=fault.said.status, headers=fault.said.headers)
         kind = writer.content_type or self.content_type
         response = web.StreamResponse(headers={**self.limits, "content-type": kind})
         if fault.name == "reset_before_headers":

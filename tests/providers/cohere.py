@@ -107,7 +107,8 @@ class Cohere(Provider):
             return self.refused("unknown_model", Fault("unknown_model"), error)
         meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": float(found.input_tokens or 0)}}
         vectors = [list(vector) for vector in found.vectors]
-        return web.json_response({"id": "1", "embeddings": {"float": vectors}, "texts": body["texts"], "meta": meta})
+        told = {"id": "1", "embeddings": {"float": vectors}, "texts": body["texts"], "meta": meta}
+        return web.json_response(told, headers=self.limits)
 
     async def models(self, request: web.Request) -> web.Response:
         if not self.known(request):

@@ -148,7 +148,8 @@ class OpenAI(Chat):
             for index, vector in enumerate(answer.vectors)
         ]
         usage = {"prompt_tokens": answer.input_tokens, "total_tokens": answer.input_tokens}
-        return web.json_response({"object": "list", "model": asked.model, "data": data, "usage": usage})
+        told = {"object": "list", "model": asked.model, "data": data, "usage": usage}
+        return web.json_response(told, headers=self.limits)
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
         body = loads(await request.read())

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from streamlane_client import http
 from streamlane_client.address import address
-from streamlane_client.events import Event, Model, Response
+from streamlane_client.events import Event, Model, Pool, Response
 from streamlane_client.lanes import Input, Record, body
 from streamlane_client.link import Link, OnState, State
 
@@ -103,6 +103,10 @@ class AsyncClient:
     async def models(self) -> list[Model]:
         """What can be asked for as `model`. Raises StreamlaneError."""
         return await asyncio.to_thread(http.models, self._address)
+
+    async def quota(self) -> list[Pool]:
+        """What is left of the gateway's accounts. Raises StreamlaneError."""
+        return await asyncio.to_thread(http.quota, self._address)
 
     async def open(self) -> None:
         """Connect now instead of with the first answer. Raises StreamlaneError."""

@@ -73,7 +73,56 @@ class RouteEvent(TypedDict):
     queue_position: int
 
 
-Event: TypeAlias = ResponseEvent | ItemEvent | DeltaEvent | RouteEvent
+class QueueEvent(TypedDict):
+    """All free quota is spent, and the request waits for some: its place in line, and seconds until another look."""
+
+    type: Literal["streamlane:queue"]
+    response_id: str
+    position: int
+    opens_in: float | None
+
+
+class Share(TypedDict):
+    """What the caller's key has used, and which part that is of what all keys have."""
+
+    used: int
+    part: float
+
+
+class Pool(TypedDict):
+    """An entry of /v1/quota: what is left of one limit of an account. Times are in RFC 3339."""
+
+    id: str
+    account: str
+    provider: str
+    model: str | None
+    metric: str
+    per: str | None
+    cap: int
+    used: int
+    reserved: int
+    left: int
+    state: Literal["open", "spent", "closed"]
+    opens_at: str | None
+    resets_at: str | None
+    lasts: bool | None
+    spent_at: str | None
+    free: bool
+    terms: list[str]
+    share: Share
+
+
+class QuotaEvent(TypedDict):
+    """The pools that an attempt has drawn on, as they stand now."""
+
+    type: Literal["streamlane:quota"]
+    response_id: str
+    model: str
+    backend: str
+    pools: list[Pool]
+
+
+Event: TypeAlias = ResponseEvent | ItemEvent | DeltaEvent | RouteEvent | QueueEvent | QuotaEvent
 
 
 class Model(TypedDict):

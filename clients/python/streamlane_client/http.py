@@ -1,4 +1,4 @@
-"""What is asked over HTTP: which models there are, and what has become of an answer."""
+"""What is asked over HTTP: which models there are, what is left, and what has become of an answer."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from streamlane_client.address import Address
 from streamlane_client.errors import ConnectionLost, refused_http
-from streamlane_client.events import Model
+from streamlane_client.events import Model, Pool
 
 TIMEOUT = 10.0  # seconds without a byte
 
@@ -23,6 +23,12 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 def models(address: Address) -> list[Model]:
     """The entries of /v1/models. Waits for the network. Raises StreamlaneError."""
     listed: list[Model] = _get(address, "/models", "data", list)
+    return listed
+
+
+def quota(address: Address) -> list[Pool]:
+    """The entries of /v1/quota. Waits for the network. Raises StreamlaneError."""
+    listed: list[Pool] = _get(address, "/quota", "data", list)
     return listed
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from streamlane_client import http
 from streamlane_client.address import address
-from streamlane_client.events import Event, Model, Response
+from streamlane_client.events import Event, Model, Pool, Response
 from streamlane_client.lanes import Input, Record, body
 from streamlane_client.link import Link, OnState, State
 
@@ -122,6 +122,10 @@ class Client:
     def models(self) -> list[Model]:
         """What can be asked for as `model`. Raises StreamlaneError."""
         return http.models(self._address)
+
+    def quota(self) -> list[Pool]:
+        """What is left of the gateway's accounts. Raises StreamlaneError."""
+        return http.quota(self._address)
 
     def open(self) -> None:
         """Connect now instead of with the first answer. Raises StreamlaneError."""

@@ -6,7 +6,8 @@ import { test } from "node:test";
 const WEB = new URL("../../../clients/web/", import.meta.url);
 const { Conversation, adopted, checked, goneOn, interruptRunning, merge, titleOf } = await import(new URL("tree.js", WEB));
 const { fail, requestFor, speed, take } = await import(new URL("progress.js", WEB));
-const { queueWords, wordsFor } = await import(new URL("words.js", WEB));
+const { queueWords, waitWords, wordsFor } = await import(new URL("words.js", WEB));
+const { byAccount, leftToday, limitOf, merged, soon, stateOf, summary, termsOf } = await import(new URL("quota.js", WEB));
 
 let clock = 0;
 const message = (id, parent, role, text = id) => ({ id, parent, role, text, at: (clock += 1) });
@@ -220,4 +221,86 @@ test("what is not known is still said in words", () => {
   assert.equal(words.retry, true);
   assert.equal(queueWords(2, "local"), "2 ahead of you at local");
   assert.equal(queueWords(0, "local"), "Your turn at local");
+});
+
+const NOW = Date.parse("2026-11-21T15:00:00Z");
+const pool = (changed = {}) => ({
+  id: "a", account: "mine", provider: "groq", model: null, metric: "requests", per: "day", cap: 100, margin: 0, used: 0, reserved: 0,
+  left: 100, state: "open", free: true, opens_at: null, resets_at: null, lasts: null, spent_at: null, terms: [],
+  share: { used: 0, part: 0 }, ...changed,
+});
+
+test("what is left today is the mean of the accounts, of their models, and of each what runs out first", () => {
+  assert.equal(leftToday([]), null);
+  assert.equal(leftToday([pool({ left: 40 })]), 0.4);
+  assert.equal(leftToday([pool({ left: 40 }), pool({ account: "other", left: 100 })]), 0.7);
+  assert.equal(leftToday([pool({ model: "x", left: 40 }), pool({ model: "x", metric: "tokens", left: 10 }), pool({ model: "y", left: 90 })]), 0.5);
+  assert.equal(leftToday([pool({ left: 20 }), pool({ model: "x", left: 90 }), pool({ model: "y", left: 10 })]), (0.2 + 0.1) / 2);
+});
+
+test("what is back in a moment, what costs money and what is kept back say nothing of today", () => {
+  const rest = [pool({ per: "minute", left: 0 }), pool({ per: null, left: 0 }), pool({ per: "5 hours", left: 0 }), pool({ account: "paid", free: false, left: 0 })];
+  assert.equal(leftToday(rest), null);
+  assert.equal(leftToday([...rest, pool({ margin: 20, left: 80 })]), 1);
+  for (const per of ["week", "month", "31 days", "ever"]) assert.equal(leftToday([pool({ per, left: 30 })]), 0.3);
+});
+
+test("the button says how much, or when there is more", () => {
+  assert.equal(summary([pool({ left: 72 })], NOW), "72% left today");
+  assert.equal(summary([pool({ left: 100 })], NOW), "100% left today");
+  assert.equal(summary([pool({ left: 1, cap: 1_000_000 })], NOW), "Nothing left today");
+  assert.match(summary([pool({ left: 0, state: "spent", opens_at: "2026-11-21T18:00:00Z" })], NOW), /^Nothing left, more in 3 h \(.+\)$/);
+  assert.equal(summary([pool({ per: "minute" })], NOW), "Quota");
+});
+
+test("news replace what they are of, and others stay", () => {
+  const [one, two] = [pool({ id: "1" }), pool({ id: "2" })];
+  const news = [pool({ id: "2", left: 1 }), pool({ id: "3", left: 2 })];
+  assert.deepEqual(merged([one, two], news).map(({ id, left }) => [id, left]), [["1", 100], ["2", 1], ["3", 2]]);
+});
+
+test("the list is by account, without short windows of which nothing is used", () => {
+  const shown = byAccount([pool({ id: "1" }), pool({ id: "2", per: "minute" }), pool({ id: "3", per: "minute", used: 1 }), pool({ id: "4", account: "other" })]);
+  assert.deepEqual(shown.map(([account, pools]) => [account, pools.map(({ id }) => id)]), [["mine", ["1", "3"]], ["other", ["4"]]]);
+});
+
+test("a pool is told in words", () => {
+  assert.equal(limitOf(pool({ cap: 1000 })), `${(1000).toLocaleString()} requests per day`);
+  assert.match(limitOf(pool({ metric: "usd_micros", per: "ever", cap: 5_000_000 })), /5[.,]00.* in all$/);
+  assert.equal(limitOf(pool({ metric: "concurrent_requests", per: null, cap: 2 })), "2 at once");
+  const [left, back, forecast, mine] = stateOf(pool({
+    left: 58, used: 42, resets_at: "2026-11-22T00:00:00Z", spent_at: "2026-11-21T20:00:00Z", share: { used: 21, part: 0.5 } }), NOW);
+  assert.equal(left, "58 left");
+  assert.match(back, /^all again in 9 h \(.+\)$/);
+  assert.match(forecast, /^spent by .+ at this pace$/);
+  assert.equal(mine, "21 used by you (50%)");
+  assert.deepEqual(stateOf(pool({ state: "spent", left: 0, opens_at: "2026-11-21T15:00:20Z" }), NOW), ["nothing left", "more in 20 s"]);
+  assert.deepEqual(stateOf(pool({ state: "closed", left: 0 }), NOW), ["closed by its provider"]);
+  assert.deepEqual(stateOf(pool({ per: null, state: "spent", left: 0 }), NOW), ["all in use"]);
+  assert.deepEqual(stateOf(pool({ resets_at: "2026-11-21T14:59:00Z" }), NOW), ["100 left"]); // told a while ago
+});
+
+test("how far away something is, is said in one unit", () => {
+  assert.equal(soon(NOW + 500, NOW), "in 1 s");
+  assert.match(soon(NOW + 59.9 * 60_000, NOW), /^in 1 h/);
+  assert.match(soon(NOW + 3 * 86_400_000, NOW), /^in 3 d/);
+});
+
+test("only terms that matter to who writes are told", () => {
+  assert.equal(termsOf([pool({ terms: ["card", "trains"] }), pool({ terms: ["trains"] })]), "Its provider may train on what you write.");
+  assert.equal(termsOf([pool({ terms: ["card", "constructor"] })]), "");
+});
+
+test("who waits for quota is told how long, and who waits for a backend where", () => {
+  const queue = (position, opens_in) => waitWords({ type: "streamlane:queue", position, opens_in });
+  assert.equal(queue(1, 12.3), "Waiting for free quota, more in 13 s");
+  assert.equal(queue(3, 600), "Waiting for free quota, 2 ahead of you, more in 10 min");
+  assert.equal(queue(1, null), "Waiting for free quota");
+  assert.equal(waitWords({ type: "streamlane:route", queue_position: 2, backend: "b" }), queueWords(2, "b"));
+});
+
+test("news of quota are no part of an answer", () => {
+  const node = { status: "running", text: "" };
+  assert.equal(take(node, { type: "streamlane:quota", pools: [] }, 5), "quota");
+  assert.deepEqual(node, { status: "running", text: "" });
 });

@@ -60,6 +60,10 @@ const scenarios = {
     say((await client.models()).map(({ id }) => id));
   },
 
+  async quota() {
+    say((await client.quota()).map(({ id }) => id));
+  },
+
   async refusal() {
     const answer = ask({ model: "no-such-model" });
     const iterated = await refused(answer[Symbol.asyncIterator]().next());

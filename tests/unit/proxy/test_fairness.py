@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from proxy.fairness import FLOORS, RELAXED, Shares, Span, Standing, Waiting, cost, floor, had, may_run, order
 from quota.ledger import Headroom
-from quota.pool import DAY, HOUR, MINUTE, Fixed, Pool, Window
+from quota.pool import DAY, HOUR, MINUTE, Fixed, Pool
 
 DAILY = Span(DAY, DAY)  # a day that began at 0
 PEOPLE = ("ann", "bob", "cid")
 
 
-def head(cap: int, left: int, window: Window | None = None, **shares: int) -> Headroom:
-    pool = Pool("p", cap, window or Fixed("day"))
+def head(cap: int, left: int, **shares: int) -> Headroom:
+    pool = Pool("p", cap, Fixed("day"))
     return Headroom(pool, cap, 0, cap - left, 0, left, None, None, None, "catalog", None, shares)
 
 

@@ -25,10 +25,11 @@ from backends.errors import (
 )
 from backends.limits import Refused, spoken
 from proxy.metered import Draw, Metered
-from proxy.observed import Known, Observer, Told, answered, date, failed
+from proxy.observed import Known, Told, answered, date, failed
 from quota.headers import HeaderRule
-from quota.ledger import Cooldown, Headroom, Observation
-from quota.pool import DAY, HOUR, MINUTE, SECOND, Fixed, Gcra, Micros, Pool, Rolling, Window
+from quota.ledger import Attempt, Cooldown, Denied, Granted, Headroom, Observation
+from quota.memory_ledger import MemoryLedger
+from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Gcra, Micros, Pool, Rolling, Window
 from quota.windows import ENDLESS
 from tests.wire.recorded import recorded
 
@@ -297,13 +298,23 @@ def test_another_key_is_tried_at_once() -> None:
     assert failed(known(), error, NOW) == Told()
 
 
-def test_an_answer_ends_a_row_of_failures() -> None:
-    observer = Observer({"provider": GROQ.rules}, lambda: GROQ.headroom)
-    lasts = [observer.failed(GROQ.metered, RateLimited(), NOW).cooldowns[0].until - NOW for _ in range(3)]
-    assert lasts == [30 * SECOND, 60 * SECOND, 120 * SECOND]
-    [seen] = observer.answered(GROQ.metered, {"x-ratelimit-remaining-requests": "7"}, NOW)
-    assert (seen.pool, seen.remaining) == (RPD.id, 7)
-    assert observer.failed(GROQ.metered, RateLimited(), NOW).cooldowns[0].until == NOW + 30 * SECOND
+async def test_the_ledger_does_as_it_is_told() -> None:
+    clock = [NOW]
+    ledger = MemoryLedger(now=lambda: clock[0])
+    await ledger.define([RPM, RPD, TPM, TPD])
+    said = {"x-ratelimit-remaining-requests": "970", "x-ratelimit-reset-requests": "43m12s"}
+    for each in answered(GROQ, said, NOW).observations:
+        await ledger.observe(each)
+    head = ledger.headroom()[RPD.id]
+    assert (head.left, head.closed_until, head.source) == (970, None, "catalog"), "a bucket is full later than it opens"
+    for each in failed(GROQ, recorded_error("clouds-written/groq_rpd"), NOW).observations:
+        await ledger.observe(each)
+    denied = await ledger.reserve(Attempt("a"), {RPD.id: 1})
+    assert isinstance(denied, Denied)
+    assert denied.opens_at is not None
+    assert NOW + 86_400_000 <= denied.opens_at < NOW + DAY
+    clock[0] = denied.opens_at
+    assert isinstance(await ledger.reserve(Attempt("a", 2), {RPD.id: 1}), Granted)
 
 
 # Whatever they say.
@@ -312,7 +323,7 @@ texts = st.one_of(st.text(max_size=20), st.integers().map(str), st.floats().map(
 refusals = st.builds(
     Refused,
     metric=st.none() | st.sampled_from(["requests", "tokens", "neurons"]),
-    per=st.none() | st.sampled_from(["second", "minute", "hour", "day", "month"]),
+    per=st.none() | st.sampled_from(["second", "minute", "hour", "day", "week", "month"]),
     limit=st.none() | st.integers(0, 10**12),
     used=st.none() | st.integers(0, 10**12),
     account=st.booleans(),
@@ -327,15 +338,30 @@ errors = st.one_of(
 )
 
 
-@given(
-    errors, st.none() | refusals, st.dictionaries(st.sampled_from([r.name for r in GROQ.rules]), texts), st.booleans()
+headers = st.dictionaries(st.sampled_from([rule.name for rule in GROQ.rules]), texts)
+
+
+models = st.sampled_from(
+    [
+        GROQ,
+        known(*GEMINI),
+        known(
+            pool("tokens", "5h", 5000, Rolling(5 * HOUR), account=True),
+            pool("requests", "once", 100, Fixed("ever")),
+            pool("concurrent_requests", "", 1, Concurrent()),
+            pool("requests", "week", 70, Fixed("week")),
+            rules=tuple(HeaderRule(rule.name, rule.metric, rule.field) for rule in GROQ.rules),
+        ),
+    ]
 )
+
+
+@given(errors, st.none() | refusals, headers, models, st.integers(0, 2000))
 def test_whatever_is_said_names_pools_and_scopes_of_this_model(
-    error: BackendError, refused: Refused | None, limits: Mapping[str, str], fixed: bool
+    error: BackendError, refused: Refused | None, limits: Mapping[str, str], model: Known, before: int
 ) -> None:
     error.refused, error.limits = refused, limits
-    model = known(*GEMINI) if fixed else GROQ
-    told = failed(model, error, NOW, 3)
+    told = failed(model, error, NOW, before)
     names = [each.pool for each in told.observations]
     assert len(set(names)) == len(names)
     assert set(names) <= model.headroom.keys()
@@ -349,3 +375,14 @@ def test_whatever_is_said_names_pools_and_scopes_of_this_model(
         assert cooldown.why
     refusing = isinstance(error, RateLimited | QuotaExhausted)
     assert not refusing or told.cooldowns or any(each.refused for each in told.observations), "it is not asked again"
+
+
+@given(headers)
+async def test_headers_that_lie_close_nothing_and_give_nothing(limits: Mapping[str, str]) -> None:
+    ledger = MemoryLedger(now=lambda: NOW)
+    await ledger.define([RPM, RPD, TPM, TPD])
+    for observation in answered(GROQ, limits, NOW).observations:
+        await ledger.observe(observation)
+    for name, head in ledger.headroom().items():
+        assert head.closed_until is None
+        assert head.left <= GROQ.headroom[name].cap

@@ -1,6 +1,5 @@
 """Whether the owner of a reservation still lives: in doubt it does, so that nothing is charged twice."""
 
-import asyncio
 import os
 import sys
 
@@ -18,7 +17,7 @@ def test_this_process_lives() -> None:
 
 
 @pytest.mark.parametrize("reaped", [False, True])
-async def test_a_process_that_ended_is_dead_also_as_a_zombie(reaped: bool) -> None:
+def test_a_process_that_ended_is_dead_also_as_a_zombie(reaped: bool) -> None:
     code = "import sys; from quota.owner import Owner; print(repr(Owner.here()), flush=True); sys.stdin.read()"
     read, write = os.pipe()
     told, tell = os.pipe()
@@ -35,7 +34,7 @@ async def test_a_process_that_ended_is_dead_also_as_a_zombie(reaped: bool) -> No
         assert owner.pid == child
         assert not owner.is_dead(Owner.here())
         os.close(write)
-        await asyncio.to_thread(os.waitid, os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
         if reaped:
             os.waitpid(child, 0)
         assert owner.is_dead(Owner.here())

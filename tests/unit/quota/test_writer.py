@@ -6,8 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ class Notes:
         self.lost = 0
         self.fail_end: list[Exception] = []
 
-    def begin(self, database: sqlite3.Connection) -> "Notes":
+    def begin(self, database: sqlite3.Connection, calls: Sequence[object]) -> "Notes":
         self.database = database
         self.held: list[int] = []
         return self
@@ -196,6 +198,7 @@ async def test_a_file_that_cannot_be_opened_is_told_and_tried_again(path: Path) 
         assert await writer.submit(adding(2)) == 4
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # it is what is tested
 async def test_in_a_forked_process_it_refuses(path: Path) -> None:
     async with writing(path, Notes()) as writer:
         await writer.submit(adding(1))
@@ -212,14 +215,40 @@ async def test_in_a_forked_process_it_refuses(path: Path) -> None:
     assert numbers(path) == [1, 3]
 
 
-def test_a_program_that_started_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
-    lock = FileLock(tmp_path / "lock", 60)
-    with lock, subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+def test_a_program_that_was_started_meanwhile_does_not_keep_the_lock(path: Path) -> None:
+    lock = FileLock(path, 60)
+    lock.__enter__()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
         lock.close()  # as the kernel does when its holder dies
-        with FileLock(tmp_path / "lock", 0):
-            pass
+        with FileLock(path, 30):  # once the child runs its own program
+            assert child.poll() is None
         child.communicate(b"\n")
-        lock.__enter__()
+
+
+def test_who_gives_the_lock_back_comes_last(path: Path) -> None:
+    """Three threads that always want it get it in turns: nobody twice while another waits."""
+    took: list[int] = []
+    ready = threading.Barrier(3)
+
+    def work(name: int) -> None:
+        lock = FileLock(path, 60)
+        ready.wait(60)
+        for _ in range(20):
+            with lock:
+                took.append(name)
+                queued = time.monotonic() + 0.005  # as long as a transaction: the others come to wait meanwhile
+                while time.monotonic() < queued:
+                    time.sleep(0.001)
+        lock.close()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(took) == 60
+    twice = sum(one == other for one, other in pairwise(took))
+    assert twice < 15, "a third at random would be twenty, and without a queue nearly all"
 
 
 async def test_the_points_are_passed_in_order(path: Path) -> None:

@@ -1,0 +1,249 @@
+"""Processes that spend from one ledger, for tests that start several of them and end them in every way.
+
+    async with started("spend", file, cap=7) as worker:   # python -m tests.quota_worker spend FILE '{"cap": 7}'
+        await worker.line()                               # what it says, one JSON a line
+        worker.process.kill()
+
+It asks the provider of tests/quota_counter.py over a socket, and kills itself at a named point if it is told to.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import quota.sqlite_file
+from quota.clock import elapsed
+from quota.ledger import Attempt, Denied, LedgerUnusable
+from quota.pool import DAY, SECOND, Micros, Pool, Rolling
+from quota.sqlite_ledger import SqliteLedger, opened
+
+ROOT = Path(__file__).parents[1]
+NOON: Micros = 1_795_262_400 * SECOND
+MOST = 50  # tokens that one request may take
+
+
+def budget(name: str, cap: int) -> Pool:
+    """What is spent once, as far as a test can see."""
+    return Pool(name, cap, Rolling(DAY))
+
+
+def noon() -> Micros:
+    """What to add to the time that has passed, so that a test begins at noon, far from the end of any day."""
+    return NOON - elapsed()
+
+
+@dataclass
+class Worker:
+    """A process of ours. `line` reads what it says next, `go` says something to it."""
+
+    process: asyncio.subprocess.Process
+
+    async def line(self) -> Any:
+        assert self.process.stdout is not None
+        said = await self.process.stdout.readline()
+        return json.loads(said) if said else None
+
+    async def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        await self.process.stdin.drain()
+
+    async def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+
+@asynccontextmanager
+async def started(
+    what: str, file: Path, *, module: str = __name__, environ: Mapping[str, str] | None = None, **options: Any
+) -> AsyncIterator[Worker]:
+    """One of them, killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, what, str(file), json.dumps(options)),
+        cwd=ROOT,
+        env={**os.environ, **(environ or {})},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    worker = Worker(process)
+    try:
+        yield worker
+    finally:
+        await worker.kill()
+
+
+def say(what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+async def told() -> None:
+    """Wait for `go`."""
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+def dying(point: str, number: int) -> Callable[[str], None]:
+    """Kills this process at the number-th time that it comes to the point."""
+    passed: Counter[str] = Counter()
+
+    def at(here: str) -> None:
+        passed[here] += 1
+        if here == point and passed[here] == number:
+            say({"died": point})
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return at
+
+
+async def hammer(file: Path, *, name: str, pools: Mapping[str, int], tasks: int, ahead: Micros, seed: int) -> None:
+    """Take all that there is of each pool, one by one, and settle it. Says what it was granted, and the longest wait."""
+    dice = random.Random(seed)
+    granted: Counter[str] = Counter()
+    waits: list[float] = []
+    async with opened(file, now=lambda: elapsed() + ahead) as ledger:
+        await ledger.define([budget(pool, cap) for pool, cap in pools.items()])
+        open_ones = set(pools)
+        say("ready")
+        await told()
+
+        async def task(number: int) -> None:
+            asked = 0
+            while open_ones:
+                asked += 1
+                attempt = Attempt(f"{name}-{number}-{asked}")
+                wanted = dict.fromkeys(dice.sample(sorted(open_ones), dice.randint(1, len(open_ones))), 1)
+                began = time.monotonic()
+                answer = await ledger.reserve(attempt, wanted, name)
+                waits.append(time.monotonic() - began)
+                if isinstance(answer, Denied):
+                    if answer.why == "spent":
+                        open_ones.discard(answer.pool)
+                else:
+                    granted.update(wanted)
+                    await ledger.settle(attempt, {})
+
+        await asyncio.gather(*(task(number) for number in range(tasks)))
+        say({"granted": granted, "waits": sorted(waits)[-3:], "asked": len(waits)})
+
+
+async def spend(
+    file: Path,
+    *,
+    name: str,
+    pools: Mapping[str, int],
+    port: int,
+    ahead: Micros,
+    seed: int,
+    point: str = "",
+    number: int = 1,
+    tasks: int = 8,
+    checkpoint: int = 20,
+) -> None:
+    """Ask the provider for ever: each request takes 1 of every pool, and up to MOST of one that is named tokens."""
+    quota.sqlite_file.CHECKPOINT = checkpoint  # so that it is killed inside of them, too
+    dice, at = random.Random(seed), dying(point, number)
+    most = {pool: MOST if pool == "tokens" else 1 for pool in pools}
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(opened(file, now=lambda: elapsed() + ahead, at=at))
+        await ledger.define([budget(pool, cap) for pool, cap in pools.items()])
+        providers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(tasks)]
+        say("ready")
+
+        async def task(number: int) -> None:
+            asked = 0
+            while True:
+                asked += 1
+                await once(ledger, Attempt(f"{name}-{number}", asked), most, providers[number], at, dice)
+
+        await asyncio.gather(*(task(number) for number in range(tasks)))
+
+
+async def once(
+    ledger: SqliteLedger,
+    attempt: Attempt,
+    most: Mapping[str, int],
+    provider: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    at: Callable[[str], None],
+    dice: random.Random,
+) -> None:
+    """One request from its reservation to its settlement."""
+    if isinstance(await ledger.reserve(attempt, most, attempt.request_id), Denied):
+        await asyncio.sleep(0.001)
+        return
+    at("granted")
+    if dice.random() < 0.1:
+        await ledger.release(attempt, "unreachable")
+        return
+    used = await ask(provider, attempt, dice.randint(1, MOST))
+    at("sent")
+    settled = ledger.settle(attempt, {"tokens": used} if "tokens" in most else {})
+    at("settling")
+    await settled
+    at("settled")
+
+
+async def ask(provider: tuple[asyncio.StreamReader, asyncio.StreamWriter], attempt: Attempt, tokens: int) -> int:
+    """Send a request that takes so many tokens; the provider says what it counted."""
+    reader, writer = provider
+    writer.write(json.dumps([*attempt, tokens]).encode() + b"\n")
+    return int(await reader.readline())
+
+
+async def hold(file: Path, *, port: int, ttl: Micros, stop_at: str) -> None:
+    """One request that stops where it is told to, until `go`; then it is ended as if nothing had happened."""
+    async with opened(file, ttl=ttl) as ledger:
+        provider = await asyncio.open_connection("127.0.0.1", port)
+        attempt = Attempt("slow")
+        granted = await ledger.reserve(attempt, {"requests": 1, "tokens": MOST})
+        assert not isinstance(granted, Denied)
+        if stop_at == "granted":
+            say({"lease_end": granted.lease_end})
+            await told()
+        used = await ask(provider, attempt, 7)
+        if stop_at == "sent":
+            say({"lease_end": granted.lease_end})
+            await told()
+        first = await ledger.settle(attempt, {"tokens": used})
+        again = await ledger.settle(attempt, {"tokens": MOST})
+        assert first == again
+        assert first is not None
+        say({"late": first.late})
+
+
+async def fork(file: Path) -> None:
+    """Fork while the ledger is in use; the child asks it for something, and says what it hears."""
+    async with opened(file) as ledger:
+        await ledger.define([budget("requests", 10)])
+        await ledger.reserve(Attempt("parent"), {"requests": 1})
+        child = os.fork()
+        if not child:  # only what cannot hang: another thread may have held any lock
+            try:
+                ledger.reserve(Attempt("child"), {"requests": 1}).send(None)
+            except LedgerUnusable as error:
+                say(str(error))
+                os._exit(0)
+            os._exit(1)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        await ledger.settle(Attempt("parent"), {})
+        say(ledger.headroom()["requests"].used)
+
+
+def main() -> None:
+    what, file, options = sys.argv[1:]
+    modes: Mapping[str, Callable[..., Any]] = {"hammer": hammer, "spend": spend, "hold": hold, "fork": fork}
+    asyncio.run(modes[what](Path(file), **json.loads(options)))
+
+
+if __name__ == "__main__":
+    main()
