@@ -125,8 +125,8 @@ def _together(accounts: Mapping[int, Account]) -> Iterator[Problem]:
                 path,
                 (
                     f'"{account.name}" is a further account of {account.provider}, beside "{first}". Providers give '
-                    "one account to a person, and limits are those of the whole organization. Set owned_separately = true "
-                    "only if you own it separately and the terms allow it."
+                    "one account to a person, and limits are those of the whole organization. Set owned_separately = "
+                    "true only if you own it separately and the terms allow it."
                 ),
             )
         by_key.setdefault(credential, account.name)

@@ -44,6 +44,7 @@ IMAGE = 16_384  # elsewhere: the most that Qwen's vision models make of one, and
 AUDIO = 32  # tokens per second at Gemini; Voxtral takes 12.5, OpenAI 10
 AUDIO_BYTES: Mapping[str, int] = {"wav": 8_000, "pcm16": 16_000, "mp3": 1_000}  # per second, at the poorest quality
 AUDIO_LEAST = 500  # per second of any other format; Opus has 750 at 6 kbit/s
+EMBEDDED: Mapping[str, int] = {"cohere": 96, "gemini": 100}  # texts in one request; more are several
 BASE64 = (3, 4)  # bytes of so many characters
 LEAST_OUTPUT = 256  # tokens; a default is not lowered below it, for such an answer is of no use
 MILLION = 1_000_000
@@ -66,6 +67,7 @@ class Size(Struct, frozen=True):
     heard: int = 0  # tokens of recordings
     files: int = 0  # tokens, and one image each
     output: int = 0
+    texts: int = 0  # to be embedded
 
     def prompt(self, provider: str, ratio: float = 1.0) -> int:
         """The most tokens that this can be at `provider`, if a byte of text is at most `ratio` tokens."""
@@ -74,10 +76,11 @@ class Size(Struct, frozen=True):
 
 
 class Estimate(Struct, frozen=True):
-    """The most tokens that a prompt and its answer can be."""
+    """The most tokens that a prompt and its answer can be, and how many requests of the provider's it takes."""
 
     prompt: int
     output: int
+    calls: int = 1
 
 
 class TooLarge(Struct, frozen=True):
@@ -92,7 +95,7 @@ def measured(request: Request | EmbeddingRequest) -> Size:
     """The size of a request. It takes time in proportion to its texts."""
     if isinstance(request, EmbeddingRequest):
         text = sum(utf8(each) if isinstance(each, str) else len(each) for each in request.inputs)
-        return Size(text, TEMPLATE + PER_MESSAGE * len(request.inputs))
+        return Size(text, TEMPLATE + PER_MESSAGE * len(request.inputs), texts=len(request.inputs))
     text, marks, images, heard, files = 0, TEMPLATE + PER_MESSAGE * len(request.messages), 0, 0, 0
     if request.prompt is not None:
         text += utf8(request.prompt.text) + utf8(request.prompt.suffix or "")
@@ -133,10 +136,11 @@ def estimated(
     never where overrun costs money.
     """
     size = request if isinstance(request, Size) else measured(request)
-    bound = Estimate(size.prompt(metered.provider), size.output)
+    calls = max(1, -(-size.texts // EMBEDDED.get(metered.provider, max(1, size.texts))))
+    bound = Estimate(size.prompt(metered.provider), size.output, calls)
     if ratio is None or metered.overrun != "stops" or too_large(metered, bound, headroom) is None:
         return bound
-    return Estimate(size.prompt(metered.provider, ratio), size.output)
+    return Estimate(size.prompt(metered.provider, ratio), size.output, calls)
 
 
 def amount(draw: Draw, prompt: int, output: int) -> int:
@@ -157,7 +161,8 @@ def amounts(metered: Metered, estimate: Estimate) -> dict[str, int]:
     """What to reserve, by pool."""
     found: dict[str, int] = {}
     for draw in metered.draws:
-        found[draw.pool] = found.get(draw.pool, 0) + amount(draw, estimate.prompt, estimate.output)
+        taken = amount(draw, estimate.prompt, estimate.output)
+        found[draw.pool] = found.get(draw.pool, 0) + taken * (estimate.calls if draw.metric == "requests" else 1)
     return found
 
 
@@ -172,7 +177,7 @@ def used(
     if ended == "refused":  # it counts as a request, and was never read
         return {draw.pool: int(draw.metric == "requests") for draw in metered.draws}
     if usage is not None and not usage.estimated:
-        spent = Estimate(usage.input_tokens, max(usage.output_tokens, usage.reasoning_tokens))
+        spent = Estimate(usage.input_tokens, max(usage.output_tokens, usage.reasoning_tokens), estimate.calls)
     elif counted is None:
         spent = estimate
     else:

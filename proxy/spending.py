@@ -146,6 +146,7 @@ class Spending:
         metered = candidate.metered
         assert metered is not None
         bound, text = self._estimated(metered, asked)
+        self._memory.asked(call.principal.id, self._ledger.now())
         amounts = estimate.amounts(metered, bound)
         attempt = Attempt(token_hex(12))  # not the request's own id, which its caller may have chosen
         try:

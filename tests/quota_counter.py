@@ -1,7 +1,7 @@
 """A provider that only counts, in a process of its own, so that nothing which dies takes the count with it.
 
-    python -m tests.quota_counter     prints its port; a line [request, attempt, tokens] is counted as it arrives, and
-                                      answered with the tokens; an empty line is answered with all that was counted
+python -m tests.quota_counter     prints its port; a line [request, attempt, tokens] is counted as it arrives, and
+                                  answered with the tokens; an empty line is answered with all that was counted
 """
 
 import asyncio

@@ -1,10 +1,6 @@
-"""Processes that spend from one ledger, for tests that start several of them and end them in every way.
+"""What the processes of the ledger's tests do (tests/quota_nursery.py): spend, and die or stop where they are told to.
 
-    async with started("spend", file, cap=7) as worker:   # python -m tests.quota_worker spend FILE '{"cap": 7}'
-        await worker.line()                               # what it says, one JSON a line
-        worker.process.kill()
-
-It asks the provider of tests/quota_counter.py over a socket, and kills itself at a named point if it is told to.
+They ask the provider of tests/quota_counter.py over a socket.
 """
 
 import asyncio
@@ -12,22 +8,18 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import quota.sqlite_file
 from quota.clock import elapsed
 from quota.ledger import Attempt, Denied, LedgerUnusable
 from quota.pool import DAY, SECOND, Micros, Pool, Rolling
 from quota.sqlite_ledger import SqliteLedger, opened
+from tests.quota_nursery import say, told
 
-ROOT = Path(__file__).parents[1]
 NOON: Micros = 1_795_262_400 * SECOND
 MOST = 50  # tokens that one request may take
 
@@ -40,56 +32,6 @@ def budget(name: str, cap: int) -> Pool:
 def noon() -> Micros:
     """What to add to the time that has passed, so that a test begins at noon, far from the end of any day."""
     return NOON - elapsed()
-
-
-@dataclass
-class Worker:
-    """A process of ours. `line` reads what it says next, `go` says something to it."""
-
-    process: asyncio.subprocess.Process
-
-    async def line(self) -> Any:
-        assert self.process.stdout is not None
-        said = await self.process.stdout.readline()
-        return json.loads(said) if said else None
-
-    async def go(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
-        await self.process.stdin.drain()
-
-    async def kill(self) -> None:
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-
-
-@asynccontextmanager
-async def started(
-    what: str, file: Path, *, module: str = __name__, environ: Mapping[str, str] | None = None, **options: Any
-) -> AsyncIterator[Worker]:
-    """One of them, killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, what, str(file), json.dumps(options)),
-        cwd=ROOT,
-        env={**os.environ, **(environ or {})},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    worker = Worker(process)
-    try:
-        yield worker
-    finally:
-        await worker.kill()
-
-
-def say(what: object) -> None:
-    print(json.dumps(what), flush=True)
-
-
-async def told() -> None:
-    """Wait for `go`."""
-    await asyncio.to_thread(sys.stdin.readline)
 
 
 def dying(point: str, number: int) -> Callable[[str], None]:
@@ -153,8 +95,7 @@ async def spend(
     quota.sqlite_file.CHECKPOINT = checkpoint  # so that it is killed inside of them, too
     dice, at = random.Random(seed), dying(point, number)
     most = {pool: MOST if pool == "tokens" else 1 for pool in pools}
-    async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(opened(file, now=lambda: elapsed() + ahead, at=at))
+    async with opened(file, now=lambda: elapsed() + ahead, at=at) as ledger:
         await ledger.define([budget(pool, cap) for pool, cap in pools.items()])
         providers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(tasks)]
         say("ready")
@@ -237,13 +178,3 @@ async def fork(file: Path) -> None:
         assert os.waitstatus_to_exitcode(status) == 0
         await ledger.settle(Attempt("parent"), {})
         say(ledger.headroom()["requests"].used)
-
-
-def main() -> None:
-    what, file, options = sys.argv[1:]
-    modes: Mapping[str, Callable[..., Any]] = {"hammer": hammer, "spend": spend, "hold": hold, "fork": fork}
-    asyncio.run(modes[what](Path(file), **json.loads(options)))
-
-
-if __name__ == "__main__":
-    main()

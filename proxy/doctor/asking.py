@@ -23,6 +23,7 @@ from backends.errors import (
 )
 from backends.http_options import HttpOptions
 from backends.key_file import KeyFile, KeyFileUnusable
+from backends.presets import presets
 from backends.registry import Parts
 from proxy.app import build
 from proxy.backend_state import trouble
@@ -56,6 +57,8 @@ async def ask(
     about = f"Backend {options.name}"
     # A server that is not asked for its models because the configuration names them is asked here all the same.
     named: tuple[str, ...] = options.models if isinstance(options, HttpOptions) else ()
+    if named and lists_none(options):
+        return Finding(about, "ok", f"Not asked, since it lists no models. Named are {counted(named)}."), None
     try:
         attempts = each_key(options)
     except KeyFileUnusable as error:
@@ -129,6 +132,12 @@ def able(models: Sequence[Model]) -> str:
         if counts[name]
     ]
     return f" Known to have: {', '.join(told)}." if told else ""
+
+
+def lists_none(options: BackendOptions) -> bool:
+    """Whether it is a server that is known to have no list."""
+    preset = getattr(options, "preset", None)
+    return preset is not None and not presets()[preset].lists_models
 
 
 def counted(ids: Sequence[str]) -> str:

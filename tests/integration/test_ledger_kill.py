@@ -5,6 +5,7 @@ sum of its operations, nothing stays reserved, and the ledger has booked all tha
 """
 
 import asyncio
+import os
 import random
 import sqlite3
 import sys
@@ -19,10 +20,11 @@ import pytest
 
 from quota.clock import elapsed
 from quota.ledger import Attempt, Denied
-from quota.pool import SECOND, Micros
+from quota.pool import SECOND, Micros, Pool
 from quota.sqlite_ledger import SqliteLedger, opened
 from tests.quota_counter import counted
-from tests.quota_worker import MOST, ROOT, ask, budget, noon, started
+from tests.quota_nursery import ROOT, Start, nursery
+from tests.quota_worker import MOST, ask, budget, noon
 
 WRITERS = ["locked", "begun", "called", "written", "committed", "answered"]  # quota/writer.py
 CALLERS = ["granted", "sent", "settling", "settled"]  # between the ledger and the provider
@@ -49,6 +51,7 @@ async def port() -> AsyncIterator[int]:
 class Place:
     """One ledger's file over many rounds, the provider, and the time that all processes see."""
 
+    start: Start
     file: Path
     port: int
     ahead: Micros
@@ -66,29 +69,23 @@ class Place:
         pools = {"all": ALL, "tokens": TOKENS, mine: cap}
         shared = {"pools": pools, "port": self.port, "ahead": self.ahead}
         times = dice.randint(1, 3 if number % 2 else 25)
-        async with (
-            started("spend", self.file, name=f"a{number}", seed=number, point=point, number=times, **shared) as one,
-            started("spend", self.file, name=f"b{number}", seed=-number, **shared) as two,
-        ):
-            if point not in WRITERS or not number % 2:
-                assert await two.line() == "ready"
-            reached = None
-            said = await one.line()
-            if said == "ready":  # else it has died while it started, which it should survive as well
-                try:
-                    async with asyncio.timeout(0.3 if number % 2 else 60):
-                        said = await one.line()
-                except TimeoutError:
-                    said = None  # all is spent: it does not come there any more
-            reached = said is not None
-            await asyncio.sleep(dice.uniform(0, 0.05))
-            await asyncio.gather(one.kill(), two.kill())
-        await self.check(mine, cap)
-        return reached
+        one = await self.start("spend", self.file, name=f"a{number}", seed=number, point=point, number=times, **shared)
+        two = await self.start("spend", self.file, name=f"b{number}", seed=-number, **shared)
+        try:
+            async with asyncio.timeout(0.2 if number % 2 else 60):
+                while (said := await one.line()) == "ready":
+                    pass
+        except TimeoutError:
+            said = None  # all is spent: it does not come there any more
+        await asyncio.sleep(dice.uniform(0, 0.05))
+        await asyncio.gather(one.kill(), two.kill())
+        await self.check([budget(name, cap) for name, cap in pools.items()])
+        return said is not None
 
-    async def check(self, pool: str, cap: int) -> None:
+    async def check(self, pools: list[Pool]) -> None:
         """What must be true after any death."""
         async with opened(self.file, now=self.now) as ledger:
+            await ledger.define(pools)
             seen = await counted(self.port)
             assert all(len(times) == 1 for times in seen.values()), "each is asked once"
             assert await ledger.reconcile() == []
@@ -103,8 +100,8 @@ class Place:
                     for request, attempt, state in database.execute("SELECT request_id, number, state FROM reservation")
                 }
             assert {states.get(attempt) for attempt in seen} <= {"settled", "lapsed"}, "each was reserved before"
-            if cap < ALL:
-                await self.spend_the_rest(ledger, pool, cap)
+            if pools[-1].cap < ALL:
+                await self.spend_the_rest(ledger, pools[-1].id, pools[-1].cap)
 
     async def spend_the_rest(self, ledger: SqliteLedger, pool: str, cap: int) -> None:
         """All that the dead have left: the provider never counts more than the cap, and nothing is lost but theirs."""
@@ -127,11 +124,13 @@ def belongs(attempt: str, pool: str) -> bool:
 
 
 async def rounds(tmp_path: Path, port: int, how_many: int) -> None:
-    place, dice, reached = Place(tmp_path / "quota.db", port, noon()), random.Random(7), set[str]()
-    for number in range(how_many):
-        point = POINTS[number // 2 % len(POINTS)]
-        if await place.round(number, point, dice):
-            reached.add(point)
+    dice, reached = random.Random(7), set[str]()
+    async with nursery("tests.quota_worker") as start:
+        place = Place(start, tmp_path / "quota.db", port, noon())
+        for number in range(how_many):
+            point = POINTS[number // 2 % len(POINTS)]
+            if await place.round(number, point, dice):
+                reached.add(point)
     assert reached == set(POINTS)
 
 
@@ -153,19 +152,20 @@ async def test_who_sleeps_past_its_lease_is_charged_in_full_and_corrects_that_la
     file = tmp_path / "quota.db"
     async with opened(file) as ledger:
         await ledger.define([budget("requests", 1), budget("tokens", 1000)])
-        async with started("hold", file, port=port, ttl=1 * SECOND, stop_at=stopped_at) as sleeper:
+        async with nursery("tests.quota_worker") as start:
+            sleeper = await start("hold", file, port=port, ttl=1 * SECOND, stop_at=stopped_at)
             said: Any = await sleeper.line()
-            sleeper.process.send_signal(SIGSTOP)
+            os.kill(sleeper.pid, SIGSTOP)
             async with asyncio.timeout(30):
                 while not await ledger.recover():
                     await asyncio.sleep(0.05)
             assert ledger.now() >= said["lease_end"]
             assert used(ledger) == {"requests": (1, 0), "tokens": (MOST, 0)}
             assert isinstance(await ledger.reserve(Attempt("other"), {"requests": 1}), Denied)
-            sleeper.process.send_signal(SIGCONT)
+            os.kill(sleeper.pid, SIGCONT)
             await sleeper.go()
             assert await sleeper.line() == {"late": True}
-            await sleeper.process.wait()
+            await sleeper.ended()
         assert await ledger.recover() == 0
         assert used(ledger) == {"requests": (1, 0), "tokens": (7, 0)}
         assert await ledger.reconcile() == []
@@ -174,5 +174,3 @@ async def test_who_sleeps_past_its_lease_is_charged_in_full_and_corrects_that_la
 
 def used(ledger: SqliteLedger) -> dict[str, tuple[int, int]]:
     return {name: (room.used, room.reserved) for name, room in ledger.headroom().items()}
-
-

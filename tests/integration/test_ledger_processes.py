@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from contextlib import AsyncExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import pytest
 
 from quota.ledger import Attempt, Denied, LedgerUnusable
 from quota.sqlite_ledger import opened
-from tests.quota_worker import budget, noon, started
+from tests.quota_nursery import nursery
+from tests.quota_worker import budget, noon
 
 SHARED = {"one": 1, "seven": 7, "thousand": 1000}
 STARVED = 15.0  # seconds; measured are 0.3 s at most, on two cores that others use, too
@@ -40,14 +41,11 @@ async def test_what_is_admitted_is_the_cap_exactly(file: Path, processes: int) -
 async def hammered(file: Path, pools: list[dict[str, int]]) -> list[Any]:
     """One process for each of these, all let go at once; what they say at the end."""
     ahead = noon()
-    async with AsyncExitStack() as stack:
-        starting = [
-            stack.enter_async_context(
-                started("hammer", file, name=f"worker-{number}", pools=each, tasks=16, ahead=ahead, seed=number)
-            )
+    async with nursery("tests.quota_worker") as start:
+        workers = [
+            await start("hammer", file, name=f"worker-{number}", pools=each, tasks=16, ahead=ahead, seed=number)
             for number, each in enumerate(pools)
         ]
-        workers = [await each for each in starting]
         assert [await worker.line() for worker in workers] == ["ready"] * len(workers)
         await asyncio.gather(*(worker.go() for worker in workers))
         return await asyncio.gather(*(worker.line() for worker in workers))
@@ -113,7 +111,8 @@ def upgrade(file: Path) -> None:
 
 
 async def test_a_fork_of_a_process_that_uses_it_is_refused_and_disturbs_nothing(file: Path) -> None:
-    async with started("fork", file) as worker:
+    async with nursery("tests.quota_worker") as start:
+        worker = await start("fork", file)
         assert "forked" in await worker.line()
         assert await worker.line() == 1
     async with opened(file) as ledger:

@@ -204,3 +204,11 @@ def test_what_was_learned_is_used_only_where_the_bound_does_not_fit_and_nothing_
 def test_long_windows_cap_a_request_too() -> None:
     day = {"day": Headroom(Pool("day", 500, Rolling(DAY)), 500, 0, 0, 0, 500, None, None, None, "c", None, {})}
     assert isinstance(clamped(ASKED, metered(Draw("day", "tokens")), day, by_default=True), TooLarge)
+
+
+def test_more_texts_than_the_provider_takes_at_once_are_several_requests() -> None:
+    metered = Metered("me", "cohere", "embed", (Draw("requests", "requests"), Draw("tokens", "tokens")), "stops")
+    request = EmbeddingRequest("embed", ("word",) * 200)
+    bound = estimated(metered, request, {}, None)
+    assert amounts(metered, bound)["requests"] == 3
+    assert used(metered, Usage(200, 0), bound, None, "answered") == {"requests": 3, "tokens": 200}

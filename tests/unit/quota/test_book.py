@@ -125,6 +125,17 @@ def test_what_is_asked_near_an_edge_counts_on_both_sides(off: Micros) -> None:
     assert there.at().used == 6
 
 
+def test_just_after_an_edge_yesterday_still_counts() -> None:
+    there = desk(LOS_ANGELES)
+    there.now = DAY_END - HOUR
+    there.spend(p=5)
+    there.now = DAY_END + 1
+    there.spend(p=5)  # the provider's clock may still show yesterday
+    assert there.refuse(p=1) == Denied("p", "spent", DAY_END + MINUTE)
+    there.now = DAY_END + MINUTE
+    assert there.at().left == 5
+
+
 def test_what_is_asked_well_before_an_edge_counts_on_its_side() -> None:
     there = desk(LOS_ANGELES)
     there.now = DAY_END - MINUTE - 1

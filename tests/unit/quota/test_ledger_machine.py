@@ -365,7 +365,8 @@ TestLedger.settings = settings(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 class TestLedgerAtLength(LedgerMachine.TestCase):
     settings = settings(
-        max_examples=2000, stateful_step_count=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=500, stateful_step_count=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
