@@ -145,7 +145,7 @@ def _of_sqlite(error: sqlite3.Error) -> str:
         ("SQLITE_CANTOPEN", "it cannot be opened. Give this user the right to the file and its folder."),
         ("SQLITE_BUSY", "another program holds the file. Close shells and tools that have it open."),
         ("SQLITE_PROTOCOL", NETWORK),
-        ("SQLITE_IOERR", f"the disk fails ({code}). Look at the system's log."),
+        ("SQLITE_IOERR", f"the disk fails, or has no room for this user ({code}). Look at the system's log."),
     ):
         if code.startswith(begin):
             return what

@@ -43,8 +43,8 @@ log = structlog.get_logger()
 Answer = TypeVar("Answer")
 TTL: Micros = 60 * SECOND  # a lease; at least twice the longest time for which a live process may not run
 JANITOR = 5.0  # seconds between two looks for dead owners and lapsed leases
-NIGHT = 86_400.0  # seconds between two prunings; the first is soon, for who restarts every day
-SETTLED_IN = 600.0
+FIRST_NIGHT = 600.0  # seconds until the first pruning: soon, for who restarts every day
+NIGHT = 86_400.0  # and between two
 
 
 class SqliteLedger:
@@ -83,7 +83,6 @@ class SqliteLedger:
     def settle(
         self, attempt: Attempt, used: Mapping[str, int], answered: float | None = None
     ) -> Awaitable[Settled | None]:
-        self._work.let_go(attempt)
         answered_at = None if answered is None else self.now() - int(answered * SECOND)
         return self._end(attempt, lambda work: work.settle(attempt, used, answered_at))
 
@@ -167,7 +166,7 @@ class SqliteLedger:
 
     async def _prune(self, history: Micros) -> None:
         """Every night: forget what is older than `history`, and recompute every balance. Until cancelled."""
-        wait = SETTLED_IN
+        wait = FIRST_NIGHT
         while True:
             await asyncio.sleep(wait)
             wait = NIGHT

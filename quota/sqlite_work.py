@@ -42,7 +42,6 @@ class LedgerWork:
         self._clock = now
         self._publish = publish
         self._ours: set[Attempt] = set()  # open, and this process's to renew
-        self._leaving: set[Attempt] = set()  # of these, what is about to end
         self._news: list[Rows] = []  # what the transaction that runs has seen and written
         self._turns: list[Reservation] = []  # and of reservations
         self.now: Micros = 0  # the time of this transaction
@@ -95,7 +94,6 @@ class LedgerWork:
                 self._ours.add(each.attempt)
             else:
                 self._ours.discard(each.attempt)
-                self._leaving.discard(each.attempt)
         if self._news:
             self._publish(self._news)
 
@@ -119,14 +117,9 @@ class LedgerWork:
         self._ours.discard(attempt)
         return self.book.release(self.now, attempt, why)
 
-    def let_go(self, attempt: Attempt) -> None:
-        """Renew it no more: its end is queued, and if that cannot be written its lease ends. Called by any thread."""
-        if attempt in self._ours:
-            self._leaving.add(attempt)
-
     def renew(self) -> None:
         """Lengthen every lease of ours."""
-        self.book.renew(self._ours - self._leaving, self.lease_end)
+        self.book.renew(list(self._ours), self.lease_end)
 
     def recover(self) -> int:
         """Charge what dead owners and lapsed leases hold. How many reservations that were.
@@ -137,7 +130,7 @@ class LedgerWork:
         dead: dict[str, bool] = {}
         over = []
         for each in open_ones(self.database):
-            if each.attempt in self._ours and each.attempt not in self._leaving:
+            if each.attempt in self._ours:
                 continue
             if each.owner not in dead:
                 dead[each.owner] = is_dead(each.owner, self._owner)

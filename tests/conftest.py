@@ -34,6 +34,7 @@ TOOLS = {  # @pytest.mark.needs(name): whether it is here, and what to do when i
     ),
     "tmux": (lambda: shutil.which("tmux"), "Install tmux, for example: apt-get install tmux."),
     "overlay": (container.possible, "Run the tests as root, where mounts are allowed and util-linux is installed."),
+    "cc": (lambda: shutil.which("cc"), "Install a C compiler, for example: apt-get install gcc."),
     "nginx": (lambda: shutil.which("nginx"), "Install nginx, for example: apt-get install nginx-light."),
 }
 

@@ -48,7 +48,7 @@ def dying(point: str, number: int) -> Callable[[str], None]:
 
 
 async def hammer(file: Path, *, name: str, pools: Mapping[str, int], tasks: int, ahead: Micros, seed: int) -> None:
-    """Take all that there is of each pool, one by one, and settle it. Says what it was granted, and the longest wait."""
+    """Take all that there is of each pool, one by one, and settle it. Says what it was granted, and longest waits."""
     dice = random.Random(seed)
     granted: Counter[str] = Counter()
     waits: list[float] = []

@@ -11,6 +11,7 @@ from day import Day, read
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from proxy import logs
 from proxy.app import running
 from proxy.config_load import load
 from quota.clock import Clock
@@ -24,6 +25,7 @@ async def serve(file: Path, day: Day) -> None:
     def micros() -> int:
         return round(day.now() * 1e6)
 
+    logs.configure("warning", "json")
     config = load(file, environ, file.parent).config
     async with running(config, clock=Clock(micros, micros), sleep=day.sleep) as gateway:
         print(gateway.base_url, flush=True)

@@ -192,9 +192,9 @@ class Groq(Provider):
     def made(self) -> list[Pool]:
         return [
             Pool("requests per minute", Bucket(30, 60), "requests"),
-            Pool("requests per day", Bucket(400, LENGTH), "requests"),
+            Pool("requests per day", Bucket(200, LENGTH), "requests"),
             Pool("tokens per minute", Bucket(8_000, 60), "reserved"),
-            Pool("tokens per day", Bucket(100_000, LENGTH), "reserved"),
+            Pool("tokens per day", Bucket(50_000, LENGTH), "reserved"),
         ]
 
     def headers(self, now: float) -> dict[str, str]:
@@ -227,7 +227,7 @@ class OpenRouter(Provider):
     def made(self) -> list[Pool]:
         return [
             Pool("requests per minute", Rolling(20, 60), "requests"),
-            Pool("requests per day", Daily(200, "UTC"), "requests"),
+            Pool("requests per day", Daily(100, "UTC"), "requests"),
         ]
 
     def refuses(self, now: float, pool: Pool, opens: float, amount: int) -> tuple[dict[str, str], Any]:
@@ -254,7 +254,7 @@ class Cloudflare(Provider):
     def made(self) -> list[Pool]:
         return [
             Pool("requests per minute", Bucket(300, 60), "requests"),
-            Pool("neurons per day", Daily(4_000_000, "UTC"), "neurons", scale=1000),
+            Pool("neurons per day", Daily(2_000_000, "UTC"), "neurons", scale=1000),
         ]
 
     def refuses(self, now: float, pool: Pool, opens: float, amount: int) -> tuple[dict[str, str], Any]:
@@ -276,8 +276,8 @@ class Llm7(Provider):
 
     def made(self) -> list[Pool]:
         return [
-            Pool("requests per hour", Rolling(20, 3600), "requests"),
-            Pool("tokens per day", Rolling(120_000, LENGTH), "tokens"),
+            Pool("requests per hour", Rolling(10, 3600), "requests"),
+            Pool("tokens per day", Rolling(60_000, LENGTH), "tokens"),
         ]
 
     def refuses(self, now: float, pool: Pool, opens: float, amount: int) -> tuple[dict[str, str], Any]:
@@ -293,7 +293,7 @@ class Gemini(Provider):
     def made(self) -> list[Pool]:
         return [
             Pool("requests per minute", Rolling(15, 60), "requests"),
-            Pool("requests per day", Daily(250, "America/Los_Angeles"), "requests"),
+            Pool("requests per day", Daily(120, "America/Los_Angeles"), "requests"),
         ]
 
     def routes(self) -> list[web.RouteDef]:

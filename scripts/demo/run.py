@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 START = 12.0  # real seconds that the gateway gets until the day begins
 LOOKS = 240  # at the ledger, in the day
 SLOW = 900.0  # seconds of the day: who was answered later than that has waited for a quota
-PEOPLE = 2900  # requests in the day: more than there is in its busy hours
+PEOPLE = 1400  # requests in the day: more than there is in its busy hours
 WORDS = [
     "Say",
     "something",
@@ -100,9 +100,12 @@ port = 0
 [ops]
 port = 0
 
+[limits]
+running_per_key = 1000
+
 [free]
 when_spent = ["wait"]
-wait = 7200
+wait = 1800
 waiting_per_key = 400
 
 [quota]
@@ -116,7 +119,7 @@ accept = ["trains", "no_eea"]
 base_url = "{urls["gemini"]}"
 models = ["gemini-3.5-flash-lite"]
 limits = [
-  {{ metric = "requests", amount = 250, window = "day", model = "gemini-3.5-flash-lite" }},
+  {{ metric = "requests", amount = 120, window = "day", model = "gemini-3.5-flash-lite" }},
 ]
 
 [[accounts]]
@@ -126,8 +129,8 @@ api_key = "demo-key-groq"
 base_url = "{urls["groq"]}"
 models = ["openai/gpt-oss-120b"]
 limits = [
-  {{ metric = "requests", amount = 400, window = "day", model = "openai/gpt-oss-120b" }},
-  {{ metric = "tokens", amount = 100000, window = "day", model = "openai/gpt-oss-120b" }},
+  {{ metric = "requests", amount = 200, window = "day", model = "openai/gpt-oss-120b" }},
+  {{ metric = "tokens", amount = 50000, window = "day", model = "openai/gpt-oss-120b" }},
 ]
 
 [[accounts]]
@@ -137,7 +140,7 @@ api_key = "demo-key-openrouter"
 accept = ["trains", "logged"]
 base_url = "{urls["openrouter"]}"
 models = ["openai/gpt-oss-20b:free"]
-limits = [{{ metric = "requests", amount = 200, window = "day" }}]
+limits = [{{ metric = "requests", amount = 100, window = "day" }}]
 
 [[accounts]]
 name = "cloudflare"
@@ -146,7 +149,7 @@ api_key = "demo-key-cloudflare"
 account_id = "demo"
 base_url = "{urls["cloudflare"]}"
 models = ["@cf/openai/gpt-oss-120b"]
-limits = [{{ metric = "neurons", amount = 4000, window = "day" }}]
+limits = [{{ metric = "neurons", amount = 2000, window = "day" }}]
 
 [[accounts]]
 name = "llm7"
@@ -156,8 +159,8 @@ api_key = "demo-key-llm7"
 base_url = "{urls["llm7"]}"
 models = ["gpt-oss:20b"]
 limits = [
-  {{ metric = "requests", amount = 20, window = "hour" }},
-  {{ metric = "tokens", amount = 120000, window = "day" }},
+  {{ metric = "requests", amount = 10, window = "hour" }},
+  {{ metric = "tokens", amount = 60000, window = "day" }},
 ]
 """
 
@@ -174,14 +177,17 @@ async def ask(http: aiohttp.ClientSession, url: str, day: Day, dice: random.Rand
     }
     async with http.post(f"{url}/chat/completions", json=body) as answer:
         if answer.status == 200:
-            first = None
+            begins, problem = None, {}
             async for line in answer.content:
-                first = first or day.now() - came
-                if b'"error"' in line:
-                    seen.wrong[line.decode()[:300]] = seen.wrong.get(line.decode()[:300], 0) + 1
-            seen.ended.append(Ended(came, int((first or 0) > SLOW)))
-            return
-        problem = (await answer.json()).get("error") or {}
+                if b"word" in line:
+                    begins = begins or day.now()
+                if line.startswith(b'data: {"error"'):  # it came while the request waited
+                    problem = json.loads(line.removeprefix(b"data: "))["error"]
+            if not problem:
+                seen.ended.append(Ended(came, int((begins or day.now()) - came > SLOW)))
+                return
+        else:
+            problem = (await answer.json()).get("error") or {}
     if problem.get("code") == "free_quota_exhausted":
         seen.ended.append(Ended(came, 2))
     else:

@@ -390,23 +390,3 @@ def test_on_a_terminal_no_line_is_too_long_and_no_path_is_broken(width: int) -> 
     plain = [line.replace("\x1b[31m\x1b[1m", "").replace("\x1b[0m", "") for line in shown]
     assert all(len(line) <= width or path in line for line in plain)
     assert sum(line.count(path) for line in plain) == 4
-
-
-async def test_accounts_say_what_stands_in_their_way_and_are_asked_like_backends(tmp_path: Path) -> None:
-    async with model_server() as port:
-        text = (
-            f'{FREE}[[accounts]]\nname = "me"\nprovider = "groq"\napi_key = "gsk_0123456789abcdefghij"\n'
-            f'base_url = "http://127.0.0.1:{port}/v1"\nmodels = ["llama"]\n'
-            '[[accounts]]\nname = "cf"\nprovider = "cloudflare"\napi_key = "cf_0123456789abcdefghij"\naccount_id = "a1"\n'
-            'models = ["@cf/openai/gpt-oss-20b"]\n'
-            '[[accounts]]\nname = "gem"\nprovider = "gemini"\napi_key = "AIza0123456789abcdefghij"\naccept = ["trains"]\n'
-            '[models.any]\ntargets = ["gem/gemini-3.6-flash", "me/llama"]\n'
-        )
-        findings = await found(tmp_path, text)
-    assert findings["Backend me"][0] == "ok"
-    named = "Not asked, since it lists no models. Named are 1 model: @cf/openai/gpt-oss-20b."
-    assert findings["Backend cf"] == ("ok", named, "")
-    assert "Backend gem" not in findings
-    assert findings["Accounts"][0] == "note"
-    assert "Backends" not in findings, "there is something to serve"
-    assert "Alias any" not in findings

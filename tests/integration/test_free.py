@@ -227,6 +227,7 @@ limits = [{{ metric = "usd", amount = 0.001, window = "month", reset = "fixed" }
             assert answers[-1] == 429
             assert len(groq.seen) == 2
             assert paid.seen  # it was used, after what is free
+            await settled(here)
             [pool] = [row for row in (await here.quota()).values() if row["account"] == "paid"]
             assert 0 < pool["used"] <= pool["cap"] == 1_000
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import app
 from proxy.reference.shapes import QuotaPool
-from quota.ledger import Attempt, Granted
+from quota.ledger import Attempt, Denied, Granted
 from quota.pool import DAY, Fixed, Gcra, Pool
 from quota.sqlite_ledger import opened
 
@@ -200,6 +200,19 @@ def test_an_adjustment_is_booked_with_its_reason(run: Run, spent: Path, amount: 
     assert said.output == f"{REQUESTS}: 7 → {max(0, 7 + amount)} used.\n"
     assert rows(run)[REQUESTS]["left"] == left
     assert f"adjust  {amount:+}: the console says so" in run("quota", "history", "--limit", "1").output
+
+
+def test_a_gateway_that_runs_knows_of_an_adjustment(run: Run, folder: Path) -> None:
+    async def beside() -> None:
+        async with opened(folder / "quota.db") as ledger, asyncio.timeout(20):
+            await ledger.define(pools())
+            said = await asyncio.to_thread(run, "quota", "adjust", REQUESTS, "20", "--why", "x")
+            assert said.exit_code == 0
+            assert isinstance(await ledger.reserve(Attempt("req_1"), {REQUESTS: 1}), Denied)  # at once
+            while ledger.headroom()[REQUESTS].left:  # and it is told within a second
+                await asyncio.sleep(0.02)
+
+    asyncio.run(beside())
 
 
 def test_an_adjustment_needs_a_reason(run: Run, spent: Path) -> None:

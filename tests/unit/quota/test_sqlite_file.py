@@ -175,3 +175,15 @@ def test_the_tables_take_no_nonsense(path: Path) -> None:
 def test_every_query_has_its_name_and_its_line() -> None:
     assert {name for names in MIGRATIONS for name in names} <= set(SQL)
     assert all(text.startswith("-- ") and text.endswith(";") for text in SQL.values())
+
+
+def test_no_query_of_a_transaction_reads_a_table_that_grows(path: Path) -> None:
+    made = ledger_file(path, "normal")
+    made.prepare()
+    with closing(made.writing()) as database:
+        for name in ("get_reservations", "get_ended_since", "get_buckets", "get_shares", "get_open", "has_bucket"):
+            values = [1] * SQL[name].count("?")
+            plan = database.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", values).fetchall()
+            grow = ("SCAN reservation", "SCAN operation", "SCAN bucket", "SCAN share")
+            scans = [step for *_, step in plan if step.startswith(grow) and "open_reservation" not in step]
+            assert not scans, name
