@@ -68,8 +68,9 @@ class Budget:
 
 
 class Attempts:
-    """Those of one call, at most `most`. `backends` are the names of its candidates' backends, `dice` gives numbers from
-    0 to 1. A failure by which nobody was asked (a quota that is spent) is no attempt.
+    """Those of one call, at most `most`. `backends` are the names of its candidates' backends, `dice` gives 0 to 1.
+
+    A failure by which nobody was asked (a quota that is spent) is no attempt.
 
     All attempts after the first begin within `seconds` of the first failure: how long a backend may take to fail is
     decided by other deadlines, and one that hung must not cost the others their turn.

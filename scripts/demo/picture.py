@@ -16,7 +16,7 @@ FONT = "font-family='system-ui, Segoe UI, Helvetica, Arial, sans-serif'"
 INK, FAINT, GRID, LIMIT = "#1f2933", "#616e7c", "#e4e7eb", "#b42318"
 FILLS = {"gemini": "#3b6fb5", "groq": "#c2622d", "openrouter": "#6b57a5", "cloudflare": "#b88a1b"}
 OTHER = "#2f8f6b"
-ENDS = (("answered at once", "#4a90a4"), ("answered after waiting", "#a9cbd4"), ("turned away", LIMIT))
+ENDS = (("answered within the hour", "#4a90a4"), ("answered later", "#a9cbd4"), ("turned away", LIMIT))
 
 
 @dataclass(frozen=True)

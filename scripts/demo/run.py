@@ -24,7 +24,7 @@ from picture import ENDS, Ended, Row, draw
 HERE = Path(__file__).parent
 START = 12.0  # real seconds that the gateway gets until the day begins
 LOOKS = 240  # at the ledger, in the day
-SLOW = 900.0  # seconds of the day: who was answered later than that has waited for a quota
+SLOW = 3600.0  # seconds of the day: who was answered later than that has waited for a quota
 PEOPLE = 1400  # requests in the day: more than there is in its busy hours
 WORDS = [
     "Say",
@@ -59,10 +59,10 @@ class StartError(Exception):
 
 @dataclass
 class Seen:
-    """What the traffic got, and what the ledger said meanwhile: by account and pool, (moment, used and reserved)."""
+    """What the traffic got, and what the ledger said meanwhile: by account and limit, (moment, used and reserved, 1 is all)."""
 
     ended: list[Ended] = field(default_factory=list)
-    ours: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    ours: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     wrong: dict[str, int] = field(default_factory=dict)
 
 
@@ -105,7 +105,7 @@ running_per_key = 1000
 
 [free]
 when_spent = ["wait"]
-wait = 1800
+wait = 5400
 waiting_per_key = 400
 
 [quota]
@@ -218,8 +218,9 @@ async def watching(http: aiohttp.ClientSession, url: str, day: Day, seen: Seen) 
     while True:
         async with http.get(f"{url}/quota") as answer:
             for row in (await answer.json())["data"]:
-                held = row["used"] + row["reserved"]
-                seen.ours.setdefault(row["id"], []).append((day.now(), held))
+                held = (row["used"] + row["reserved"]) / row["cap"]
+                name = f"{row['metric']} per {row['per']}"
+                seen.ours.setdefault((row["account"], name), []).append((day.now(), held))
         if time.monotonic() - said > 2.5:
             said = time.monotonic()
             ends = [sum(each.how == index for each in seen.ended) for index in range(len(ENDS))]
@@ -243,7 +244,14 @@ def table(counted: Mapping[str, Any]) -> str:
 def rows(counted: Mapping[str, Any], seen: Seen) -> list[Row]:
     """Those limits that last an hour or longer: a minute is narrower than a line."""
     return [
-        Row(provider, name, HOW[provider, name], pool["cap"], pool["samples"], seen.ours.get(f"{provider}/{name}", ()))
+        Row(
+            provider,
+            name,
+            HOW[provider, name],
+            pool["cap"],
+            pool["samples"],
+            [(at, part * pool["cap"]) for at, part in seen.ours.get((provider, name), ())],
+        )
         for provider, each in counted.items()
         for name, pool in each["pools"].items()
         if (provider, name) in HOW

@@ -7,11 +7,11 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.ports import StartError
 from proxy.config_error import ConfigError
 from proxy.config_load import load
 from proxy.config_show import as_text
 from proxy.doctor.examine import asked
+from proxy.ports import StartError
 from tests.forward_proxy import Proxy
 from tests.gateway import client, gateway, text_of
 from tests.upstream import Upstream, answer
