@@ -97,7 +97,7 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
     accounts, catalog = config_accounts.read(reader, lists["accounts"], raw.get("catalog", {}), ours)
     names = [*ours, *(name for _, name in _names("accounts", lists["accounts"]))]
     if tables["free"]:
-        reader.report(config_accounts.free(tables["free"], names))
+        reader.report(config_accounts.free(tables["free"], ours))
     models = _models(reader, raw.get("models", {}), names)
     capabilities = _named(reader, raw.get("capabilities", {}), "capabilities", '"BACKEND/MODEL"', Abilities)
     reader.report(config_check.abilities(list(capabilities), names))

@@ -24,16 +24,18 @@ import structlog
 from msgspec.structs import replace
 
 from backends.base import Batches, Embedder, Embeddings, TokenCounter
-from backends.errors import BackendError, QuotaExhausted, UnsupportedFeature
+from backends.errors import BackendError, QuotaExhausted, RateLimited, UnsupportedFeature
 from backends.events import Citation, Event, Signature
 from backends.request import EmbeddingRequest, Request, said
 from proxy.answer import Answer
 from proxy.deadlines import Deadline, Deadlines, Silence
+from proxy.errors import BadParameter
+from proxy.explaining import explained, passing_by
 from proxy.fitness import fitting, within
 from proxy.outcome import Call, Notice, Outcome
 from proxy.record import Record
 from proxy.retry import MOST_ATTEMPTS, Attempts, Budget, Turn
-from proxy.runtime import NO_ALIAS, Candidate, Route, Runtime
+from proxy.runtime import NAMES_OF_PROFILES, NO_ALIAS, Candidate, Route, Runtime
 from proxy.selection import Selection
 from proxy.slots import Slots
 from proxy.spend import Spend
@@ -113,12 +115,7 @@ class Dispatcher:
 
         with self._recorded(record), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
-                candidates, notify = passing_by(route.candidates, request, notify)
-                line = Tries(stack, request, record, notify, streamed)
-                if route.profile is None or self._spending is None:
-                    batches, head = await self._first(line, candidates)
-                else:
-                    batches, head = await self._of_quota(self._spending, line, candidates, route.profile)
+                batches, head = await self._routed(Tries(stack, request, record, notify, streamed), route)
                 answer = Answer(batches, head, record.finished)
                 record.pace = answer.pace
                 if record.spend is not None:
@@ -127,7 +124,12 @@ class Dispatcher:
                     yield answer
 
     async def embed(self, call: Call, request: EmbeddingRequest) -> Embeddings:
-        """The vectors of the first candidate that gives them. Raises UnknownModel, AmbiguousModel, or BackendError."""
+        """The vectors of the first candidate that gives them. Raises UnknownModel, AmbiguousModel, BadParameter,
+        FreeQuotaExhausted, or BackendError.
+        """
+        route = self._runtime().resolve(request.model)
+        if route.profile is not None and request.model in NAMES_OF_PROFILES:
+            raise BadParameter("Vectors of different models do not compare. Name one, as free/MODEL.", "model")
         record = Record(call, request.model)
 
         async def embedded(_: AsyncExitStack, candidate: Candidate, asked: EmbeddingRequest) -> Embeddings:
@@ -135,13 +137,12 @@ class Dispatcher:
                 raise UnsupportedFeature("embeddings", "model")
             return await candidate.backend.embed(asked)
 
-        candidates = self._runtime().resolve(request.model).candidates
-        able = tuple(candidate for candidate in candidates if isinstance(candidate.backend, Embedder))
-        candidates = able or candidates  # nobody waits in the line of one that could only refuse
+        embedders = tuple(each for each in route.candidates if isinstance(each.backend, Embedder))
+        if embedders:  # nobody waits in the line of one that could only refuse
+            route = replace(route, candidates=embedders)
         with self._recorded(record), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
-                candidates, notify = passing_by(candidates, request, lambda _: None)
-                made = await self._first(Tries(stack, request, record, notify, embedded), candidates)
+                made = await self._routed(Tries(stack, request, record, lambda _: None, embedded), route)
                 record.embedded(made)
                 return made
 
@@ -178,6 +179,16 @@ class Dispatcher:
             outcome = record.outcome()
             for observe in self._on_outcome:
                 observe(outcome)
+
+    async def _routed(self, tries: "Tries[R, T]", route: Route) -> T:
+        """What the first of the route's candidates gives that can do what is asked."""
+        if route.profile is not None and self._spending is not None:
+            return await self._of_quota(self._spending, tries, route.candidates, route.profile)
+        candidates, passed = fitting(route.candidates, tries.request)
+        for each in passed:
+            log.info("passed_over", **each.shown())
+        tries.notify = passing_by([each.shown() for each in passed], tries.notify)
+        return await self._first(tries, candidates)
 
     async def _first(
         self,
@@ -226,20 +237,31 @@ class Dispatcher:
                 return answer
 
     async def _of_quota(
-        self, spending: Spending, tries: "Tries[Request, T]", candidates: Sequence[Candidate], profile: str
+        self, spending: Spending, tries: "Tries[R, T]", candidates: Sequence[Candidate], profile: str
     ) -> T:
         """Free quota first, the best of it now. When that is spent, or fails: what the caller or the operator wants
         then, one after the other. Raises FreeQuotaExhausted, or the error of the last backend that was asked.
+
+        Waiting helps only against refusals for quota, and while an attempt is left for it.
         """
-        call, request, notify = tries.record.call, tries.request, tries.notify
-        steps = spending.when_spent(request)
-        failure: Exception | None = None
+        call, request = tries.record.call, tries.request
+        steps: tuple[str, ...] = spending.when_spent(request)
+        failure: BackendError | None = None
+        try:
+            candidates, passed = fitting(candidates, request)
+            tries.notify = passing_by([each.shown() for each in passed], tries.notify)
+        except UnsupportedFeature as error:  # by any of these; a local model may
+            candidates, failure = (), error
+        notify = tries.notify
         for number, step in enumerate(("now", *steps)):
             later = not {"local", "paid"}.isdisjoint(steps[number:])  # one attempt is theirs
             held, chosen = None, list[Candidate]()
             try:
-                if step == "wait" and not tries.made:
-                    chosen, held = await self._when_it_opens(spending, tries, candidates, profile)
+                if step == "wait" and (failure is None or isinstance(failure, RateLimited | QuotaExhausted)):
+                    if tries.made + later < MOST_ATTEMPTS:
+                        selection, held = await self._when_it_opens(spending, tries, candidates, profile)
+                        tries.notify = explained(selection, notify)
+                        chosen = [each.candidate for each in selection.chosen[:1] if held is not None]
                 elif step == "local":
                     chosen = able(self._runtime().targets(spending.local), request)
                 elif step in {"now", "paid"}:
@@ -255,12 +277,15 @@ class Dispatcher:
                     raise
                 if error.asked or not isinstance(error, QuotaExhausted):
                     failure = error
-        raise failure or spending.exhausted(spending.select(call, candidates, request, profile))
+        selection = spending.select(call, candidates, request, profile, paid="paid" in steps)
+        raise failure or spending.exhausted(call, selection)
 
     async def _when_it_opens(
-        self, spending: Spending, tries: "Tries[Request, T]", candidates: Sequence[Candidate], profile: str
-    ) -> tuple[list[Candidate], Spend | None]:
-        """Wait in the fair line until something can be reserved; nothing where that would take too long."""
+        self, spending: Spending, tries: "Tries[R, T]", candidates: Sequence[Candidate], profile: str
+    ) -> tuple[Selection, Spend | None]:
+        """Wait in the fair line until something can be reserved: it is the first that was chosen then. Nothing is where
+        that would take too long, or too many of one principal wait.
+        """
         call, request, left = tries.record.call, tries.request, spending.wait
 
         def look() -> tuple[Selection, float | None]:
@@ -270,20 +295,20 @@ class Dispatcher:
         def say(place: int) -> None:
             tries.notify(Notice("queue", {"position": place, "opens_in": None if wait is None else round(wait, 1)}))
 
-        _, wait = look()
-        if wait is None or wait > left:
-            return [], None
+        wait: float | None
+        selection, wait = look()
+        if wait is None or wait > left or spending.line.full(call.principal.id):
+            return selection, None
         with spending.line.place(call.principal.id, say) as place:
             while wait is not None and wait <= left:
                 left -= await spending.change(wait)
                 async with spending.line.turn(place):
                     selection, wait = look()
-                    for each in selection.chosen:
+                    for number, each in enumerate(selection.chosen):
                         with suppress(QuotaExhausted):
                             held = await spending.reserve(call, each.candidate, asked_of(each.candidate, request))
-                            tries.notify = explained(selection, tries.notify)
-                            return [each.candidate], held
-        return [], None
+                            return replace(selection, chosen=selection.chosen[number:]), held
+        return selection, None
 
     async def _begin(
         self, attempt: AsyncExitStack, candidate: Candidate, turn: Turn, notify: Callable[[Notice], None]
@@ -333,45 +358,7 @@ def asked_of(candidate: Candidate, request: R) -> R:
     return request
 
 
-def passing_by(
-    candidates: Sequence[Candidate], request: Request | EmbeddingRequest, notify: Callable[[Notice], None]
-) -> tuple[tuple[Candidate, ...], Callable[[Notice], None]]:
-    """Those that may be able to do what is asked, and `notify` with the others in each notice. Each is logged.
-
-    Raises UnsupportedFeature when none is left.
-    """
-    fit, passed = fitting(candidates, request)
-    if not passed:
-        return fit, notify
-    shown = [each.shown() for each in passed]
-    for each in shown:
-        log.info("passed_over", **each)
-
-    def with_those(notice: Notice) -> None:
-        notify(Notice("route", {**notice.data, "passed_over": shown}) if notice.kind == "route" else notice)
-
-    return fit, with_those
-
-
-def explained(selection: Selection, notify: Callable[[Notice], None]) -> Callable[[Notice], None]:
-    """`notify` with why a candidate was chosen, and why others were not, in each notice of where a request goes."""
-    reasons = {(each.candidate.backend.name, each.candidate.model): each.reason for each in selection.chosen}
-    passed = [each.shown() for each in selection.passed_over]
-
-    def tell(notice: Notice) -> None:
-        if notice.kind == "route":
-            data = dict(notice.data)
-            if reason := reasons.get((str(data["backend"]), str(data["model"]))):
-                data["reason"] = reason
-            if passed:
-                data["passed_over"] = passed
-            notice = Notice("route", data)
-        notify(notice)
-
-    return tell
-
-
-def able(candidates: Sequence[Candidate], request: Request) -> list[Candidate]:
+def able(candidates: Sequence[Candidate], request: Request | EmbeddingRequest) -> list[Candidate]:
     """Those of them that may be able to do what is asked; maybe none."""
     with suppress(UnsupportedFeature):
         return list(fitting(candidates, request)[0]) if candidates else []

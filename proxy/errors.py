@@ -42,6 +42,7 @@ from backends.durations import duration
 from backends.errors import BackendError, Owner, Scope
 
 SHOWN = 4  # reasons that a message tells
+NEVER = "None of it comes back by itself: ask for another model."
 
 
 class ProxyError(Exception):
@@ -285,9 +286,9 @@ class FreeQuotaExhausted(ProxyError):
 
     def __init__(self, pools: Sequence[Mapping[str, object]], retry_after: float | None, why: Sequence[str]) -> None:
         self.pools, self.retry_after = pools, retry_after
-        when = "None of it comes back by itself" if retry_after is None else f"Try again in {duration(retry_after)}"
+        again = None if retry_after is None else f"Try again in {duration(retry_after)}, or ask for another model."
         reasons = f" ({'; '.join(why[:SHOWN])}{'; …' if len(why) > SHOWN else ''})" if why else ""
-        super().__init__(f"No free quota is left for this request{reasons}. {when}, or ask for another model.")
+        super().__init__(f"No free quota is left for this request{reasons}. {again or NEVER}")
 
 
 class StoreFailed(ProxyError):

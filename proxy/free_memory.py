@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import TypeVar
 
-from backends.request import Request, Text
+from backends.request import EmbeddingRequest, Request, Text
 from proxy.calibration import Calibration
 from proxy.estimate import parts
 from proxy.fairness import Span
@@ -143,12 +143,12 @@ def span_of(pool: Pool, now: Micros) -> Span:
     return Span(end - start, None if window.period == "ever" else end)
 
 
-def conversation_of(who: str, request: Request) -> str | None:
+def conversation_of(who: str, request: Request | EmbeddingRequest) -> str | None:
     """A name for the conversation that a request continues: a hash of who asks and how it began.
 
     It began with the texts up to the first of the user's. None for a request without any.
     """
-    if not request.messages:
+    if isinstance(request, EmbeddingRequest) or not request.messages:
         return None
     found = blake2b(who.encode("utf-8", "replace"), digest_size=16)
     for message in request.messages:

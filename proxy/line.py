@@ -37,7 +37,7 @@ class Line:
     @contextmanager
     def place(self, who: str, tell: Callable[[int], None]) -> Iterator[Place]:
         """A place in line, until the context is left. Raises QueueFull."""
-        if self._of[who] >= self._most:
+        if self.full(who):
             raise QueueFull
         place = Place(who, next(self._arrivals), tell)
         self._of[who] += 1
@@ -52,20 +52,28 @@ class Line:
                 del self._of[who]
             self._say()
 
+    def full(self, who: str) -> bool:
+        """Whether as many of one principal wait as may."""
+        return self._of[who] >= self._most
+
     @asynccontextmanager
     async def turn(self, place: Place) -> AsyncIterator[None]:
-        """Nobody else has a turn inside. Of those who want one, it goes to who comes first in the fair order."""
-        if self._taken:
-            called = place.called = asyncio.get_running_loop().create_future()
-            try:
-                await called
-            except asyncio.CancelledError:
-                if called.done() and not called.cancelled():  # it was given in the moment in which we left
-                    self._next()
-                raise
-            finally:
-                place.called = None
-        self._taken = True
+        """Nobody else has a turn inside. Of those who want one, it goes to who comes first in the fair order: also of
+        those who begin to want it in the same moment.
+        """
+        loop = asyncio.get_running_loop()
+        called = place.called = loop.create_future()
+        if not self._taken:
+            self._taken = True
+            loop.call_soon(self._next)
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.done() and not called.cancelled():  # it was given in the moment in which we left
+                self._next()
+            raise
+        finally:
+            place.called = None
         try:
             yield
         finally:

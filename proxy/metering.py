@@ -40,6 +40,7 @@ class Metering:
         *,
         ledger: Ledger,
         clock: Clock,
+        counts: QuotaCounts,
         sleep: Callable[[float], Awaitable[None]],
         dice: Callable[[], float],
     ) -> None:
@@ -47,7 +48,7 @@ class Metering:
         self._told: Mapping[str, int] = {}
         self.accounts = found
         self.ledger = ledger
-        self.counts = QuotaCounts()
+        self.counts = counts
         self.on_change: Callable[[], None] = lambda: None
         free = config.free
         self.spending = Spending(
@@ -61,7 +62,7 @@ class Metering:
                 billing=frozenset(account.name for account in config.accounts if account.allow_billing),
                 floors={"interactive": 0.0, "agent": free.agent_floor, "batch": free.batch_floor},
             ),
-            counts=self.counts,
+            counts=counts,
             confirm=clock.confirm,
             when_spent=free.when_spent,
             wait=free.wait,
@@ -120,7 +121,7 @@ async def metering(
     if not found.metered:
         yield None
         return
-    clock = clock or Clock()
+    clock, counts = clock or Clock(), QuotaCounts()
     async with AsyncExitStack() as stack:
         ledger: Ledger
         try:
@@ -131,6 +132,7 @@ async def metering(
                     ttl=round(config.quota.lease * SECOND),
                     history=round(config.quota.history_days * DAY),
                     now=clock.now,
+                    on_lapsed=counts.lapse,
                 )
             )
             await ledger.define(found.pools)
@@ -141,6 +143,6 @@ async def metering(
         for scope, cooldown in ledger.cooldowns().items():
             if cooldown.until >= ENDLESS:  # until somebody has changed something, as they may have by now
                 await ledger.warm(scope)
-        made = Metering(config, found, ledger=ledger, clock=clock, sleep=sleep, dice=dice)
+        made = Metering(config, found, ledger=ledger, clock=clock, counts=counts, sleep=sleep, dice=dice)
         await made.learn({pool: head.cap for pool, head in ledger.headroom().items()})
         yield made

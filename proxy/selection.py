@@ -158,6 +158,7 @@ class PassedOver(Struct, frozen=True):
             amount=quantity(self.draw, self.amount),
             left=0 if self.head is None else quantity(self.draw, self.head.left),
             account=self.candidate.backend.name,
+            provider="" if self.candidate.metered is None else self.candidate.metered.provider,
         )
         if self.wait is None or self.why == "cooling":
             return sentence
@@ -177,7 +178,7 @@ class PassedOver(Struct, frozen=True):
 
 
 SENTENCES: Mapping[Why, str] = {
-    "terms": "Its terms were not accepted ({detail}): see `streamlane free terms {account}`.",
+    "terms": "Its terms were not accepted ({detail}): see `streamlane free terms {provider}`.",
     "training": "The request may not be trained on, and this provider {detail}.",
     "confidential": "The request is confidential, and this is another's machine.",
     "billing": "It bills beyond its free amount, and allow_billing is not set for {account}.",

@@ -40,6 +40,9 @@ class Books(Protocol):
     def heard(self, metered: Metered, limits: Mapping[str, str]) -> None:
         """The headers of an answer."""
 
+    def answered(self, metered: Metered) -> None:
+        """It said something."""
+
     def refused(self, metered: Metered, error: BackendError) -> None:
         """An error of the provider."""
 
@@ -55,10 +58,11 @@ class Spend:
         self._answered: float | None = None
         self._counted: int | None = None
         self._sink: Sink
-        self._open = True
+        self._open, self._sent = True, False
 
     def request(self, asked: R) -> R:
-        """`asked`, for no longer an answer than was reserved."""
+        """`asked`, for no longer an answer than was reserved. It is sent now."""
+        self._sent = True
         if isinstance(asked, Request) and asked.max_output_tokens > self._bound.output:
             return replace(asked, max_output_tokens=self._bound.output)
         return asked
@@ -73,6 +77,7 @@ class Spend:
         """The first content is there, at the latest."""
         if self._answered is None:
             self._answered = monotonic()
+        self._books.answered(self.metered)
 
     def over(self, sink: Sink) -> Sink:
         """`sink`, with what passes counted on its way: nobody else counts an answer that is cut."""
@@ -92,19 +97,24 @@ class Spend:
         """The attempt ended with an error, before its first content or after it."""
         if not self._open:
             return
-        if self._answered is None and never_sent(error):
-            self._open = False
-            self._books.release(self._attempt, type(error).__name__)
+        if not self._sent or (self._answered is None and never_sent(error)):
+            self._release(type(error).__name__)
             return
         self._books.refused(self.metered, error)
         self._end(None, "refused" if self._answered is None and before_work(error) else "broken")
 
     def ended(self, usage: Usage | None) -> None:
         """The attempt is over: `usage` is what the provider counted, None where it was left, or did not say."""
-        if self._open:
+        if self._open and not self._sent:
+            self._release("left")
+        elif self._open:
             if usage is not None and not usage.estimated:
                 self._books.learn(self.metered, self._text, usage)
             self._end(usage, "broken" if usage is None else "answered")
+
+    def _release(self, why: str) -> None:
+        self._open = False
+        self._books.release(self._attempt, why)
 
     def _end(self, usage: Usage | None, how: Ended) -> None:
         self._open = False

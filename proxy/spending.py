@@ -33,6 +33,7 @@ from proxy.wire.extras import FreeWish
 from quota.headers import HeaderRule
 from quota.ledger import Attempt, Denied, Ledger, LedgerUnusable, Settled
 from quota.pool import SECOND, Micros
+from quota.windows import ENDLESS
 
 log = structlog.get_logger()
 R = TypeVar("R", Request, EmbeddingRequest)
@@ -83,15 +84,21 @@ class Spending:
         self._changed = asyncio.Event()
         self._writes: set[asyncio.Future[object]] = set()
 
-    def when_spent(self, request: Request) -> tuple[str, ...]:
-        """What is tried when all is spent, in the caller's order or the operator's. A caller cannot widen it."""
+    def when_spent(self, request: Request | EmbeddingRequest) -> tuple[str, ...]:
+        """What is tried when all is spent, each once: in the caller's order, who cannot widen it, or the operator's."""
         wanted = wish_of(request).when_spent
         if wanted is None:
             return self._when_spent
-        return tuple(step for step in wanted if step in self._when_spent)
+        return tuple(dict.fromkeys(step for step in wanted if step in self._when_spent))
 
     def select(
-        self, call: Call, candidates: Sequence[Candidate], request: Request, profile: str, *, paid: bool = False
+        self,
+        call: Call,
+        candidates: Sequence[Candidate],
+        request: Request | EmbeddingRequest,
+        profile: str,
+        *,
+        paid: bool = False,
     ) -> Selection:
         """Which of them to ask, in order, and why not the others."""
         asked = wish_of(request)
@@ -102,7 +109,7 @@ class Spending:
             data=asked.data,
             paid=paid,
             conversation=conversation_of(call.principal.id, request),
-            by_default=not request.bounded,
+            by_default=isinstance(request, Request) and not request.bounded,
         )
         return free.select(
             candidates,
@@ -130,13 +137,17 @@ class Spending:
         began = self._ledger.now()
         self._changed.clear()
         sleeping = asyncio.ensure_future(self._sleep(seconds + JITTER * self._dice()))
-        changing = asyncio.ensure_future(self._changed.wait())
+        sleeping.add_done_callback(self._slept)
         try:
-            await asyncio.wait((sleeping, changing), return_when=asyncio.FIRST_COMPLETED)
+            await self._changed.wait()
         finally:
             sleeping.cancel()
-            changing.cancel()
         return (self._ledger.now() - began) / SECOND
+
+    def _slept(self, sleeping: "asyncio.Future[None]") -> None:
+        """All in line look, and not only who happens to wake first: their order is the line's."""
+        if not sleeping.cancelled():
+            self._changed.set()
 
     async def reserve(self, call: Call, candidate: Candidate, asked: R) -> Spend:
         """What `asked` may take at most of the candidate's pools, on the disk when this returns.
@@ -168,23 +179,25 @@ class Spending:
         """How the pools of a model stand, for a client that wants to know."""
         return Notice("quota", quota_report.notice(metered, self._ledger.headroom(), self._ledger.now(), who))
 
-    def exhausted(self, selection: Selection) -> FreeQuotaExhausted:
+    def exhausted(self, call: Call, selection: Selection) -> FreeQuotaExhausted:
         """The error that lists every pool in the way."""
-        now, headroom = self._ledger.now(), self._ledger.headroom()
         pools = {each.head.pool.id: each for each in selection.passed_over if each.head is not None}
+        paid = {pool for pool, each in pools.items() if each.candidate.metered and not each.candidate.metered.free}
+        now, who = self._ledger.now(), call.principal.id
         rows = [
             {**quota_report.shown(row), "why": pools[row.pool].why}
-            for row in quota_report.report(headroom, now, pools=pools.keys())
+            for row in quota_report.report(self._ledger.headroom(), now, who, pools.keys(), paid)
         ]
         ordered = sorted(selection.passed_over, key=lambda each: (each.wait is None, each.wait or 0))
         reasons = [f"{each.candidate.backend.name}/{each.candidate.model}: {plain(each)}" for each in ordered]
-        return FreeQuotaExhausted(rows, self._seconds(selection.opens_at), reasons)
+        wait = AGAIN if selection.chosen else self._seconds(selection.opens_at)
+        return FreeQuotaExhausted(rows, wait, reasons)
 
     def observe(self, outcome: Outcome) -> None:
         """A call has ended."""
         self._memory.observe(outcome)
 
-    def stick(self, call: Call, request: Request, spend: Spend | None) -> None:
+    def stick(self, call: Call, request: Request | EmbeddingRequest, spend: Spend | None) -> None:
         """What was reserved answers the conversation, and is to go on with it."""
         if spend is not None and (name := conversation_of(call.principal.id, request)) is not None:
             self._memory.stick(name, spend.metered.account, spend.metered.model, self._ledger.now())
@@ -193,12 +206,19 @@ class Spending:
 
     def heard(self, metered: Metered, limits: Mapping[str, str]) -> None:
         """The headers of an answer that is no error."""
-        for scope in scopes(metered):
-            del self._failures[scope]
         if (date := observed.date(limits)) is not None:
             self._confirm(date)
         if limits:
             self._note(observed.answered(self._known(metered), limits, self._ledger.now()))
+
+    def answered(self, metered: Metered) -> None:
+        """It said something: what was guessed of it, or seemed to need somebody's hand, is over."""
+        cooldowns = self._ledger.cooldowns()
+        for scope in scopes(metered):
+            del self._failures[scope]
+            found = cooldowns.get(scope)
+            if found is not None and (found.guessed or found.until >= ENDLESS):
+                self._written(self._ledger.warm(scope))
 
     def refused(self, metered: Metered, error: BackendError) -> None:
         """An error of the provider, with what it says of its limits."""
@@ -287,7 +307,7 @@ def profile_of(name: str) -> Profile:
     return "auto"
 
 
-def wish_of(request: Request) -> FreeWish:
+def wish_of(request: Request | EmbeddingRequest) -> FreeWish:
     """What the caller said about free/…"""
-    found = request.extras.get("sl_free")
+    found = request.extras.get("sl_free") if isinstance(request, Request) else None
     return found if isinstance(found, FreeWish) else NO_WISH

@@ -59,12 +59,14 @@ class SqliteLedger:
         owner: Owner,
         ttl: Micros,
         at: Callable[[str], None],
+        on_lapsed: Callable[[int], None],
     ) -> None:
         self._file = file
         self._reader = reader
         self._reading = asyncio.Lock()  # a transaction to read in: one at a time
         self._now = now
         self._ttl = ttl
+        self._on_lapsed = on_lapsed
         self._loop = asyncio.get_running_loop()
         self._view = LedgerView(self._read)
         self._work = LedgerWork(owner=owner, ttl=ttl, now=now, publish=self._publish)
@@ -134,7 +136,7 @@ class SqliteLedger:
         """Begin to write, and charge what the dead left behind."""
         self._writer.start("ledger writer")
         await self._reader.execute("PRAGMA wal_autocheckpoint = 0")
-        await self.recover()
+        self._on_lapsed(await self.recover())
         await self._view.refresh()
 
     async def close(self) -> None:
@@ -162,6 +164,7 @@ class SqliteLedger:
             self._repeat()
             charged = await _quietly(self._queue(LedgerWork.recover))
             if charged:
+                self._on_lapsed(charged)
                 log.warning("ledger_recovered", reservations=charged, reason="their owners ended or did not renew them")
 
     async def _prune(self, history: Micros) -> None:
@@ -270,10 +273,12 @@ async def opened(
     history: Micros = 35 * DAY,
     now: Callable[[], Micros] | None = None,
     at: Callable[[str], None] = nowhere,
+    on_lapsed: Callable[[int], None] = lambda _: None,
 ) -> AsyncIterator[SqliteLedger]:
     """The ledger in that file, made if it is not there; leaving writes what is queued. Raises LedgerUnusable.
 
-    `history` is how long operations are kept, `now` the time. `at` is for tests: see quota/writer.py.
+    `history` is how long operations are kept, `now` the time. `on_lapsed` hears how many reservations were charged in
+    full because their owners were gone. `at` is for tests: see quota/writer.py.
     """
     file = ledger_file(path, synchronous)
     try:
@@ -281,7 +286,9 @@ async def opened(
     except FileUnusable as error:
         raise LedgerUnusable(str(error)) from error
     reader = await aiosqlite.connect(file.reading, uri=True, timeout=BUSY, isolation_level=None)
-    ledger = SqliteLedger(file=file, reader=reader, now=now or Clock().now, owner=Owner.here(), ttl=ttl, at=at)
+    ledger = SqliteLedger(
+        file=file, reader=reader, now=now or Clock().now, owner=Owner.here(), ttl=ttl, at=at, on_lapsed=on_lapsed
+    )
     try:
         await ledger.open()
         task = asyncio.create_task(ledger.run(history), name="ledger")

@@ -1,9 +1,9 @@
 """Makes the disk fail for a ledger in another process: builds tests/failing_writes.c and says which calls fail.
 
-    disk = Disk(folder)                     # needs a C compiler, and Linux
-    ... a process with disk.environ ...
-    disk.fail(3)                            # the third write or sync from now
-    disk.fail(1, lasting=True, error=errno.ENOSPC); ...; disk.heal()
+disk = Disk(folder)                     # needs a C compiler, and Linux
+... a process with disk.environ ...
+disk.fail(3)                            # the third write or sync from now
+disk.fail(1, lasting=True, error=errno.ENOSPC); ...; disk.heal()
 """
 
 import errno

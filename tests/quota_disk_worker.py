@@ -17,6 +17,7 @@ from pathlib import Path
 import quota.sqlite_file
 import quota.sqlite_ledger
 from quota.ledger import Attempt, Granted, LedgerUnusable, Settled
+from quota.sqlite_file import Synchronous
 from quota.sqlite_ledger import SqliteLedger, opened
 from tests.failing_writes import Disk
 from tests.quota_nursery import say, told
@@ -80,7 +81,7 @@ async def sweep(file: Path, *, error: str, lasting: bool) -> None:
             assert await ledger.reconcile() == []
             if enough:
                 break
-    say({"writes": number, "syncs": disk.syncs, "told": told_of})
+    say({"writes": number, "told": told_of})
 
 
 async def works(ledger: SqliteLedger, attempt: Attempt) -> int:
@@ -123,7 +124,17 @@ async def opening(folder: Path, *, error: str, lasting: bool, step: int) -> None
             assert await ledger.reconcile() == []
         if enough:
             break
-    say({"writes": number, "syncs": disk.syncs, "told": told_of})
+    say({"writes": number, "told": told_of})
+
+
+async def synced(file: Path, *, synchronous: Synchronous) -> None:
+    """Says how many syncs there were while twenty answers were given, one after the other."""
+    async with opened(file, synchronous=synchronous) as ledger:
+        await ledger.define(POOLS)
+        before = Disk.here().syncs
+        for number in range(10):
+            await works(ledger, Attempt("request", number))
+        say(Disk.here().syncs - before)
 
 
 async def limited(file: Path) -> None:

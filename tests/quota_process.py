@@ -1,12 +1,13 @@
 """A ledger in a process of its own, asked over its input and output: one JSON line each way, with the time in it.
 
-    python -m tests.quota_process FILE
+python -m tests.quota_process FILE
 """
 
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,6 @@ class RemoteLedger:
         self._world, self._process = world, process
         self._turn = asyncio.Lock()
 
-    @classmethod
-    async def started(cls, world: World, file: Path) -> "RemoteLedger":
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.quota_process", file, stdin=pipe, stdout=pipe, cwd=Path(__file__).parents[1]
-        )
-        return cls(world, process)
-
-    async def stop(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        assert await self._process.wait() == 0
-
     async def call(self, name: str, *arguments: object) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -46,7 +34,7 @@ class RemoteLedger:
             return json.loads(await self._process.stdout.readline())
 
     async def define(self, pools: list[Pool]) -> None:
-        await self.call("define", to_builtins(pools))
+        await self.call("define", to_builtins(pools, enc_hook=dict))
 
     async def reserve(self, attempt: Attempt, amounts: Mapping[str, int], tag: str = "") -> Granted | Denied:
         answer = await self.call("reserve", attempt, amounts, tag)
@@ -65,6 +53,21 @@ class RemoteLedger:
     async def reconcile(self) -> list[str]:
         found: list[str] = await self.call("reconcile")
         return found
+
+
+@asynccontextmanager
+async def remote_ledger(world: World, file: Path) -> AsyncIterator[RemoteLedger]:
+    """The ledger in that file, in a process that ends with the context."""
+    pipe, root = asyncio.subprocess.PIPE, Path(__file__).parents[1]
+    command = [sys.executable, "-m", "tests.quota_process", str(file)]
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=root)
+    assert process.stdin is not None
+    try:
+        yield RemoteLedger(world, process)
+    finally:
+        process.stdin.close()
+        status = await process.wait()
+    assert status == 0
 
 
 async def serve(file: Path) -> None:

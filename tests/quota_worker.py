@@ -11,14 +11,18 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
+from typing import TypeAlias
 
 import quota.sqlite_file
 from quota.clock import elapsed
 from quota.ledger import Attempt, Denied, LedgerUnusable
 from quota.pool import DAY, SECOND, Micros, Pool, Rolling
-from quota.sqlite_ledger import SqliteLedger, opened
+from quota.sqlite_ledger import opened
 from tests.quota_nursery import say, told
+
+Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 NOON: Micros = 1_795_262_400 * SECOND
 MOST = 50  # tokens that one request may take
@@ -100,40 +104,29 @@ async def spend(
         providers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(tasks)]
         say("ready")
 
+        async def once(attempt: Attempt, provider: Connection) -> None:
+            if isinstance(await ledger.reserve(attempt, most, name), Denied):
+                await asyncio.sleep(0.001)
+                return
+            at("granted")
+            if dice.random() < 0.1:
+                await ledger.release(attempt, "unreachable")
+                return
+            used = await ask(provider, attempt, dice.randint(1, MOST))
+            at("sent")
+            settled = ledger.settle(attempt, {"tokens": used})
+            at("settling")
+            await settled
+            at("settled")
+
         async def task(number: int) -> None:
-            asked = 0
-            while True:
-                asked += 1
-                await once(ledger, Attempt(f"{name}-{number}", asked), most, providers[number], at, dice)
+            for asked in count():
+                await once(Attempt(f"{name}-{number}", asked), providers[number])
 
         await asyncio.gather(*(task(number) for number in range(tasks)))
 
 
-async def once(
-    ledger: SqliteLedger,
-    attempt: Attempt,
-    most: Mapping[str, int],
-    provider: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    at: Callable[[str], None],
-    dice: random.Random,
-) -> None:
-    """One request from its reservation to its settlement."""
-    if isinstance(await ledger.reserve(attempt, most, attempt.request_id), Denied):
-        await asyncio.sleep(0.001)
-        return
-    at("granted")
-    if dice.random() < 0.1:
-        await ledger.release(attempt, "unreachable")
-        return
-    used = await ask(provider, attempt, dice.randint(1, MOST))
-    at("sent")
-    settled = ledger.settle(attempt, {"tokens": used} if "tokens" in most else {})
-    at("settling")
-    await settled
-    at("settled")
-
-
-async def ask(provider: tuple[asyncio.StreamReader, asyncio.StreamWriter], attempt: Attempt, tokens: int) -> int:
+async def ask(provider: Connection, attempt: Attempt, tokens: int) -> int:
     """Send a request that takes so many tokens; the provider says what it counted."""
     reader, writer = provider
     writer.write(json.dumps([*attempt, tokens]).encode() + b"\n")

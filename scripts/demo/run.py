@@ -59,7 +59,7 @@ class StartError(Exception):
 
 @dataclass
 class Seen:
-    """What the traffic got, and what the ledger said meanwhile: by account and limit, (moment, used and reserved, 1 is all)."""
+    """What the traffic got, and what the ledger held meanwhile: by account and limit, (moment, part of it)."""
 
     ended: list[Ended] = field(default_factory=list)
     ours: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
@@ -292,8 +292,8 @@ async def run(seconds: float, picture: Path) -> int:
         say(f"{count} times: {words}")
     answered = sum(each["answered"] for each in counted.values())
     refused = sum(len(each["refused"]) for each in counted.values())
-    foot = f"{answered:,} requests answered, {refused} refused by a provider. They count as the real ones do, with smaller "
-    foot += "limits. Drawn by scripts/demo-free-tiers."
+    foot = f"{answered:,} requests answered, {refused} refused by a provider. They count as the real ones do, with less to "
+    foot += "give. Drawn by scripts/demo-free-tiers."
     written(picture, draw(day.begins, rows(counted, seen), seen.ended, foot))
     say(f"The picture is {picture}")
     over = [

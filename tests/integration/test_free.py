@@ -17,7 +17,7 @@ from openai import AsyncOpenAI, RateLimitError
 from backends.events import Finished, TextDelta, Usage
 from backends.fake import FakeBackend
 from proxy.app import Gateway
-from tests.gateway import ANSWER, connected, gateway
+from tests.gateway import ANSWER, connected, gateway, process
 from tests.providers.base import Fault, Provider
 from tests.providers.cohere import Cohere
 from tests.providers.groq import Groq
@@ -47,6 +47,7 @@ def per_day(requests: int) -> str:
 
 
 WIDE = '{metric = "tokens", amount = 900000, window = "minute"}, {metric = "tokens", amount = 900000, window = "day"}'
+REQUESTS = f"me/requests/day/{MODEL}"
 ONE = f'models = ["{MODEL}"]'
 LOCAL = """
 [[backends]]
@@ -347,3 +348,23 @@ async def settled(here: World) -> None:
     async with asyncio.timeout(10):
         while any(row["reserved"] for row in (await here.quota()).values()):
             await asyncio.sleep(0.01)
+
+
+async def test_what_a_killed_gateway_had_reserved_is_charged_and_counted(tmp_path: Path) -> None:
+    async with providers(Groq) as (groq,):
+        text = account("me", groq, per_day(5), more=ONE)
+        groq.always = Fault("stall", at=1, seconds=60)
+        async with process(text, STREAMLANE_DATA_DIR=str(tmp_path)) as killed, connected(killed.base_url) as client:
+            await client.create("free/auto", PROMPT, max_output_tokens=50)
+            await client.until("response.output_text.delta")
+            killed.process.kill()
+            await killed.process.wait()
+        async with (
+            world(text, tmp_path) as here,
+            aiohttp.ClientSession() as session,
+            session.get(f"{here.gateway.ops_url}/metrics") as got,
+        ):
+            assert "streamlane_quota_lapsed_total 1.0" in await got.text()
+            quota = await here.quota()
+            assert (quota[REQUESTS]["used"], quota[REQUESTS]["reserved"]) == (1, 0)
+            assert quota[f"me/tokens/day/{MODEL}"]["used"] > 50  # all that was reserved: nobody knows more

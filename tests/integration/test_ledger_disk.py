@@ -9,8 +9,7 @@ import re
 import sqlite3
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import closing
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +70,13 @@ def check_sentences(told: dict[str, int], file: object, error: str) -> None:
     assert any(re.search(FULL, sentence) for sentence in told) == (error == "ENOSPC")
 
 
+@pytest.mark.parametrize(("synchronous", "least", "most"), [("full", 20, 100), ("normal", 0, 3)])
+async def test_every_answer_waits_for_its_sync(
+    start: Start, file: Path, synchronous: str, least: int, most: int
+) -> None:
+    assert least <= await (await start("synced", file, synchronous=synchronous)).line() <= most
+
+
 async def test_files_may_not_grow(start: Start, file: Path) -> None:
     """ulimit -f, or a user's share of the disk."""
     worker = await start("limited", file)
@@ -93,18 +99,25 @@ async def test_a_database_that_may_not_grow(file: Path, monkeypatch: pytest.Monk
         if point == "locked" and connections:
             connections[-1].execute(f"PRAGMA max_page_count = {most}")
 
-    monkeypatch.setattr("quota.sqlite_ledger.ledger_file", lambda path, _: Small(path, queries=SQL, migrations=MIGRATIONS))
+    monkeypatch.setattr(
+        "quota.sqlite_ledger.ledger_file", lambda path, _: Small(path, queries=SQL, migrations=MIGRATIONS)
+    )
     monkeypatch.setattr("quota.sqlite_ledger.JANITOR", 0.02)
     async with opened(file, at=at) as ledger:
         await ledger.define([budget("requests", 10**6)])
-        granted = []
-        with pytest.raises(LedgerUnusable, match=FULL):
+        granted: list[Attempt] = []
+
+        async def fill() -> None:
             for number in range(10_000):
-                await ledger.reserve(Attempt(f"request-{number}-{'x' * 200}"), {"requests": 1})
-                granted.append(number)
+                attempt = Attempt("x" * 200, number)
+                await ledger.reserve(attempt, {"requests": 1})
+                granted.append(attempt)
+
+        with pytest.raises(LedgerUnusable, match=FULL):
+            await fill()
         assert granted
         assert ledger.headroom()["requests"].reserved == len(granted)
-        ending = [ledger.settle(Attempt(f"request-{number}-{'x' * 200}"), {}) for number in granted]
+        ending = [ledger.settle(attempt, {}) for attempt in granted]
         heard = await asyncio.gather(*ending, return_exceptions=True)
         assert any(isinstance(each, LedgerUnusable) for each in heard)
         most = 10_000

@@ -5,20 +5,44 @@ one thing that the ledger knows of a provider is the Pool that a catalog would g
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeAlias
+from pathlib import Path
+from typing import TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backends import durations
+from proxy import catalog
 from quota.clock import Clock
+from quota.headers import read
 from quota.ledger import Attempt, Denied, Granted, Observation
 from quota.memory_ledger import MemoryLedger
 from quota.pool import Fixed, Gcra, Pool, Rolling, Window
-from tests.quota_providers import DAY, HOUR, MINUTE, SECOND, Axis, Bucket, Calendar, Counts, Fake, Limiter, Sliding
+from tests.quota_process import remote_ledger
+from tests.quota_providers import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Axis,
+    Bucket,
+    Calendar,
+    Counts,
+    Fake,
+    Lie,
+    Limiter,
+    Sliding,
+    anthropic_headers,
+    cerebras_headers,
+    lying,
+    mistral_headers,
+    openai_headers,
+)
 from tests.quota_traffic import Client, Habits, World, used_share
 
 ANGELES = "America/Los_Angeles"
@@ -170,7 +194,7 @@ class Ideal:
     seed=st.integers(0, 2**32),
 )
 async def test_no_provider_ever_counts_more_than_its_limit(
-    case: Case, counts: Counts, scale: int, habits: Habits, pause: float, skew: float, seed: int
+    *, case: Case, counts: Counts, scale: int, habits: Habits, pause: float, skew: float, seed: int
 ) -> None:
     cap = scale if counts == "arrival" else 600 * scale
     pause *= case.length / SECOND / (scale if habits.demand == "drip" else 1)
@@ -184,7 +208,7 @@ async def test_no_provider_ever_counts_more_than_its_limit(
 @pytest.mark.parametrize("case", CASES, ids=str)
 async def test_little_is_left_over_where_there_is_demand(case: Case, counts: Counts) -> None:
     """85 % of the limit, or of what the ideal client gets: a minute's tokens are held as long as an answer lasts."""
-    cap, windows = (40, 12) if counts == "arrival" else (20_000, 12)
+    cap, windows = (40, 8) if counts == "arrival" else (9_000, 8)
     client = await simulated(case, counts, cap, Habits(), seed=7, windows=windows, skew=0.9)
     never_more(client)
     share = used_share(client.fake.axes["it"].limiter, windows * case.length / SECOND, case.length)
@@ -194,3 +218,74 @@ async def test_little_is_left_over_where_there_is_demand(case: Case, counts: Cou
         known = replace(case, truth=truth)  # who knows nothing of the window must take it for a rolling one
         ideal = await simulated(known, counts, cap, Habits(), seed=7, windows=windows, skew=0.9, ideal=True)
         assert share >= 0.85 * used_share(ideal.fake.axes["it"].limiter, windows * case.length / SECOND, case.length)
+
+
+def told_by(
+    headers: Callable[[Limiter, Limiter, int], Mapping[str, str]], provider: str, lie: Lie | None
+) -> Callable[[Fake, int], Sequence[Observation]]:
+    """What the gateway understands of these headers, by the rules of its catalog."""
+    rules = catalog.shipped()[provider].headers
+    before: dict[str, str] = {}
+
+    def says(fake: Fake, at: int) -> Sequence[Observation]:
+        said = headers(fake.axes["requests"].limiter, fake.axes["tokens"].limiter, at)
+        sent = said if lie is None else lying(said, lie, before)
+        before.update(before or said)  # the first answer's, for ever
+        return [
+            Observation(each.metric, at, "header", each.limit, each.remaining, each.resets_at)
+            for each in read(rules, sent, at, durations.wait)
+        ]
+
+    return says
+
+
+@pytest.mark.parametrize("lie", [None, *get_args(Lie)])
+@pytest.mark.parametrize(
+    ("headers", "provider", "window", "truth"),
+    [
+        (openai_headers, "groq", Gcra, Bucket),
+        (cerebras_headers, "cerebras", Gcra, Bucket),
+        (mistral_headers, "mistral", Rolling, Sliding),
+        (anthropic_headers, "anthropic", Gcra, Bucket),
+    ],
+    ids=["groq", "cerebras", "mistral", "anthropic"],
+)
+async def test_what_providers_say_of_their_limits_does_no_harm(
+    headers: Callable[[Limiter, Limiter, int], Mapping[str, str]],
+    provider: str,
+    window: type[Gcra] | type[Rolling],
+    truth: type[Bucket] | type[Sliding],
+    lie: Lie | None,
+) -> None:
+    world = World(NOVEMBER, 11)
+    ledger = ledger_in(world)
+    pools = [
+        Pool("requests", 60, window(MINUTE), on_arrival=True),
+        Pool("tokens", 9_000, window(MINUTE), on_arrival=True),
+    ]
+    await ledger.define(pools)
+    fake = Fake({"requests": Axis(truth(60, MINUTE), "arrival"), "tokens": Axis(truth(9_000, MINUTE), "longest")})
+    named = {"requests": "requests", "tokens": "tokens"}
+    client = Client(world, [ledger], fake, named, Habits(), told_by(headers, provider, lie))
+    await client.run(600)
+    never_more(client)
+    if lie is None:
+        share = used_share(fake.axes["tokens"].limiter, 600, MINUTE)
+        assert share > 0.7, share
+
+
+@pytest.mark.slow
+async def test_several_processes_share_one_file(tmp_path: Path) -> None:
+    world, minutes = World(NOVEMBER, 5), 8
+    pools = [Pool("rpm", 20, Rolling(MINUTE), on_arrival=True), Pool("tph", 40_000, Fixed("hour"))]
+    rpm, tph = Calendar(20, "minute", phase=17 * SECOND), Calendar(40_000, "hour")
+    fake = Fake({"rpm": Axis(rpm, "arrival"), "tph": Axis(tph, "both")})
+    async with AsyncExitStack() as stack:
+        ledgers = [await stack.enter_async_context(remote_ledger(world, tmp_path / "quota.db")) for _ in range(3)]
+        for ledger in ledgers:
+            await ledger.define(pools)
+        client = Client(world, ledgers, fake, {"rpm": "rpm", "tph": "tph"}, Habits(at_once=4))
+        await client.run(minutes * 60)
+        never_more(client)
+        assert used_share(rpm, minutes * 60, MINUTE) > 0.85
+        assert [await ledger.reconcile() for ledger in ledgers] == [[], [], []]
