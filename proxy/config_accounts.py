@@ -30,7 +30,8 @@ def read(
         reader.report(_alone(account, join("accounts", index), merged(facts)))
     reader.report(_together(found))
     if found and FREE in (*backends, *(account.name for account in found.values())):
-        reader.problem("accounts", f'with accounts, "{FREE}" is the name by which all are asked. Rename that backend.')
+        what = "account" if FREE not in backends else "backend"
+        reader.problem("accounts", f'"{FREE}" is the name by which all accounts are asked. Rename the {what} "{FREE}".')
     return tuple(found.values()), facts
 
 

@@ -149,7 +149,11 @@ def _bare(type_: Any) -> Any:
 
 def _sentence(text: str, value: Any, type_: Any) -> str:
     """msgspec's message in our words: the choices that there are, else plain ones."""
-    if get_origin(bare := _bare(type_)) is Literal and isinstance(value, str):
+    bare = _bare(type_)
+    if get_origin(bare) is tuple and isinstance(value, list):  # what is wrong is one of its items
+        bare = get_args(bare)[0]
+        value = next((each for each in value if each not in get_args(bare)), value)
+    if get_origin(bare) is Literal and isinstance(value, str):
         choices = get_args(bare)
         near = nearest(value, choices)
         listed = ", ".join(f'"{choice}"' for choice in choices)

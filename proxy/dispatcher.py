@@ -245,7 +245,7 @@ class Dispatcher:
         Waiting helps only against refusals for quota, and while an attempt is left for it.
         """
         call, request = tries.record.call, tries.request
-        steps: tuple[str, ...] = spending.when_spent(request)
+        steps: tuple[str, ...] = spending.when_spent(request, candidates)
         failure: BackendError | None = None
         try:
             candidates, passed = fitting(candidates, request)

@@ -187,22 +187,6 @@ def used(
     return amounts(metered, spent) | running
 
 
-def clamped(
-    request: Request,
-    metered: Metered,
-    headroom: Mapping[str, Headroom],
-    *,
-    by_default: bool,
-    ratio: float | None = None,
-) -> Request | TooLarge:
-    """The request with an answer so short that it fits every cap; only if its length came `by_default`."""
-    size = measured(request)
-    estimate = shortened(metered, estimated(metered, size, headroom, ratio), headroom, by_default)
-    if isinstance(estimate, TooLarge) or estimate.output == request.max_output_tokens:
-        return request if isinstance(estimate, Estimate) else estimate
-    return replace(request, max_output_tokens=estimate.output)
-
-
 def shortened(
     metered: Metered, estimate: Estimate, headroom: Mapping[str, Headroom], by_default: bool
 ) -> Estimate | TooLarge:

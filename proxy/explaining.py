@@ -1,32 +1,29 @@
 """Puts into the notices of where a request goes why it goes there, and why not elsewhere. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import TypeAlias, cast
+from typing import cast
 
 from proxy.outcome import Notice
-from proxy.selection import Selection
-
-Reasons: TypeAlias = Mapping[tuple[object, object], str]
-NO_REASONS: Reasons = MappingProxyType({})
+from proxy.selection import Chosen, Selection
 
 
 def passing_by(
-    passed: Sequence[Mapping[str, str]],
-    notify: Callable[[Notice], None],
-    reasons: Reasons = NO_REASONS,
+    passed: Sequence[Mapping[str, str]], notify: Callable[[Notice], None], chosen: Sequence[Chosen] = ()
 ) -> Callable[[Notice], None]:
-    """`notify` with those that were passed over in each notice of where a request goes, and with why it goes there:
-    `reasons` are by backend and model.
+    """`notify` with those that were passed over in each notice of where a request goes, and, where that is one of the
+    `chosen`, why it goes there.
     """
-    if not passed and not reasons:
+    if not passed and not chosen:
         return notify
 
     def tell(notice: Notice) -> None:
         if notice.kind == "route":
             data = dict(notice.data)
-            if reason := reasons.get((data["backend"], data["model"])):
-                data["reason"] = reason
+            goes = data["backend"], data["model"]
+            for each in chosen:  # only its reason is put into words: there may be a hundred
+                if (each.candidate.backend.name, each.candidate.model) == goes:
+                    data["reason"] = each.reason
+                    break
             if passed:
                 data["passed_over"] = [*cast(Sequence[object], data.get("passed_over", ())), *passed]
             notice = Notice("route", data)
@@ -37,5 +34,4 @@ def passing_by(
 
 def explained(selection: Selection, notify: Callable[[Notice], None]) -> Callable[[Notice], None]:
     """`notify` with why a candidate was chosen, and why others were not."""
-    reasons: Reasons = {(each.candidate.backend.name, each.candidate.model): each.reason for each in selection.chosen}
-    return passing_by([each.shown() for each in selection.passed_over], notify, reasons)
+    return passing_by([each.shown() for each in selection.passed_over], notify, selection.chosen)

@@ -30,12 +30,11 @@ SHORT: Micros = MINUTE  # pools that are full again after that long need no floo
 
 
 class Standing(Struct, frozen=True):
-    """What an operator says of one person: `weight` shares of every pool, how many answers `running` at once (None: no
-    limit), and whether they are `exempt` from floors and shares.
+    """What an operator says of one person: `weight` shares of every pool, and whether they are `exempt` from floors and
+    shares.
     """
 
     weight: int = 1
-    running: int | None = None
     exempt: bool = False
 
 
@@ -126,10 +125,3 @@ def order(waiting: Sequence[Waiting], use: Mapping[str, float]) -> list[Waiting]
         ranked.append((use.get(each.who, 0.0) + ahead[each.who], number, each))
         ahead[each.who] += max(each.cost, LEAST_COST)
     return [each for _, _, each in sorted(ranked, key=lambda row: row[:2])]
-
-
-def may_run(who: str, running: int, most: int | None, standings: Mapping[str, Standing] = NOBODY) -> bool:
-    """Whether one more answer of theirs may run beside so many. `most` is for who has no number of their own."""
-    standing = standings.get(who, COMMON)
-    limit = most if standing.running is None else standing.running
-    return standing.exempt or limit is None or running < limit

@@ -49,9 +49,12 @@ The field `sl_free` of a request for `free/auto` or `free/MODEL`, such as `{"wor
 - `work` says who waits for the answer: `interactive`, `agent` or `batch`. Less urgent work leaves a part of each quota
   to people: `agent_floor` and `batch_floor` of `[free]`.
 - `data` says what may become of its texts: `any`; `no_training`, then no account is asked whose provider trains on them
-  or leaves that open; `confidential`, then they stay with local models.
+  or leaves that open; `confidential`, then they stay with the models of `local` in `[free]`, which must be your own.
 - `when_spent` is a list of `wait`, `local` and `paid`: what is tried when all is spent, in this order, of what `[free]`
   allows.
+
+Embeddings go to `free/MODEL`, with what `[free]` says; not to `free/auto`, for vectors of different models do not
+compare.
 
 ## Providers
 
@@ -144,6 +147,18 @@ api_key = "${COMPANY_KEY}"
 ```
 
 Every key is in [the configuration](configuration.md#accounts).
+
+## See it
+
+```sh
+scripts/demo-free-tiers         # from a checkout; a minute and a half, no key, nothing leaves the machine
+```
+
+Five pretended providers count as Gemini, Groq, OpenRouter, Cloudflare and LLM7 do, with smaller limits; a gateway has
+an account at each, and people ask it for `free/auto` all day. The day passes in 90 seconds, for the providers' clocks
+and for the ledger's. Then there is a table, and `free-tiers.svg`: what each provider has counted against its limit,
+what the ledger held, and how many requests were answered, kept waiting or turned away. The command fails if a limit was
+exceeded.
 
 ## Where that was read
 """

@@ -136,13 +136,13 @@ async def metering(
                 )
             )
             await ledger.define(found.pools)
+            for scope, cooldown in ledger.cooldowns().items():
+                if cooldown.until >= ENDLESS:  # until somebody has changed something, as they may have by now
+                    await ledger.warm(scope)
         except LedgerUnusable as error:
             log.error("ledger_unusable", reason=str(error), hint="No account is asked until this is mended.")
             ledger = FailedLedger(str(error))
             await ledger.define(found.pools)
-        for scope, cooldown in ledger.cooldowns().items():
-            if cooldown.until >= ENDLESS:  # until somebody has changed something, as they may have by now
-                await ledger.warm(scope)
         made = Metering(config, found, ledger=ledger, clock=clock, counts=counts, sleep=sleep, dice=dice)
         await made.learn({pool: head.cap for pool, head in ledger.headroom().items()})
         yield made

@@ -40,7 +40,7 @@ class Books(Protocol):
     def heard(self, metered: Metered, limits: Mapping[str, str]) -> None:
         """The headers of an answer."""
 
-    def answered(self, metered: Metered) -> None:
+    def succeeded(self, metered: Metered) -> None:
         """It said something."""
 
     def refused(self, metered: Metered, error: BackendError) -> None:
@@ -58,7 +58,7 @@ class Spend:
         self._answered: float | None = None
         self._counted: int | None = None
         self._sink: Sink
-        self._open, self._sent = True, False
+        self._open, self._sent, self._said = True, False, False
 
     def request(self, asked: R) -> R:
         """`asked`, for no longer an answer than was reserved. It is sent now."""
@@ -77,7 +77,8 @@ class Spend:
         """The first content is there, at the latest."""
         if self._answered is None:
             self._answered = monotonic()
-        self._books.answered(self.metered)
+        self._said = True
+        self._books.succeeded(self.metered)
 
     def over(self, sink: Sink) -> Sink:
         """`sink`, with what passes counted on its way: nobody else counts an answer that is cut."""
@@ -101,7 +102,11 @@ class Spend:
             self._release(type(error).__name__)
             return
         self._books.refused(self.metered, error)
-        self._end(None, "refused" if self._answered is None and before_work(error) else "broken")
+        if self._answered is None:
+            refused = before_work(error)
+        else:  # some refuse with a 200, and say so in its body
+            refused = not self._said and isinstance(error, RateLimited | QuotaExhausted)
+        self._end(None, "refused" if refused else "broken")
 
     def ended(self, usage: Usage | None) -> None:
         """The attempt is over: `usage` is what the provider counted, None where it was left, or did not say."""

@@ -84,12 +84,16 @@ class Spending:
         self._changed = asyncio.Event()
         self._writes: set[asyncio.Future[object]] = set()
 
-    def when_spent(self, request: Request | EmbeddingRequest) -> tuple[str, ...]:
-        """What is tried when all is spent, each once: in the caller's order, who cannot widen it, or the operator's."""
+    def when_spent(self, request: Request | EmbeddingRequest, candidates: Sequence[Candidate]) -> tuple[str, ...]:
+        """What is tried when all is spent, each once: in the caller's order, who cannot widen it, or the operator's.
+
+        Without what there is nobody for: an attempt is kept for who comes later.
+        """
         wanted = wish_of(request).when_spent
-        if wanted is None:
-            return self._when_spent
-        return tuple(dict.fromkeys(step for step in wanted if step in self._when_spent))
+        steps = dict.fromkeys(self._when_spent if wanted is None else wanted)
+        paid = any(each.metered is not None and not each.metered.free for each in candidates)
+        there = {"wait": True, "local": bool(self.local), "paid": paid}
+        return tuple(step for step in steps if step in self._when_spent and there[step])
 
     def select(
         self,
@@ -180,14 +184,15 @@ class Spending:
         return Notice("quota", quota_report.notice(metered, self._ledger.headroom(), self._ledger.now(), who))
 
     def exhausted(self, call: Call, selection: Selection) -> FreeQuotaExhausted:
-        """The error that lists every pool in the way."""
+        """The error that lists every pool in the way, with when it opens for this request."""
         pools = {each.head.pool.id: each for each in selection.passed_over if each.head is not None}
         paid = {pool for pool, each in pools.items() if each.candidate.metered and not each.candidate.metered.free}
         now, who = self._ledger.now(), call.principal.id
-        rows = [
-            {**quota_report.shown(row), "why": pools[row.pool].why}
-            for row in quota_report.report(self._ledger.headroom(), now, who, pools.keys(), paid)
-        ]
+        rows = []
+        for row in quota_report.report(self._ledger.headroom(), now, who, pools.keys(), paid):
+            over = pools[row.pool]
+            opens_at = quota_report.moment(None if over.wait is None else now + over.wait)
+            rows.append({**quota_report.shown(row), "opens_at": opens_at, "why": over.why})
         ordered = sorted(selection.passed_over, key=lambda each: (each.wait is None, each.wait or 0))
         reasons = [f"{each.candidate.backend.name}/{each.candidate.model}: {plain(each)}" for each in ordered]
         wait = AGAIN if selection.chosen else self._seconds(selection.opens_at)
@@ -211,7 +216,7 @@ class Spending:
         if limits:
             self._note(observed.answered(self._known(metered), limits, self._ledger.now()))
 
-    def answered(self, metered: Metered) -> None:
+    def succeeded(self, metered: Metered) -> None:
         """It said something: what was guessed of it, or seemed to need somebody's hand, is over."""
         cooldowns = self._ledger.cooldowns()
         for scope in scopes(metered):

@@ -60,7 +60,7 @@ class Book:
             else:
                 tally.row = row
         for name in buckets.keys() | shares.keys():
-            self._tallies[name].load(buckets.get(name, ()), shares.get(name, ()))
+            self._tallies[name].load(self.time, buckets.get(name, ()), shares.get(name, ()))
         if rows.cooldowns is not None:
             self._cooldowns = {cooldown.scope: cooldown for cooldown in rows.cooldowns}
         for reservation in rows.reservations:
@@ -104,12 +104,14 @@ class Book:
         return changes
 
     def define(self, now: Micros, pools: Sequence[Pool]) -> None:
-        """Make or change these pools. Raises ValueError for one that makes no sense; then none has changed."""
+        """Make or change these pools; of two with one id the last. Raises ValueError for one that makes no sense; then
+        none has changed.
+        """
         for pool in pools:
             check(pool)
         now = self._advance(now)
         changes: dict[str, Change] = {}
-        for pool in pools:
+        for pool in {pool.id: pool for pool in pools}.values():
             tally = self._tallies.get(pool.id)
             if tally is None:
                 tally, changes[pool.id] = begun(pool), Change()

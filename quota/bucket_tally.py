@@ -20,8 +20,8 @@ class FixedTally(Held):
         self._guard = window.guard
         self._current = Bucket(row.pool.id, 0, 0, 0)
 
-    def load(self, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
-        super().load(buckets, shares)
+    def load(self, now: Micros, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
+        super().load(now, buckets, shares)
         self._current = Bucket(self.row.pool.id, 0, 0, 0)
 
     def free(self, now: Micros) -> int:
@@ -145,8 +145,8 @@ class RollingTally(Held):
         self._order: deque[Bucket] = deque()
         self._used = 0
 
-    def load(self, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
-        super().load(buckets, shares)
+    def load(self, now: Micros, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
+        super().load(now, buckets, shares)
         self._order = deque(sorted(self.buckets.values(), key=lambda bucket: bucket.until))
         self._used = sum(bucket.used for bucket in self._order)
 

@@ -55,8 +55,8 @@ class FileLock:
 
     def __enter__(self) -> Self:
         """Raises StillLocked; OSError where a file cannot be made or the file system has no locks."""
-        if not self._files:
-            self._files = [_opened(path) for path in self._paths]
+        for path in self._paths[len(self._files) :]:
+            self._files.append(_opened(path))
         ends = time.monotonic() + self._patience
         behind = -1
         for place in reversed(range(PLACES + 1)):

@@ -17,13 +17,16 @@ class Held:
         self.buckets: dict[Span, Bucket] = {}
         self.by_tag: dict[Span, dict[str, Share]] = {}
 
-    def load(self, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
+    def load(self, now: Micros, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
         for bucket in buckets:
             span = bucket.start, bucket.end
             if bucket.used or span in self.buckets:  # one emptied by another window's definition is none of ours
                 self.buckets[span] = bucket
         for share in shares:
             self.by_tag.setdefault((share.start, share.end), {})[share.tag] = share
+        for span in [span for span, bucket in self.buckets.items() if bucket.until <= now]:
+            self.forget(span)
+        self.forget_shares(now)
 
     def add(self, bucket: Bucket, amount: int, tag: str | None = None) -> tuple[Micros, Micros, int]:
         start, end = span = bucket.start, bucket.end

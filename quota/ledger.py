@@ -134,7 +134,7 @@ class Ledger(Protocol):
     """Pools, and what is reserved and used of them. Every method may be called from any task.
 
     All that is awaited here has reached the disk when it returns, where there is one; what a call began is done also
-    if its awaiting is cancelled. Raises LedgerUnusable.
+    if its awaiting is cancelled. Raises LedgerUnusable; a settlement or release that did is written once that works.
     """
 
     async def define(self, pools: Sequence[Pool]) -> None:

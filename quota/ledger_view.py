@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from quota.book import Book
-from quota.ledger import Cooldown, Headroom, LedgerUnusable
+from quota.ledger import Cooldown, Headroom
 from quota.pool import SECOND, Micros
 from quota.rows import Rows
 
@@ -53,16 +53,15 @@ class LedgerView:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            with suppress(LedgerUnusable):  # what is known stays; who writes hears of it
+            with suppress(Exception):  # what is known stays; who writes hears of it
                 await self.refresh()
             await asyncio.sleep(FRESH)
 
     async def refresh(self) -> None:
         """Look at the file. Raises LedgerUnusable."""
-        rows = await self._read(self._book.seq)
-        if rows.seq > self._book.seq:  # the writer may have shown more meanwhile
-            self._load(rows)
+        self._load(await self._read(self._book.seq))
 
     def _load(self, rows: Rows) -> None:
-        self._book.load(rows)
-        self._holds.update((row.pool.id, 0) for row in rows.pools)
+        if rows.seq > self._book.seq:  # what the writer shows and what is read may overtake each other
+            self._book.load(rows)
+            self._holds.update((row.pool.id, 0) for row in rows.pools)

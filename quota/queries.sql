@@ -50,6 +50,10 @@ CREATE TABLE bucket (
 -- Version 1: to read those that count, and to forget the others.
 CREATE INDEX bucket_by_until ON bucket (until);
 
+-- name: create_bucket_by_seq
+-- Version 1: to read what others have changed.
+CREATE INDEX bucket_by_seq ON bucket (seq);
+
 -- name: create_share
 -- Version 1: what one tag used of a pool in one window or slot.
 CREATE TABLE share (
@@ -66,6 +70,10 @@ CREATE TABLE share (
 -- name: create_share_by_until
 -- Version 1: to read those that count, and to forget the others.
 CREATE INDEX share_by_until ON share (until);
+
+-- name: create_share_by_seq
+-- Version 1: to read what others have changed.
+CREATE INDEX share_by_seq ON share (seq);
 
 -- name: create_reservation
 -- Version 1: what one attempt took; amounts, charges and overdraft are JSON by pool.
@@ -149,8 +157,12 @@ SELECT definition, cap, source, said, next_cap, next_from, grown, grown_until, c
 FROM pool WHERE seq > ?;
 
 -- name: get_buckets
--- Windows and slots that still count and were touched after an operation.
-SELECT pool, begins, ends, until, used, seq FROM bucket WHERE until > (SELECT time FROM mark) AND seq > ?;
+-- Windows and slots that still count.
+SELECT pool, begins, ends, until, used, seq FROM bucket WHERE until > (SELECT time FROM mark);
+
+-- name: get_buckets_since
+-- Windows and slots that were touched after an operation.
+SELECT pool, begins, ends, until, used, seq FROM bucket WHERE seq > ?;
 
 -- name: has_bucket
 -- Whether a window or slot is there.
@@ -161,12 +173,20 @@ SELECT 1 FROM bucket WHERE pool = ? AND begins = ? AND ends = ?;
 SELECT pool, begins, ends, until, used, seq FROM bucket;
 
 -- name: get_shares
--- Shares that still count and were touched after an operation.
-SELECT pool, begins, ends, until, tag, used, seq FROM share WHERE until > (SELECT time FROM mark) AND seq > ?;
+-- Shares that still count.
+SELECT pool, begins, ends, until, tag, used, seq FROM share WHERE until > (SELECT time FROM mark);
+
+-- name: get_shares_since
+-- Shares that were touched after an operation.
+SELECT pool, begins, ends, until, tag, used, seq FROM share WHERE seq > ?;
 
 -- name: get_cooldowns
 -- Every cooldown.
 SELECT scope, until, why, guessed FROM cooldown;
+
+-- name: get_first
+-- The oldest operation that was not pruned.
+SELECT coalesce(min(seq), 0) FROM operation;
 
 -- name: get_ended_since
 -- Attempts that ended after an operation.
@@ -217,12 +237,12 @@ ON CONFLICT DO UPDATE SET definition = excluded.definition, cap = excluded.cap, 
 -- name: put_bucket
 -- Write a window or slot as it stands.
 INSERT INTO bucket (pool, begins, ends, until, used, seq) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET used = excluded.used, seq = excluded.seq;
+ON CONFLICT DO UPDATE SET until = excluded.until, used = excluded.used, seq = excluded.seq;
 
 -- name: put_share
 -- Write a share as it stands.
 INSERT INTO share (pool, begins, ends, until, tag, used, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET used = excluded.used, seq = excluded.seq;
+ON CONFLICT DO UPDATE SET until = excluded.until, used = excluded.used, seq = excluded.seq;
 
 -- name: put_reservation
 -- Write a reservation as it stands.

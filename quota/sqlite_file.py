@@ -8,6 +8,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from msgspec import DecodeError
+
 from quota.file_lock import FileLock, StillLocked
 
 Synchronous: TypeAlias = Literal["full", "normal"]
@@ -130,6 +132,8 @@ def trouble(path: Path, error: Exception) -> str:
         what = _of_sqlite(error)
     elif isinstance(error, OSError):
         what = _of_system(error)
+    elif isinstance(error, DecodeError):
+        what = f"a row cannot be read ({error}). {DAMAGED}"
     else:
         what = f"{error}. If that process hangs, stop it."
     return f"{path}: {what}"

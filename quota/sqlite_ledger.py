@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import aiosqlite
 import structlog
+from msgspec import DecodeError
 
 from quota.audit import balances, differences
 from quota.clock import Clock
@@ -32,7 +33,7 @@ from quota.ledger import (
 )
 from quota.ledger_view import LedgerView
 from quota.owner import Owner
-from quota.pool import DAY, SECOND, Micros, Pool
+from quota.pool import DAY, HOUR, SECOND, Micros, Pool
 from quota.rows import Bucket, Rows
 from quota.sqlite_file import BUSY, FileUnusable, SqliteFile, Synchronous, trouble
 from quota.sqlite_rows import SQL, asked, ledger_file, open_ones, operations, pool_row, told
@@ -45,6 +46,8 @@ TTL: Micros = 60 * SECOND  # a lease; at least twice the longest time for which 
 JANITOR = 5.0  # seconds between two looks for dead owners and lapsed leases
 FIRST_NIGHT = 600.0  # seconds until the first pruning: soon, for who restarts every day
 NIGHT = 86_400.0  # and between two
+AHEAD: Micros = HOUR  # of the clock, that the time in the file may be without a word
+UNREADABLE = (sqlite3.Error, DecodeError)
 
 
 class SqliteLedger:
@@ -118,10 +121,11 @@ class SqliteLedger:
     async def history(self, since: Micros = 0, limit: int = 1000, pool: str | None = None) -> Sequence[Operation]:
         query, which = ("get_newest_operations", ()) if pool is None else ("get_newest_operations_of_pool", (pool,))
         try:
-            lines = await self._reader.execute_fetchall(SQL[query], (since, *which, limit))
-        except sqlite3.Error as error:
+            async with self._reading:  # in a transaction that began before, the newest would be missing
+                lines = await self._reader.execute_fetchall(SQL[query], (since, *which, limit))
+            return list(operations(map(tuple, lines)))
+        except UNREADABLE as error:
             raise self._said(error) from error
-        return list(operations(map(tuple, lines)))
 
     async def reconcile(self) -> Sequence[str]:
         return await asyncio.to_thread(self._reconciled)
@@ -138,6 +142,14 @@ class SqliteLedger:
         await self._reader.execute("PRAGMA wal_autocheckpoint = 0")
         self._on_lapsed(await self.recover())
         await self._view.refresh()
+        ahead = self._view.time - self._now()
+        if ahead > AHEAD:
+            log.error(
+                "ledger_ahead",
+                seconds=ahead // SECOND,
+                reason=f"{self._file.path} was written by a clock that far ahead of this one, and no window opens",
+                hint="Set the clock right. If it is right, move the file away.",
+            )
 
     async def close(self) -> None:
         """Write what is queued, then end. The last connection moves the log to the file, and must have the lock."""
@@ -177,7 +189,7 @@ class SqliteLedger:
                 await self.prune(self.now() - history)
                 for difference in await self.reconcile():
                     log.error("ledger_differs", difference=difference)
-            except LedgerUnusable as error:
+            except Exception as error:  # noqa: BLE001  # the next night may be better
                 log.error("ledger_not_pruned", reason=str(error))
 
     def _submit(self, call: Callable[[LedgerWork], Answer]) -> "asyncio.Future[Answer]":
@@ -222,7 +234,7 @@ class SqliteLedger:
         """The error that callers hear."""
         if isinstance(error, FileUnusable):
             return LedgerUnusable(f"{self._file.path}: {error}")
-        if isinstance(error, (sqlite3.Error, OSError, StillLocked)):
+        if isinstance(error, (*UNREADABLE, OSError, StillLocked)):
             return LedgerUnusable(trouble(self._file.path, error))
         return error
 
@@ -238,7 +250,7 @@ class SqliteLedger:
                     return told([map(tuple, await self._reader.execute_fetchall(*each)) for each in asked(since)])
                 finally:
                     await self._reader.execute("ROLLBACK")
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._said(error) from error
 
     def _reconciled(self) -> Sequence[str]:
@@ -252,15 +264,15 @@ class SqliteLedger:
                     open_ones(database),
                     database.execute(SQL["get_pruned"]).fetchone()[0],
                 )
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._said(error) from error
 
 
 async def _quietly(queued: Awaitable[Answer]) -> Answer | None:
-    """Its answer; None when it failed, which is said already."""
+    """Its answer; None when it failed, which is said already. Whatever it was, the next time may be better."""
     try:
         return await queued
-    except LedgerUnusable:
+    except Exception:  # noqa: BLE001  # without this, one failure would end the renewal of all leases
         return None
 
 

@@ -25,8 +25,10 @@ MIGRATIONS = (
         "create_pool",
         "create_bucket",
         "create_bucket_by_until",
+        "create_bucket_by_seq",
         "create_share",
         "create_share_by_until",
+        "create_share_by_seq",
         "create_reservation",
         "create_open_reservation",
         "create_cooldown",
@@ -52,12 +54,16 @@ def ledger_file(path: Path, synchronous: Synchronous) -> SqliteFile:
 
 
 def asked(since: int) -> Sequence[tuple[str, Line]]:
-    """Statements, for one transaction, that tell all that was written after an operation, but for reservations."""
+    """Statements, for one transaction, that tell all that was written after an operation, but for reservations.
+
+    0 is before the first one: all that counts.
+    """
+    which, after = ("_since", (since,)) if since > 0 else ("", ())
     return [
         (SQL["get_mark"], ()),
         (SQL["get_pools"], (since,)),
-        (SQL["get_buckets"], (since,)),
-        (SQL["get_shares"], (since,)),
+        (SQL[f"get_buckets{which}"], after),
+        (SQL[f"get_shares{which}"], after),
         (SQL["get_cooldowns"], ()),
     ]
 

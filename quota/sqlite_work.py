@@ -59,6 +59,8 @@ class LedgerWork:
         version: int = database.execute(SQL["get_version"]).fetchone()[0]
         if database is not self._connection or version != self._version:
             check_schema(database)
+            if database.execute(SQL["get_first"]).fetchone()[0] > self.book.seq:  # what it holds may have ended unseen
+                self.book = Book(self._find)
             self._connection, self._version = database, version
             since = self.book.seq
             ended = ended_since(database, since, self._ours) if since else ()
@@ -142,20 +144,24 @@ class LedgerWork:
         """Forget the oldest operations, as many as one transaction should; balances stay. How many went."""
         oldest = operations(self.database.execute(SQL["get_oldest_operations"], (PRUNED_AT_ONCE,)))
         gone = list(takewhile(lambda operation: operation.at < before, oldest))
+        new = [operation for operation in gone if operation.kind != "opening"]  # that is the sum of what went before
+        self.database.execute(SQL["begin_pruning"], (before,))
         for name in ("delete_buckets", "delete_shares", "delete_cooldowns"):
             self.database.execute(SQL[name], (before,))
-        if not gone or gone[-1].kind == "opening":  # the sum of what went before, alone
-            return 0
+        if new:
+            self._sum_up(gone)
+        self.database.execute(SQL["end_pruning"])
+        return len(new)
+
+    def _sum_up(self, gone: Sequence[Operation]) -> None:
+        """Put one operation in the place of these."""
         last = gone[-1]
         ended = [each.attempt for each in gone if each.attempt and each.kind in ("settle", "release", "lapse")]
         changes = opening(gone, self._is_kept)
-        self.database.execute(SQL["begin_pruning"], (before,))
         self.database.execute(SQL["delete_operations"], (last.seq,))
         self.database.executemany(SQL["delete_ended_reservation"], ended)
         stands_for = Operation(last.seq, last.at, "opening", None, "", "what was pruned", changes)
         self.database.execute(SQL["put_operation"], of_operation(stands_for))
-        self.database.execute(SQL["end_pruning"])
-        return len(gone) - (gone[0].kind == "opening")
 
     def _is_kept(self, pool: str, span: Span) -> bool:
         return self.database.execute(SQL["has_bucket"], (pool, *span)).fetchone() is not None

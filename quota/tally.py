@@ -56,8 +56,8 @@ class Tally(Protocol):
     def shares(self, now: Micros) -> dict[str, int]:
         """What each tag has used in the window that `free` looks at."""
 
-    def load(self, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
-        """Take rows as they are stored."""
+    def load(self, now: Micros, buckets: Iterable[Bucket], shares: Iterable[Share]) -> None:
+        """Take rows as they are stored, and forget those that no longer count: it may never be asked."""
 
     def clear(self, now: Micros) -> Charge:
         """Nothing is used any more: another window counts on."""

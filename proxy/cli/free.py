@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from proxy.cli.shared import Group, config_file
+from proxy.cli.shared import Group, config_file, without_keys
 from proxy.config_error import ConfigError
 
 if TYPE_CHECKING:
@@ -93,8 +93,9 @@ def add(
     The file is only added to, and no key is written into it: it names the variable, or the file, that holds the key.
     """
     from proxy.account_doubts import variable_of
-    from proxy.catalog import STATUS, merged
+    from proxy.catalog import STATUS, WORDS, merged
     from proxy.cli.free_view import show
+    from proxy.config_check import nearest
     from proxy.config_source import FILE_NAME, find, parse
 
     file = find(config, os.environ, Path.cwd()) or Path.cwd() / FILE_NAME
@@ -117,9 +118,11 @@ def add(
             "Providers give one account to a person, and limits are those of the whole organization.",
             "If you own this one separately and the terms allow it, repeat with --owned-separately.",
         )
+    if unknown := [term for term in accept if term not in WORDS]:
+        fail(f'There is no term "{unknown[0]}".{nearest(unknown[0], list(WORDS))} Terms: {", ".join(WORDS)}.')
     show(found, plan)
     accepted = consent(found, plan, accept)
-    variable = variable or variable_of(found)
+    variable = variable or unused(variable_of(found), tables(raw, "accounts"))
     said: dict[str, Any] = {"name": name, "provider": provider}
     if key_file is not None:
         said["api_key_file"] = str(key_file)
@@ -144,6 +147,8 @@ def steps(provider: "Provider", said: Mapping[str, Any]) -> Iterator[str]:
             variable = str(text)[2:-1]
             state = "is set" if os.environ.get(variable) else "is not set yet: export it before you start the gateway"
             yield f"{variable} {state}."
+    if (key_file := said.get("api_key_file")) is not None:
+        yield f"{key_file} holds the key: put it there before you start the gateway."
     if not provider.plan(said.get("plan")).free:
         yield "Set a budget for it in the file, and the prices of the models that you use:"
         yield '  limits = [{ metric = "usd", amount = 5, window = "month", reset = "fixed" }]'
@@ -154,10 +159,9 @@ def steps(provider: "Provider", said: Mapping[str, Any]) -> Iterator[str]:
 def known(config: Path | None) -> "tuple[Config | None, Catalog, bool]":
     """The configuration in effect, and the catalog with its facts. Without it when it has problems, which is said."""
     from proxy.catalog import merged
-    from proxy.config_load import load
 
     try:
-        loaded = load(config, os.environ, Path.cwd()).config
+        loaded = without_keys(config)
     except ConfigError:
         return None, merged({}), True
     return loaded, merged(loaded.catalog), False
@@ -185,11 +189,17 @@ def consent(provider: "Provider", plan: str | None, accept: Sequence[str]) -> li
     return list(needed)
 
 
-def names(provider: str) -> Iterator[str]:
-    """Names for an account: the provider's own, then with a number."""
-    yield provider
+def names(first: str, joint: str = "-") -> Iterator[str]:
+    """That one, then with a number."""
+    yield first
     for number in range(2, 1000):
-        yield f"{provider}-{number}"
+        yield f"{first}{joint}{number}"
+
+
+def unused(variable: str, accounts: Sequence[Mapping[str, Any]]) -> str:
+    """That variable, or with a number where another account has its key there: each has a key of its own."""
+    keys = [account.get("api_key") for account in accounts]
+    return next(each for each in names(variable, "_") if f"${{{each}}}" not in keys)
 
 
 def tables(raw: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -59,8 +59,8 @@ def details(console: "Console", provider: "Provider", config: "Config | None") -
         for plan in provider.plans:
             console.print(f"plan {plan.id}: {plan.about} {listed(summary(provider, plan.id), '')}", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
-    for heading in ("models", "context", "limits", "come back", "are"):
-        table.add_column(heading, no_wrap=heading in ("context", "limits", "are"), overflow="fold")
+    for heading in ("models", "context", "limits", "come back", "facts"):
+        table.add_column(heading, no_wrap=heading in ("context", "limits", "facts"), overflow="fold")
     for limits, models in alike(provider).items():
         known = [provider.models[model] for model in models if model is not None]
         contexts = [f"{facts.context:,}" if facts.context else "unknown" for facts in known]
@@ -86,7 +86,10 @@ def show(provider: "Provider", plan: str | None) -> None:
         click.echo(f"gives: {', '.join(limits)}{each}")
         click.echo(f"comes back: {', '.join(resets(provider, plan))}")
     click.echo(f"beyond that: {overrun(provider)}")
-    for notice in provider.notices(plan):
+    notices = provider.notices(plan)
+    if not notices:
+        click.echo("terms: none are known that would need your consent.")
+    for notice in notices:
         click.echo(click.style(f"{notice.term}: {WORDS[notice.term]}.", fg="yellow") + f" {notice.text}")
     click.echo(f"These facts: {sureness(provider)}. Their sources: streamlane free terms {provider.id}")
 

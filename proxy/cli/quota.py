@@ -1,6 +1,5 @@
 """`streamlane quota`: what is left of each account, when it comes back, and what was spent."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from proxy.cli.shared import Group, config_file, program
+from proxy.cli.shared import Group, config_file, program, without_keys
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +34,12 @@ class Quota(Group):
 
 @click.group(cls=Quota, invoke_without_command=True)
 @config_file
-@click.option("--all", "everything", is_flag=True, help="Also pools of what is not configured any more.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also models of which nothing is used, and what is not configured any more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs: as GET /v1/quota answers.")
 @click.pass_context
 def quota(ctx: click.Context, config: Path | None, everything: bool, as_json: bool) -> None:
@@ -57,19 +61,24 @@ def quota(ctx: click.Context, config: Path | None, everything: bool, as_json: bo
     if as_json:
         _print_json({"object": "list", "data": [shown(row) for row in rows]})
         return
+    hidden = len(every) - len(rows)
+    listed, untouched = (rows, {}) if everything else view.folded(rows)
     console = _console()
     blocks = view.BLOCKS if console.encoding.lower().startswith("utf") else view.PLAIN
-    table = view.table(rows, now, blocks=blocks)
+    table = view.table(listed, now, blocks=blocks)
     if rows:
         fits = console.measure(table, options=console.options.update(max_width=WIDE)).maximum <= console.width
-        console.print(table if fits else view.stack(rows, now, console.width, blocks=blocks))
+        console.print(table if fits else view.stack(listed, now, console.width, blocks=blocks))
     elif found.accounts:
         click.echo(f"Nothing of these accounts is counted yet. Start the gateway anew: {program()} serve")
     else:
         click.echo(f"No account is configured. See what is free: {program()} free list")
     for line in (*view.terms(rows), *(f"{name} is not used: {why}" for name, why in accounts.unused)):
         click.echo(line)
-    if hidden := len(every) - len(rows):
+    if untouched:
+        models = ", ".join(f"{count} of {account}" for account, count in untouched.items())
+        click.echo(f"Not shown: models of which nothing is used, {models}; --all shows them.")
+    if hidden:
         click.echo(f"Not shown: {hidden} pools of what is not configured any more; --all shows them.")
 
 
@@ -207,11 +216,9 @@ def _accounts(config: "Config", headroom: "Mapping[str, Headroom]") -> "Accounts
 
 def _config(file: Path | None) -> "Config":
     """The configuration; its file may also be named before the command: `quota --config FILE history`."""
-    from proxy.config_load import load
-
     above = click.get_current_context().parent
     named = file or (above.params.get("config") if above is not None else None)
-    return load(named, os.environ, Path.cwd()).config
+    return without_keys(named)
 
 
 def _file(config: "Config") -> Path:

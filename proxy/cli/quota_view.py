@@ -1,6 +1,7 @@
 """Says in words and bars how the pools stand: what `streamlane quota` prints. Knows the time only as an argument."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from textwrap import wrap
 from typing import TYPE_CHECKING, cast
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 BAR = 12  # characters
+FEW = 3  # models of an account of which nothing is used: so many are shown
 BLOCKS, PLAIN = "█▒░", "#=."  # used, reserved, left; for terminals that know no Unicode
 STYLES = ("cyan", "yellow", "bright_black")
 STATES = {"open": "", "spent": "red", "closed": "red"}
@@ -70,6 +72,19 @@ def stack(
         text = "; ".join([*said, f"known from {known(row, now)}"])
         parts += [Text(f"      {line}", style="bright_black") for line in wrap(text, max(width - 6, 20))]
     return Text("\n").join(parts)
+
+
+def folded(rows: Sequence[Row]) -> tuple[Sequence[Row], Mapping[str, int]]:
+    """What is worth a look, and by account how many models are left out: of which nothing is used, where they are many.
+
+    All rows where nothing else would be left.
+    """
+    touched = {(row.account, row.model) for row in rows if row.used or row.reserved or row.state != "open"}
+    models = {(row.account, row.model) for row in rows if row.model}
+    untouched = Counter(account for account, _ in models - touched)
+    many = {account: count for account, count in sorted(untouched.items()) if count > FEW}
+    left = [row for row in rows if not row.model or row.account not in many or (row.account, row.model) in touched]
+    return (left, many) if left else (rows, {})
 
 
 def headed(rows: Sequence[Row]) -> Iterator[tuple[str, str, Row]]:
@@ -130,7 +145,9 @@ def known(row: Row, now: Micros) -> str:
     if row.observed_at is not None:
         return f"{row.source}, heard {length(now - row.observed_at)} ago"
     doubt = ", unsure" if row.confidence == "low" else ""
-    return f"{row.source} of {row.as_of}{doubt}" if row.as_of else row.source
+    if row.as_of is None or not row.as_of[:1].isdigit():  # facts of the operator's own have no day
+        return row.as_of or row.source
+    return f"{row.source} of {row.as_of}{doubt}"
 
 
 def when(at: Micros, now: Micros, zone: tzinfo | None = None) -> str:

@@ -1,15 +1,21 @@
-"""What several commands have in common: the option that names the file, and help for a group without a command."""
+"""What several commands have in common: the file and what is in it, and help for a group without a command."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from proxy.config import Config
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+KEYS = re.compile(r"(accounts|backends)\[\d+\]\.(account|account_id|api_key|api_keys\[\d+\])")
 
 
 class Group(click.Group):
@@ -50,6 +56,21 @@ def config_file(command: Command) -> Command:
         metavar="FILE",
         help="The file. Otherwise $STREAMLANE_CONFIG, then ./streamlane.toml.",
     )(command)
+
+
+def without_keys(file: Path | None) -> "Config":
+    """The configuration for who asks no provider: the variables of keys need not be set, as in a second terminal.
+
+    Raises ConfigError.
+    """
+    from proxy.config_load import load
+    from proxy.config_source import References, find, parse
+
+    found = find(file, os.environ, Path.cwd())
+    references = References(os.environ)
+    references.expand(parse(found, found.name) if found else {})
+    keys = {name for path, names in references.used.items() if KEYS.fullmatch(path) for name in names}
+    return load(file, {**{name: name for name in keys}, **os.environ}, Path.cwd()).config
 
 
 def program() -> str:

@@ -73,7 +73,7 @@ async def ask(
     ids = [model.id for model in told.models]
     if absent := sorted(set(named) - set(ids)):
         step = f"Its own list has: {shown(ids)}."
-        return Finding(about, "note", f"It does not list {', '.join(absent)}, named in its `models`.", step), None
+        return Finding(about, "note", f"It does not list what it would be asked for: {', '.join(absent)}.", step), None
     up = "Up" if told.seconds is None else f"Up in {told.seconds * 1000:.0f} ms"
     if not ids:
         return Finding(about, "note", f"{up}, but it has no model.", "Load one there."), ()

@@ -41,7 +41,7 @@ async def examine(
     config = loaded.config
     file = str(loaded.path) if loaded.path else "No file: the defaults, and the environment."
     findings.append(Finding("Configuration", "ok", file))
-    findings.append(machine.data_dir(config.data_dir))
+    findings += [machine.data_dir(config.data_dir), *machine.ledger(config.data_dir)]
     findings += await machine.ports(config.server, config.ops)
     findings += [machine.engines(), *serving.pulled(config.data_dir / "models")]
     wanted = config.discovery.environment
@@ -63,7 +63,7 @@ def unused(loaded: Loaded, environ: Mapping[str, str]) -> list[Finding]:
     """A note for each key of a provider in the environment that no backend is sent."""
     reasons: Iterable[tuple[str, str]] = provider_keys.left_out(environ)
     if loaded.config.backends or loaded.config.accounts:
-        why = "the configuration names backends, and nothing else is asked"
+        why = "the configuration names others, and nothing else is asked"
         named = " ".join(loaded.origins.values())
         found = (key.variable for key in provider_keys.find(environ))
         reasons = [(variable, why) for variable in found if f"${{{variable}}}" not in named]

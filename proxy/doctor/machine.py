@@ -1,12 +1,13 @@
-"""What the machine offers: Python, the engines, a folder to write to, free ports, file descriptors."""
+"""What the machine offers: Python, the engines, a folder to write to and its ledger, free ports, file descriptors."""
 
 import asyncio
 import errno
 import os
 import platform
 import shutil
+import sqlite3
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +18,9 @@ from backends.json import JsonError, loads
 from backends.llama_cpp.engines import ENGINES
 from proxy import __version__
 from proxy.config import Ops, Server, variable
-from proxy.doctor.finding import Finding
+from proxy.doctor.finding import Finding, failed
 from proxy.edge.listener import bind
+from quota.sqlite_file import trouble
 
 MODEL_SIZE = 2_000_000_000  # bytes: with less, hardly any model can be pulled
 CLIENTS = 4096  # file descriptors, one per client: with fewer it is worth a word
@@ -60,6 +62,19 @@ def data_dir(path: Path) -> Finding:
     if free < MODEL_SIZE:
         return Finding(about, "note", text, "Free some space before a model is pulled, or set another data_dir.")
     return Finding(about, "ok", text)
+
+
+def ledger(data_dir: Path) -> list[Finding]:
+    """Whether the ledger, where there is one, can be read: no account is asked without it."""
+    path = data_dir / "quota.db"
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=ANSWER)) as database:
+            database.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        return [failed("Ledger", trouble(path, error))]
+    return [Finding("Ledger", "ok", str(path))]
 
 
 async def ports(server: Server, ops: Ops) -> list[Finding]:

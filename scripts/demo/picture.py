@@ -94,16 +94,17 @@ def panel(begins: float, row: Row, top: float, last: bool) -> Iterator[str]:
         x = LEFT + min(1.0, max(0.0, (at - begins) / LENGTH)) * INNER
         return x, base - used / row.cap * (base - roof)
 
+    counted, held = ([each for each in samples if each[0] <= begins + LENGTH] for samples in (row.samples, row.ours))
     yield from frame(begins, top, ROW, labels=last)
     area, before = [f"M{LEFT},{base:.1f}"], base
-    for x, y in thinned([place(*sample) for sample in row.samples]):
+    for x, y in thinned([place(*sample) for sample in counted]):
         area.append(f"L{x:.1f},{before:.1f}L{x:.1f},{y:.1f}")
         before = y
     area.append(f"L{LEFT + INNER},{before:.1f}L{LEFT + INNER},{base:.1f}Z")
     yield f"<path d='{''.join(area)}' fill='{colour}' fill-opacity='.75'/>"
-    if row.ours:
+    if held:
         line, before = [], None
-        for x, y in thinned([place(*sample) for sample in row.ours]):
+        for x, y in thinned([place(*sample) for sample in held]):
             line.append(f"M{x:.1f},{y:.1f}" if before is None else f"H{x:.1f}V{y:.1f}")
             before = y
         yield f"<path d='{''.join(line)}' fill='none' stroke='{INK}' stroke-width='1.1'/>"

@@ -1,31 +1,25 @@
-#!/usr/bin/env python3
 """Five providers that only look like the real ones: their paths, headers and refusals, their way of counting, no model.
 
-    python providers.py CLOCK     # prints {"gemini": "http://127.0.0.1:…", …} and serves until its input is closed
-
-GET /record of the first address gives what was counted. The numbers are smaller than the real ones, so that people who
-send a few requests a second spend them in a day of a minute. Sources: each provider's pages and the answers that users
-have posted, November 2026; docs/free-tiers.md says what is known of the real ones.
+The numbers are smaller than the real ones, so that people who send a few requests a second spend them in a day of a
+minute. Sources: each provider's pages and the answers that users have posted, November 2026; docs/free-tiers.md says
+what is known of the real ones.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import random
-import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, ClassVar, Literal
 
 from aiohttp import web
-from day import LENGTH, Day, read
+from day import LENGTH, Day
 from limits import Bucket, Daily, Limit, Rolling
 
-SAMPLES = 480  # looks at each limit in the day
 SHORTEST, LONGEST = 0.05, 0.9  # of the longest answer that was asked for
 Counts = Literal["requests", "reserved", "tokens", "neurons"]
 NEURONS = (31.818, 68.182)  # per thousand tokens of input and output: Cloudflare's price of gpt-oss-120b
@@ -385,65 +379,3 @@ def go_duration(seconds: float) -> str:
     hours, minutes = divmod(int(minutes), 60)
     said = f"{rest:.3f}".rstrip("0").rstrip(".") + "s"
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + said
-
-
-def record(providers: list[Provider]) -> dict[str, Any]:
-    """What was counted: for each provider and limit, when how much."""
-    return {
-        provider.name: {
-            "answered": provider.answered,
-            "refused": provider.refused,
-            "pools": {
-                pool.name: {
-                    "cap": pool.limit.cap / pool.scale,
-                    "most": pool.most / pool.scale,
-                    "samples": pool.samples,
-                }
-                for pool in provider.pools
-            },
-        }
-        for provider in providers
-    }
-
-
-async def served(provider: Provider, more: list[web.RouteDef]) -> tuple[web.AppRunner, str]:
-    """Serve it on a free port; what an operator would call its base URL."""
-    app = web.Application()
-    app.add_routes([*provider.routes(), *more])
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    return runner, f"http://{host}:{port}{provider.prefix}"
-
-
-async def sampling(providers: list[Provider], day: Day) -> None:
-    while True:
-        for provider in providers:
-            for pool in provider.pools:
-                pool.sample(day.now())
-        await day.sleep(LENGTH / SAMPLES)
-
-
-async def serve(day: Day, until: Callable[[], Awaitable[object]]) -> None:
-    """All five of them, until `until` returns."""
-    providers = [each(day) for each in PROVIDERS]
-
-    async def whole_record(request: web.Request) -> web.Response:
-        return web.json_response(record(providers))
-
-    runners = []
-    urls = {}
-    for provider in providers:
-        runner, urls[provider.name] = await served(provider, [web.get("/record", whole_record)])
-        runners.append(runner)
-    print(json.dumps(urls), flush=True)
-    sampler = asyncio.create_task(sampling(providers, day))
-    await until()
-    sampler.cancel()
-    for runner in runners:
-        await runner.cleanup()
-
-
-if __name__ == "__main__":
-    asyncio.run(serve(read(sys.argv[1]), lambda: asyncio.to_thread(sys.stdin.read)))

@@ -265,7 +265,7 @@ async def run(seconds: float, picture: Path) -> int:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamlane-demo-")))
         say("Starting five pretended providers and a gateway ...")
-        line = await stack.enter_async_context(child(folder / "providers.log", f"{HERE}/providers.py", day.words()))
+        line = await stack.enter_async_context(child(folder / "providers.log", f"{HERE}/serve.py", day.words()))
         urls = json.loads(line)
         config = folder / "streamlane.toml"
         config.write_text(configuration(urls))
@@ -292,8 +292,8 @@ async def run(seconds: float, picture: Path) -> int:
         say(f"{count} times: {words}")
     answered = sum(each["answered"] for each in counted.values())
     refused = sum(len(each["refused"]) for each in counted.values())
-    foot = f"{answered:,} requests answered, {refused} refused by a provider. They count as the real ones do, with less to "
-    foot += "give. Drawn by scripts/demo-free-tiers."
+    foot = f"{answered:,} requests answered, {refused} refused by a provider. "
+    foot += "They count as the real ones do, and give less. Drawn by scripts/demo-free-tiers."
     written(picture, draw(day.begins, rows(counted, seen), seen.ended, foot))
     say(f"The picture is {picture}")
     over = [

@@ -376,6 +376,18 @@ async def test_pruning_forgets_and_keeps_every_balance(ledger: Ledger, clock: Cl
     assert await ledger.settle(attempt(19), {"credit": 1}) is not None
 
 
+async def test_a_window_that_ended_between_two_prunings_is_forgotten(ledger: Ledger, clock: Clock) -> None:
+    await ledger.define([Pool("month", 10, Fixed("month"))])
+    await ledger.reserve(attempt(1), {"month": 3})
+    await ledger.settle(attempt(1), {})
+    clock.now += DAY
+    assert await ledger.prune(clock.now) == 3
+    assert await ledger.reconcile() == [], "the month is not over"
+    clock.now += 60 * DAY
+    assert await ledger.prune(clock.now) == 0
+    assert await ledger.reconcile() == []
+
+
 async def test_many_at_once_of_everything(ledger: Ledger) -> None:
     await ledger.define([minute("pool", 10_000), Pool("bucket", 10_000, Gcra(MINUTE))])
 

@@ -31,7 +31,7 @@ async def urls() -> AsyncIterator[Mapping[str, str]]:
     noon = time.time() // 86400 * 86400 + 43200
     clock = f"{noon},{time.monotonic()},21600"
     child = await asyncio.create_subprocess_exec(
-        sys.executable, DEMO / "providers.py", clock, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, DEMO / "serve.py", clock, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert child.stdin is not None
     assert child.stdout is not None

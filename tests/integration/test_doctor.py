@@ -227,7 +227,7 @@ async def test_a_key_that_is_not_used_is_told_with_why(tmp_path: Path) -> None:
     (tmp_path / "streamlane.toml").write_text(FREE + fake + 'text = "${GROQ_API_KEY}"\n')
     environ = {"HOME": str(tmp_path), "OPENAI_API_KEY": key, "GROQ_API_KEY": key}
     notes = {each.about: each for each in await examine(None, environ, tmp_path, [])}
-    assert "the configuration names backends" in notes["OPENAI_API_KEY"].text
+    assert "the configuration names others" in notes["OPENAI_API_KEY"].text
     assert "GROQ_API_KEY" not in notes, "the file refers to it"
 
 
@@ -260,6 +260,15 @@ async def test_a_server_that_runs_here(tmp_path: Path) -> None:
     assert configured["Backend gpu"] == ("ok", "Up, with 1 model: llama.", "")
 
 
+async def test_a_ledger_that_cannot_be_read_is_to_be_fixed(tmp_path: Path) -> None:
+    text = f'{FREE}data_dir = "."\n' if not FREE.lstrip().startswith("[") else f'data_dir = "."\n{FREE}'
+    assert "Ledger" not in await found(tmp_path, text)
+    (tmp_path / "quota.db").write_bytes(b"rubbish" * 1000)
+    state, said, _ = (await found(tmp_path, text))["Ledger"]
+    assert state == "fix"
+    assert "it is no SQLite file" in said
+
+
 async def test_a_server_is_asked_even_when_the_configuration_names_its_models(tmp_path: Path) -> None:
     table = '[[backends]]\nname = "gpu"\nkind = "openai_compatible"\nmodels = ["mine"]\nbase_url = '
     gone = await found(tmp_path, f'{FREE}{table}"http://127.0.0.1:1/v1"')
@@ -270,7 +279,7 @@ async def test_a_server_is_asked_even_when_the_configuration_names_its_models(tm
     assert gone["Backend gpu"][0] == "fix"
     assert other["Backend gpu"] == (
         "note",
-        "It does not list mine, named in its `models`.",
+        "It does not list what it would be asked for: mine.",
         "Its own list has: llama.",
     )
     assert silent["Backend gpu"] == ("ok", "Up, with 1 model: mine.", "")

@@ -10,11 +10,14 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from quota.clock import elapsed
 from quota.ledger import Attempt, Granted, LedgerUnusable
+from quota.pool import SECOND
 from quota.sqlite_file import SqliteFile
 from quota.sqlite_ledger import opened
 from quota.sqlite_rows import MIGRATIONS, SQL
@@ -126,6 +129,32 @@ async def test_a_database_that_may_not_grow(file: Path, monkeypatch: pytest.Monk
                 await asyncio.sleep(0.005)
         assert ledger.headroom()["requests"].used == len(granted)
         assert isinstance(await ledger.reserve(Attempt("after"), {"requests": 1}), Granted)
+        assert await ledger.reconcile() == []
+
+
+async def test_an_end_that_can_never_be_written_holds_nothing_for_ever(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is renewed no more, although its process lives: it lapses."""
+    monkeypatch.setattr("quota.sqlite_ledger.JANITOR", 0.02)
+    ahead = 0
+    async with opened(file, ttl=3 * SECOND, now=lambda: elapsed() + ahead) as ledger:
+        await ledger.define([budget("requests", 100)])
+        await ledger.reserve(Attempt("cursed"), {"requests": 10})
+        await ledger.reserve(Attempt("sound"), {"requests": 1})
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(
+                "CREATE TRIGGER curse BEFORE UPDATE ON reservation WHEN new.state = 'settled' "
+                "AND new.request_id = 'cursed' BEGIN SELECT RAISE(ABORT, 'cursed'); END"
+            )
+        with pytest.raises(LedgerUnusable, match="cursed"):
+            await ledger.settle(Attempt("cursed"), {"requests": 1})
+        ahead = 4 * SECOND
+        async with asyncio.timeout(30):
+            while ledger.headroom()["requests"].used < 10:
+                await asyncio.sleep(0.005)
+        assert ledger.headroom()["requests"].reserved == 1, "what can be ended is still its own"
+        assert await ledger.settle(Attempt("sound"), {}) is not None
         assert await ledger.reconcile() == []
 
 

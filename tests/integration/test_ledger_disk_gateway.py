@@ -103,3 +103,19 @@ async def test_an_answer_arrives_though_its_settlement_cannot_be_written_and_is_
         assert here.settled == 0
         here.disk.heal()
         await here.all_is_booked()
+
+
+async def test_a_newer_version_that_takes_the_file_stops_only_what_spends(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        assert (await here.ask("free/auto"))[0] == 200
+        await here.all_is_booked()
+        with closing(sqlite3.connect(here.file)) as database:
+            [schema] = database.execute("PRAGMA user_version").fetchone()
+            database.execute(f"PRAGMA user_version = {schema + 1}")
+            status, (code, message) = await here.ask("free/auto")
+            assert (status, code) == (503, "ledger_failed")
+            assert "Restart this one" in message
+            assert (await here.ask("fake"))[0] == 200
+            database.execute(f"PRAGMA user_version = {schema}")
+        assert (await here.ask("free/auto"))[0] == 200
+        await here.all_is_booked()

@@ -110,6 +110,14 @@ def test_the_table_says_what_is_left_and_when_it_comes_back(run: Run, spent: Pat
     assert " 930 " in tokens
 
 
+def test_no_key_is_needed(run: Run, spent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    (spent / "streamlane.toml").write_text(ACCOUNT.replace("gsk_0123456789abcdef0123", "${GROQ_API_KEY}"))
+    table = run("quota")
+    assert table.exit_code == 0
+    assert "20 requests/day" in table.output
+
+
 def test_it_sees_what_a_gateway_that_runs_has_just_booked(run: Run, folder: Path) -> None:
     async def beside() -> tuple[int, int]:
         async with opened(folder / "quota.db") as ledger:

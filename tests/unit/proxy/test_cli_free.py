@@ -195,6 +195,24 @@ def test_a_further_account_says_that_it_is_owned_separately(here: Path) -> None:
     }
 
 
+def test_a_further_account_has_a_variable_of_its_own(here: Path) -> None:
+    free("add", "groq", "--name", "mine")
+    assert "GROQ_API_KEY_2 is not set yet" in free("add", "groq", "--name", "work", "--owned-separately")[1]
+    assert [each["api_key"] for each in written(here)] == ["${GROQ_API_KEY}", "${GROQ_API_KEY_2}"]
+
+
+def test_a_term_that_there_is_not_is_told_with_the_nearest(here: Path) -> None:
+    code, said = free("add", "gemini", "--accept", "trians")
+    assert code == 1
+    assert 'There is no term "trians". Did you mean "trains"?' in said
+    assert not (here / "streamlane.toml").exists()
+
+
+def test_accounts_are_shown_where_their_keys_are_not_set(here: Path) -> None:
+    free("add", "groq", "--name", "mine")
+    assert "\n> mine " in free("list")[1]
+
+
 def test_accounts_in_another_form_are_left_alone(here: Path) -> None:
     (here / "streamlane.toml").write_text('accounts = [{ name = "a", provider = "ovh" }]\n')
     code, said = free("add", "groq")

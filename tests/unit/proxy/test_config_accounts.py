@@ -150,7 +150,10 @@ def test_what_is_shown_loads_again_and_has_no_secret(tmp_path: Path) -> None:
             '[[accounts]]\nname = "cf"\nprovider = "cloudflare"\napi_key = "abcdefghijklmnop"',
             "accounts[0].account_id: expected the id of your account there",
         ),
-        (GROQ.replace('"me"', '"free"'), 'accounts: with accounts, "free" is the name by which all are asked.'),
+        (
+            GROQ.replace('"me"', '"free"'),
+            'accounts: "free" is the name by which all accounts are asked. Rename the account "free".',
+        ),
         (
             f'[[backends]]\nkind = "fake"\nname = "me"\n{GROQ}',
             'accounts[0].name: "me" is already the name of backends[0]. Choose another.',

@@ -1,5 +1,7 @@
 """What a request may take is never less than what it takes; what is not known in the end is charged."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,9 +33,9 @@ from proxy.estimate import (
     Estimate,
     TooLarge,
     amounts,
-    clamped,
     estimated,
     measured,
+    shortened,
     used,
 )
 from proxy.metered import Draw, Metered
@@ -147,6 +149,21 @@ def test_without_usage_the_prompt_is_charged_in_full_and_the_answer_as_it_was_co
 def test_when_nothing_is_known_everything_is_charged() -> None:
     bound = Estimate(1000, 200)
     assert used(metered(*EVERY), None, bound, None, "broken") == amounts(metered(*EVERY), bound) | {"running": 0}
+
+
+def clamped(
+    request: Request,
+    model: Metered,
+    headroom: Mapping[str, Headroom],
+    *,
+    by_default: bool,
+) -> Request | TooLarge:
+    """The request with an answer so short that it fits every cap; only if its length came `by_default`."""
+    size = measured(request)
+    estimate = shortened(model, estimated(model, size, headroom, None), headroom, by_default)
+    if isinstance(estimate, TooLarge) or estimate.output == request.max_output_tokens:
+        return request if isinstance(estimate, Estimate) else estimate
+    return replace(request, max_output_tokens=estimate.output)
 
 
 ASKED = Request("m", (said("user", "x" * 1000),), max_output_tokens=8000)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.fairness import FLOORS, RELAXED, Shares, Span, Standing, Waiting, cost, floor, had, may_run, order
+from proxy.fairness import FLOORS, RELAXED, Shares, Span, Standing, Waiting, cost, floor, had, order
 from quota.ledger import Headroom
 from quota.pool import DAY, HOUR, MINUTE, Fixed, Pool
 
@@ -107,14 +107,6 @@ def test_the_line_keeps_everyone_and_nobody_is_overtaken_by_themselves(
     for who in PEOPLE:
         mine = [each.arrival for each in ordered if each.who == who]
         assert mine == sorted(mine)
-
-
-def test_how_many_may_run_is_the_operators_word_first() -> None:
-    standings = {"ann": Standing(running=2), "bob": Standing(exempt=True)}
-    assert [may_run("ann", running, 5, standings) for running in (1, 2)] == [True, False]
-    assert [may_run("cid", running, 5, standings) for running in (4, 5)] == [True, False]
-    assert may_run("bob", 99, 5, standings)
-    assert may_run("cid", 99, None)
 
 
 def test_a_fixed_window_frees_what_was_kept_step_by_step() -> None:

@@ -94,7 +94,7 @@ def test_reasons_say_what_is_in_the_way_and_when_it_passes() -> None:
     [metered] = [each.metered for each in world.candidates if each.metered is not None]
     world.candidates[0] = replace(world.candidates[0], metered=replace(metered, terms=terms))
     assert refused(world) == (
-        "Its terms were not accepted (trains on what it is sent): see `streamlane free terms me`."
+        "Its terms were not accepted (trains on what it is sent): see `streamlane free terms groq`."
     )
     trained = Wish("ann", data="no_training")
     assert "trains on what it is sent" in refused(world, wish=trained, policy=Policy({"me": terms}))

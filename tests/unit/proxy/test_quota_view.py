@@ -6,7 +6,21 @@ from datetime import UTC
 import pytest
 from rich.console import Console
 
-from proxy.cli.quota_view import PLAIN, bar, clock, length, limit, number, operations, stack, table, terms, when
+from proxy.cli.quota_view import (
+    FEW,
+    PLAIN,
+    bar,
+    clock,
+    folded,
+    length,
+    limit,
+    number,
+    operations,
+    stack,
+    table,
+    terms,
+    when,
+)
 from proxy.quota_report import report
 from quota.ledger import Attempt, Change, Operation
 from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Micros
@@ -37,6 +51,26 @@ def test_the_table_has_a_line_for_each_pool_below_its_account() -> None:
 
 def test_a_model_is_named_once() -> None:
     assert sum("openai/gpt-oss-120b" in line for line in printed(table(ROWS, NOW, UTC))) == 1
+
+
+def test_models_of_which_nothing_is_used_are_counted_where_they_are_many() -> None:
+    used = pool(model="used", used=1)
+    rows = report(of(pool(), used, *(pool(model=f"m{number}") for number in range(FEW + 1))), NOW)
+    left, hidden = folded(rows)
+    assert [each.model for each in left] == ["", "used"]
+    assert hidden == {"groq-me": FEW + 1}
+    few = tuple(each for each in rows if each.model != "m0")
+    assert folded(few) == (few, {})
+
+
+def test_a_table_is_never_empty_because_nothing_is_used() -> None:
+    rows = report(of(*(pool(model=f"m{number}") for number in range(FEW + 1))), NOW)
+    assert folded(rows) == (rows, {})
+
+
+def test_facts_of_the_operators_own_have_no_day() -> None:
+    [own] = [line for line in printed(table([row(pool(as_of="your configuration"))], NOW, UTC)) if "requests" in line]
+    assert own.endswith("  your configuration")
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

@@ -1,9 +1,10 @@
 """What one reservation is settled for, by what became of the attempt."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import (
     AuthenticationFailed,
@@ -21,7 +22,7 @@ from backends.errors import (
     StreamBroken,
     Unreachable,
 )
-from backends.events import Finished, TextDelta, ToolCallDelta, ToolCallStart, Usage
+from backends.events import Event, Finished, TextDelta, ToolCallDelta, ToolCallStart, Usage
 from backends.request import Request, said
 from proxy.estimate import Estimate
 from proxy.metered import Draw, Metered
@@ -30,6 +31,7 @@ from quota.ledger import Attempt
 
 METERED = Metered("me", "groq", "m", (Draw("requests", "requests"), Draw("tokens", "tokens")), "stops")
 ATTEMPT = Attempt("a")
+ASKED = Request("m", (said("user", "Hi"),), 4096)
 
 
 class Noted:
@@ -42,6 +44,7 @@ class Noted:
         self.told: list[BackendError] = []
         self.limits: list[Mapping[str, str]] = []
         self.learned: list[tuple[int | None, Usage]] = []
+        self.successes = 0
 
     def settle(self, attempt: Attempt, used: Mapping[str, int], answered: float | None) -> None:
         assert attempt == ATTEMPT
@@ -54,6 +57,9 @@ class Noted:
     def heard(self, metered: Metered, limits: Mapping[str, str]) -> None:
         self.limits.append(limits)
 
+    def succeeded(self, metered: Metered) -> None:
+        self.successes += 1
+
     def refused(self, metered: Metered, error: BackendError) -> None:
         self.told.append(error)
 
@@ -62,6 +68,13 @@ class Noted:
 
 
 def spend() -> tuple[Spend, Noted]:
+    """A reservation whose request is sent."""
+    made, books = unsent()
+    made.request(ASKED)
+    return made, books
+
+
+def unsent() -> tuple[Spend, Noted]:
     books = Noted()
     return Spend(books, METERED, ATTEMPT, Estimate(100, 50), 80), books
 
@@ -98,6 +111,31 @@ def test_a_failure_before_the_answer_is_charged_for_what_the_provider_may_have_c
     assert books.told == ([] if booked is None else [error])
 
 
+@pytest.mark.parametrize("error", [None, DeadlineExceeded("total", 1), DeadlineExceeded("retry", 1)])
+def test_what_is_left_before_it_was_sent_costs_nothing(error: BackendError | None) -> None:
+    spent, books = unsent()
+    if error is not None:
+        spent.failed(error)
+    spent.ended(None)
+    assert len(books.released) == 1
+    assert not books.settled
+    assert not books.told
+
+
+@pytest.mark.parametrize(
+    ("error", "tokens"), [(RateLimited(), 0), (QuotaExhausted(), 0), (ServerFailed(502), 150), (StreamBroken(), 150)]
+)
+async def test_a_refusal_in_the_body_of_a_200_is_one_like_any_other(error: BackendError, tokens: int) -> None:
+    async def broken() -> AsyncIterator[Sequence[Event]]:
+        raise error
+        yield ()
+
+    spent, books = spend()
+    spent.heard(broken())
+    spent.failed(error)
+    assert books.settled == [{"requests": 1, "tokens": tokens}]
+
+
 def test_a_whole_answer_is_charged_as_the_provider_counted_it_and_learned_from() -> None:
     spent, books = spend()
     spent.answered()
@@ -105,6 +143,7 @@ def test_a_whole_answer_is_charged_as_the_provider_counted_it_and_learned_from()
     assert books.settled == [{"requests": 1, "tokens": 37}]
     assert books.answered is not None
     assert books.learned == [(80, Usage(30, 7))]
+    assert books.successes == 1
 
 
 @pytest.mark.parametrize("error", [StreamBroken(), None, DeadlineExceeded("idle", 1), QuotaExhausted()])
@@ -133,5 +172,5 @@ def test_what_the_gateway_itself_estimated_is_not_taken_for_the_providers_count(
 
 def test_a_request_is_asked_for_no_longer_an_answer_than_was_reserved() -> None:
     spent, _ = spend()
-    assert spent.request(Request("m", (said("user", "Hi"),), 4096)).max_output_tokens == 50
-    assert spent.request(Request("m", (said("user", "Hi"),), 20)).max_output_tokens == 20
+    assert spent.request(ASKED).max_output_tokens == 50
+    assert spent.request(replace(ASKED, max_output_tokens=20)).max_output_tokens == 20

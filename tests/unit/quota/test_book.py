@@ -2,9 +2,11 @@
 
 import pytest
 
+from quota.held import Held
 from quota.ledger import Attempt, Denied, Granted, Settled
 from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Gcra, Micros, Pool, Rolling, Window
-from quota.rows import Rows
+from quota.rows import Bucket, PoolRow, Rows, Share
+from quota.tallies import tally_of
 from tests.quota_desk import COUNTED, DAY_END, EVERY_WINDOW, LOS_ANGELES, MORNING, Desk, desk
 
 
@@ -291,6 +293,18 @@ def test_time_never_goes_back() -> None:
     there.now -= HOUR
     assert there.refuse(p=1).opens_at == MORNING + 65 * SECOND
     assert there.book.time == MORNING
+
+
+@pytest.mark.parametrize("window", [Fixed("minute"), Rolling(MINUTE)])
+def test_who_only_hears_of_others_forgets_what_no_longer_counts(window: Window) -> None:
+    tally, now = tally_of(PoolRow(Pool("p", 10, window), 10, "catalog")), MORNING
+    for number in range(100):
+        now = MORNING + number * 5 * SECOND
+        start = now - now % (5 * SECOND)
+        row = Bucket("p", start, start + 5 * SECOND, start + 65 * SECOND, 1)
+        tally.load(now, [row], [Share("p", row.start, row.end, row.until, "ann", 1)])
+    assert isinstance(tally, Held)
+    assert len(tally.buckets) == len(tally.by_tag) == 13
 
 
 def test_two_books_on_one_storage_see_each_other() -> None:

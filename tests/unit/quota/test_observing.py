@@ -161,6 +161,13 @@ def test_the_same_definition_again_is_no_news() -> None:
     assert not there.book.take().operations
 
 
+def test_of_two_definitions_of_one_pool_the_last_holds() -> None:
+    there = desk(Rolling(MINUTE))
+    there.spend(p=4)
+    there.book.define(MORNING, [Pool("p", 9, LOS_ANGELES), Pool("p", 8, Fixed("hour"))])
+    assert (there.at().pool.window, there.at().cap, there.at().used) == (Fixed("hour"), 8, 4)
+
+
 @pytest.mark.parametrize("before", COUNTED)
 @pytest.mark.parametrize("after", COUNTED)
 def test_another_window_counts_on(before: Window, after: Window) -> None:

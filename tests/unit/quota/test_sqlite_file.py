@@ -181,9 +181,11 @@ def test_no_query_of_a_transaction_reads_a_table_that_grows(path: Path) -> None:
     made = ledger_file(path, "normal")
     made.prepare()
     with closing(made.writing()) as database:
-        for name in ("get_reservations", "get_ended_since", "get_buckets", "get_shares", "get_open", "has_bucket"):
+        since = {"get_ended_since", "get_buckets_since", "get_shares_since"}
+        for name in since | {"get_reservations", "get_buckets", "get_shares", "get_open", "has_bucket"}:
             values = [1] * SQL[name].count("?")
             plan = database.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", values).fetchall()
             grow = ("SCAN reservation", "SCAN operation", "SCAN bucket", "SCAN share")
             scans = [step for *_, step in plan if step.startswith(grow) and "open_reservation" not in step]
             assert not scans, name
+            assert name not in since or "seq>?" in str(plan) or "rowid>?" in str(plan), "only what is new"

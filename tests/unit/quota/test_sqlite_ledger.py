@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from quota.ledger import Attempt, Cooldown, Denied, Granted, LedgerUnusable, Observation
-from quota.pool import MINUTE, SECOND, Fixed, Gcra, Micros, Pool, Rolling
+from quota.pool import DAY, MINUTE, SECOND, Fixed, Gcra, Micros, Pool, Rolling, Window
 from quota.sqlite_ledger import SqliteLedger, opened
 from tests.upstream import until
 
@@ -148,6 +149,21 @@ async def test_who_slept_past_its_lease_goes_on_if_nobody_noticed(path: Path, cl
         assert not settled.late
 
 
+async def test_who_missed_what_was_pruned_believes_the_file(path: Path, clock: Clock) -> None:
+    async with ready(path, clock) as one, ready(path, clock) as two:
+        granted = await one.reserve(Attempt("req_1"), {"minute": 5})
+        assert isinstance(granted, Granted)
+        clock.now = granted.lease_end - SECOND
+        await one.reserve(Attempt("req_2"), {"minute": 5})
+        clock.now += SECOND
+        assert await two.recover() == 1
+        clock.now += SECOND
+        await two.prune(clock.now)
+        assert await one.settle(Attempt("req_1"), {}) is None, "nobody knows it any more"
+        assert standing(one)["minute"] == (5, 5, 0)
+        assert await one.reconcile() == []
+
+
 DYING = """
 import asyncio, sys
 from pathlib import Path
@@ -225,6 +241,74 @@ async def test_what_could_not_be_settled_is_charged_in_full_when_its_lease_ends(
         clock.now = granted.lease_end
         assert await ledger.recover() == 1
         assert standing(ledger)["day"] == (20, 0, 80)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(Rolling(MINUTE, slots=12), Rolling(2 * MINUTE, slots=24)), (Fixed("minute"), Fixed("minute", guard=30 * SECOND))],
+)
+async def test_a_window_that_was_made_longer_counts_as_long_after_a_restart(
+    before: Window, after: Window, path: Path, clock: Clock
+) -> None:
+    async with opened(path, now=clock) as ledger:
+        await ledger.define([Pool("pool", 10, before)])
+        await ledger.reserve(Attempt("req_1"), {"pool": 10})
+        await ledger.settle(Attempt("req_1"), {})
+        await ledger.define([Pool("pool", 10, after)])
+        denied = await ledger.reserve(Attempt("req_2"), {"pool": 1})
+    assert isinstance(denied, Denied)
+    assert denied.opens_at is not None
+    clock.now = denied.opens_at - 1
+    async with opened(path, now=clock) as ledger:
+        assert isinstance(await ledger.reserve(Attempt("req_2"), {"pool": 1}), Denied)
+        clock.now = denied.opens_at
+        assert isinstance(await ledger.reserve(Attempt("req_2"), {"pool": 1}), Granted)
+
+
+async def test_a_row_that_nobody_can_read_says_what_to_do(path: Path, clock: Clock) -> None:
+    async with ready(path, clock) as ledger:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("UPDATE pool SET definition = '{', seq = seq + 100")
+            database.execute("UPDATE mark SET seq = seq + 100")
+            database.commit()
+        for call in (ledger.reserve(Attempt("req_1"), EACH), ledger.recover(), ledger.reconcile()):
+            with pytest.raises(LedgerUnusable, match=r"cannot be read.*Move it away"):
+                await call
+
+
+async def test_the_janitor_comes_again_after_any_failure(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quota.sqlite_ledger.JANITOR", 0.01)
+    async with ready(path, clock) as one, ready(path, clock) as two:
+        granted = await one.reserve(Attempt("req_1"), {"day": 20})
+        assert isinstance(granted, Granted)
+        with capture_logs() as logs, closing(sqlite3.connect(path)) as database:
+            database.execute("INSERT INTO bucket SELECT 'of no pool', time, time + 1, time + 2, 1, seq + 1 FROM mark")
+            database.commit()
+            standing(two)
+            await until(lambda: any(line["event"] == "ledger_not_written" for line in logs))
+            database.execute("DELETE FROM bucket")
+            database.commit()
+        clock.now = granted.lease_end
+        await until(lambda: standing(two)["day"] == (20, 0, 80))
+
+
+async def test_a_file_of_the_future_is_told(path: Path, clock: Clock) -> None:
+    clock.now = NOON + 400 * DAY
+    async with ready(path, clock):
+        pass
+    clock.now = NOON
+    with capture_logs() as logs:
+        async with ready(path, clock) as ledger:
+            assert ledger.now() == NOON + 400 * DAY
+    [said] = [line for line in logs if line["event"] == "ledger_ahead"]
+    assert said["seconds"] == 400 * 86_400
+    clock.now = NOON + 400 * DAY
+    with capture_logs() as logs:
+        async with ready(path, clock):
+            pass
+    assert not logs
 
 
 async def test_only_the_guilty_call_of_a_batch_fails(path: Path, clock: Clock) -> None:

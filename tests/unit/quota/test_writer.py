@@ -256,3 +256,15 @@ async def test_the_points_are_passed_in_order(path: Path) -> None:
     async with writing(path, Notes(), points.append) as writer:
         await writer.submit(adding(1))
     assert points == ["locked", "begun", "called", "written", "committed", "answered"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by /proc")
+def test_a_lock_that_cannot_be_opened_keeps_no_files_behind(path: Path) -> None:
+    path.with_name(f"{path.name}-2").mkdir(parents=True)
+    lock = FileLock(path, 60)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(OSError, match="directory"):
+            lock.__enter__()
+    lock.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
