@@ -135,10 +135,9 @@ class Runtime:
         wanted = name.removeprefix(FREE)
         found = tuple(each for each in self._metered() if each.model == wanted or each.model.endswith(f"/{wanted}"))
         if not found:
+            after = [each.removeprefix(FREE) for each in NAMES_OF_PROFILES]
             ids = {each.model.rpartition("/")[2] for each in self._metered()}
-            raise UnknownModel(
-                name, get_close_matches(name, [*NAMES_OF_PROFILES, *(f"{FREE}{each}" for each in ids)], 1)
-            )
+            raise UnknownModel(name, [f"{FREE}{each}" for each in get_close_matches(wanted, [*after, *ids], 1)])
         return Route(found, profile="auto")
 
     def _metered(self) -> Iterator[Candidate]:

@@ -209,7 +209,8 @@ class Talk:
         models = self._models()
         if models is None:
             return
-        if any(name in (listed["id"], f"{listed['owned_by']}/{listed['id']}") for listed in models):
+        known = {each for listed in models for each in (listed["id"], f"{listed['owned_by']}/{listed['id']}")}
+        if name in known or (name.startswith("free/") and "free/auto" in known):  # not all of free/… are listed
             self._model = name
             self._note(f"Now talking to {name}.")
         else:

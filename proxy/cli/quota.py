@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quota.pool import Micros
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+MOST = 10**15  # of any metric; who books more means something else
 WIDE = 1000  # columns of what is no terminal: its lines stay whole, so that they can be searched
 
 
@@ -134,7 +135,7 @@ def export(config: Path | None, kind: Literal["csv", "json"]) -> None:
 
 @quota.command(context_settings={"ignore_unknown_options": True})  # -5 is an amount
 @click.argument("pool")
-@click.argument("amount", type=int)
+@click.argument("amount", type=click.IntRange(-MOST, MOST))
 @click.option("--why", required=True, help="For the history: why you correct it.")
 @config_file
 def adjust(pool: str, amount: int, why: str, config: Path | None) -> None:

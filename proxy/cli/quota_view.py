@@ -83,7 +83,7 @@ def folded(rows: Sequence[Row]) -> tuple[Sequence[Row], Mapping[str, int]]:
     models = {(row.account, row.model) for row in rows if row.model}
     untouched = Counter(account for account, _ in models - touched)
     many = {account: count for account, count in sorted(untouched.items()) if count > FEW}
-    left = [row for row in rows if not row.model or row.account not in many or (row.account, row.model) in touched]
+    left = tuple(row for row in rows if not row.model or row.account not in many or (row.account, row.model) in touched)
     return (left, many) if left else (rows, {})
 
 

@@ -260,15 +260,6 @@ async def test_a_server_that_runs_here(tmp_path: Path) -> None:
     assert configured["Backend gpu"] == ("ok", "Up, with 1 model: llama.", "")
 
 
-async def test_a_ledger_that_cannot_be_read_is_to_be_fixed(tmp_path: Path) -> None:
-    text = f'{FREE}data_dir = "."\n' if not FREE.lstrip().startswith("[") else f'data_dir = "."\n{FREE}'
-    assert "Ledger" not in await found(tmp_path, text)
-    (tmp_path / "quota.db").write_bytes(b"rubbish" * 1000)
-    state, said, _ = (await found(tmp_path, text))["Ledger"]
-    assert state == "fix"
-    assert "it is no SQLite file" in said
-
-
 async def test_a_server_is_asked_even_when_the_configuration_names_its_models(tmp_path: Path) -> None:
     table = '[[backends]]\nname = "gpu"\nkind = "openai_compatible"\nmodels = ["mine"]\nbase_url = '
     gone = await found(tmp_path, f'{FREE}{table}"http://127.0.0.1:1/v1"')

@@ -41,3 +41,12 @@ async def test_accounts_say_what_stands_in_their_way_and_are_asked_like_backends
     assert not {"Backend gem", "Backends", "Alias any"} & by_about.keys()
     notes = [finding.text for finding in findings if finding.about == "Accounts"]
     assert '"gem": is not used: terms of Google Gemini API (AI Studio) are not accepted: no_eea.' in notes[0]
+
+
+async def test_a_ledger_that_cannot_be_read_is_to_be_fixed(tmp_path: Path) -> None:
+    (tmp_path / "streamlane.toml").write_text('data_dir = "."\nserver.port = 0\nops.port = 0\n')
+    assert "Ledger" not in {each.about for each in await examine(None, {"HOME": str(tmp_path)}, tmp_path, ())}
+    (tmp_path / "quota.db").write_bytes(b"rubbish" * 1000)
+    [ledger] = [each for each in await examine(None, {"HOME": str(tmp_path)}, tmp_path, ()) if each.about == "Ledger"]
+    assert ledger.state == "fix"
+    assert "it is no SQLite file" in ledger.text

@@ -2,8 +2,8 @@
 
 With synchronous=full SQLite syncs the log in each COMMIT, the log before and the file after each checkpoint, and the
 header of a log that begins anew before its frames (src/wal.c, walFrames). So in the middle of a COMMIT the disk holds
-the old log with some sectors of the new one; or, when that was synced, the old file with some sectors of the new one. Whatever it is, it opens with all that was answered before, and all or nothing of
-what was not.
+the old log with some sectors of the new one; or, when that was synced, the old file with some sectors of the new one.
+Whatever it is, it opens with all that was answered before, and all or nothing of what was not.
 """
 
 import random

@@ -385,3 +385,11 @@ async def test_the_thread_and_the_tasks_end_with_it(path: Path) -> None:
         pass
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
     assert "ledger writer" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_a_sqlite_that_needs_our_lock_is_told_to_whoever_might_write_beside_it(path: Path, clock: Clock) -> None:
+    with capture_logs() as logs:
+        async with ready(path, clock):
+            pass
+    told = [line["sqlite"] for line in logs if line["event"] == "sqlite_needs_our_lock"]
+    assert told == ([sqlite3.sqlite_version] if sqlite3.sqlite_version_info < (3, 51, 3) else [])
