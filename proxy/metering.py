@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
@@ -25,6 +26,10 @@ from quota.pool import DAY, SECOND
 from quota.windows import ENDLESS
 
 log = structlog.get_logger()
+OTHER_WRITERS = (
+    "Let no other program write to quota.db while a gateway runs: with this SQLite the file could break. "
+    "Gateways have a lock of their own for it; 3.51.3 and newer need none."
+)
 
 
 class Metering:

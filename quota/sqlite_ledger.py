@@ -50,14 +50,6 @@ AHEAD: Micros = HOUR  # of the clock, that the time in the file may be without a
 UNREADABLE = (sqlite3.Error, DecodeError)
 
 
-# sqlite.org/wal.html, "The WAL-reset bug": in 3.7.0 to 3.51.2.
-WAL_IS_SAFE = (3, 51, 3)
-OTHER_WRITERS = (
-    "Let no other program write to the ledger while a gateway runs: with this SQLite the file may break. "
-    "Gateways have a lock of their own for it; 3.51.3 and newer need none."
-)
-
-
 class SqliteLedger:
     """A Ledger (quota/ledger.py). Made by `opened`."""
 
@@ -150,8 +142,6 @@ class SqliteLedger:
         await self._reader.execute("PRAGMA wal_autocheckpoint = 0")
         self._on_lapsed(await self.recover())
         await self._view.refresh()
-        if sqlite3.sqlite_version_info < WAL_IS_SAFE:
-            log.info("sqlite_needs_our_lock", sqlite=sqlite3.sqlite_version, hint=OTHER_WRITERS)
         ahead = self._view.time - self._now()
         if ahead > AHEAD:
             log.error(
@@ -284,6 +274,14 @@ async def _quietly(queued: Awaitable[Answer]) -> Answer | None:
         return await queued
     except Exception:  # noqa: BLE001  # without this, one failure would end the renewal of all leases
         return None
+
+
+def needs_our_lock(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> bool:
+    """Whether this SQLite may break a file that others write to at the same instant without the lock that we take.
+
+    sqlite.org/wal.html, "The WAL-reset bug": in 3.7.0 to 3.51.2.
+    """
+    return (3, 7, 0) <= version < (3, 51, 3)
 
 
 @asynccontextmanager

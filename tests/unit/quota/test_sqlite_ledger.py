@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from quota.ledger import Attempt, Cooldown, Denied, Granted, LedgerUnusable, Observation
 from quota.pool import DAY, MINUTE, SECOND, Fixed, Gcra, Micros, Pool, Rolling, Window
-from quota.sqlite_ledger import SqliteLedger, opened
+from quota.sqlite_ledger import SqliteLedger, needs_our_lock, opened
 from tests.upstream import until
 
 ROOT = Path(__file__).parents[3]
@@ -387,9 +387,8 @@ async def test_the_thread_and_the_tasks_end_with_it(path: Path) -> None:
     assert "ledger writer" not in {thread.name for thread in threading.enumerate()}
 
 
-async def test_a_sqlite_that_needs_our_lock_is_told_to_whoever_might_write_beside_it(path: Path, clock: Clock) -> None:
-    with capture_logs() as logs:
-        async with ready(path, clock):
-            pass
-    told = [line["sqlite"] for line in logs if line["event"] == "sqlite_needs_our_lock"]
-    assert told == ([sqlite3.sqlite_version] if sqlite3.sqlite_version_info < (3, 51, 3) else [])
+@pytest.mark.parametrize(
+    ("version", "needed"), [((3, 6, 23), False), ((3, 40, 1), True), ((3, 51, 2), True), ((3, 51, 3), False)]
+)
+def test_which_sqlite_needs_our_lock(version: tuple[int, int, int], needed: bool) -> None:
+    assert needs_our_lock(version) is needed
