@@ -144,6 +144,8 @@ async def metering(
             for scope, cooldown in ledger.cooldowns().items():
                 if cooldown.until >= ENDLESS:  # until somebody has changed something, as they may have by now
                     await ledger.warm(scope)
+            if sqlite_ledger.needs_our_lock():
+                log.info("sqlite_needs_our_lock", sqlite=sqlite3.sqlite_version, hint=OTHER_WRITERS)
         except LedgerUnusable as error:
             log.error("ledger_unusable", reason=str(error), hint="No account is asked until this is mended.")
             ledger = FailedLedger(str(error))

@@ -223,7 +223,7 @@ def quantity(draw: Draw | None, amount: int) -> str:
 
 def duration(length: Micros) -> str:
     """A length of time in words: "40 s", "12 min", "3 h 20 min", "2 days"."""
-    if length < MINUTE:
+    if length < 2 * MINUTE:  # 61 s are no 2 min
         return f"{max(1, -(-length // SECOND))} s"
     if length < HOUR:
         return f"{-(-length // MINUTE)} min"

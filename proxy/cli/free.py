@@ -153,7 +153,7 @@ def steps(provider: "Provider", said: Mapping[str, Any]) -> Iterator[str]:
         yield "Set a budget for it in the file, and the prices of the models that you use:"
         yield '  limits = [{ metric = "usd", amount = 5, window = "month", reset = "fixed" }]'
         yield '  prices = { "MODEL" = { input = 1, output = 4 } }  # dollars per million tokens'
-    yield "Check it: streamlane config check. Then ask for free/auto."
+    yield "Check it: streamlane config check. Then start the gateway, anew if it runs, and ask for free/auto."
 
 
 def known(config: Path | None) -> "tuple[Config | None, Catalog, bool]":

@@ -256,6 +256,15 @@ async def test_commands(tmp_path: Path) -> None:
     assert [request.model for request in backend.requests] == ["other"]
 
 
+@pytest.mark.needs("tmux")
+async def test_whatever_is_free_can_be_chosen(tmp_path: Path) -> None:
+    account = '[[accounts]]\nname = "me"\nprovider = "groq"\napi_key = "gsk_0123456789abcdef0123"\n'
+    async with gateway(account) as started, screen(tmp_path, started.base_url) as shown:
+        await shown.shows("> ")
+        await shown.press("/model free/auto:best", "Enter")
+        await shown.shows("Now talking to free/auto:best.")
+
+
 # In a pipe
 
 
