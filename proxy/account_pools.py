@@ -80,7 +80,7 @@ def drawn(account: Account, provider: Provider, model: str, told: Mapping[str, i
                 labels=labels,
             )
         )
-        draws.append(Draw(name, unit_of(limit), *rates, up_front=limit.up_front))
+        draws.append(Draw(name, unit_of(limit), *rates))
     if not plan.free and not any(source == "configuration" for _, source in limits):
         return (
             f"every request to {provider.name} costs money. Set a budget: "

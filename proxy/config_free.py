@@ -127,9 +127,6 @@ class Limit(Table, frozen=True):
     scope: Annotated[Scope, Meta(description="Who shares it, and whether each model has its own.")] = "account"
     group: Annotated[str | None, Meta(description="The group of models that it is for.", examples=["mini"])] = None
     plans: Annotated[tuple[str, ...], Meta(description="The plans that have it. Empty: all of them.")] = ()
-    up_front: Annotated[
-        bool, Meta(description="Whether the longest possible answer is counted when a request is admitted.")
-    ] = False
     confidence: Annotated[Confidence | None, Meta(description="Unset: as the provider's.", examples=["low"])] = None
     note: Annotated[str | None, Meta(description="What else is known of it.", examples=["From an error text."])] = None
 

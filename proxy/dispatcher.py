@@ -277,8 +277,11 @@ class Dispatcher:
                     raise
                 if error.asked or not isinstance(error, QuotaExhausted):
                     failure = error
-        selection = spending.select(call, candidates, request, profile, paid="paid" in steps)
-        raise failure or spending.exhausted(call, selection)
+        if failure is not None:
+            raise failure
+        spent = spending.exhausted(call, spending.select(call, candidates, request, profile, paid="paid" in steps))
+        notify(Notice("quota", {"pools": spent.pools}))
+        raise spent
 
     async def _when_it_opens(
         self, spending: Spending, tries: "Tries[R, T]", candidates: Sequence[Candidate], profile: str

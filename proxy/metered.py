@@ -15,15 +15,13 @@ Term: TypeAlias = Literal["trains", "evaluation_only", "card", "no_eea", "identi
 class Draw(Struct, frozen=True):
     """One pool that each request to a model draws on, in `metric`; 1 where it counts what runs at once.
 
-    `input` and `output` are units of the metric per million tokens, for neurons and money. With `up_front` the provider
-    counts the longest possible answer when it admits a request.
+    `input` and `output` are units of the metric per million tokens, for neurons and money.
     """
 
     pool: str
     metric: Metric | Literal["concurrent_requests"]
     input: int = 0
     output: int = 0
-    up_front: bool = False
 
 
 class Metered(Struct, frozen=True):

@@ -265,12 +265,12 @@ class QueueEvent(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="s
 
 
 class QuotaEvent(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:quota"):
-    """The pools that an attempt has drawn on, as they stand now. Counts nothing, as `streamlane:route`."""
+    """The pools that an attempt has drawn on, or, without `backend`, those in the way of every one. Counts nothing."""
 
     seen_by: ClassVar[SeenBy] = "extended"
     response_id: str
-    model: Annotated[str, Meta(description="The account's own name for it.")]
-    backend: Annotated[str, Meta(description="The account.")]
+    model: Annotated[str | UnsetType, Meta(description="The account's own name for it.")] = UNSET
+    backend: Annotated[str | UnsetType, Meta(description="The account.")] = UNSET
     pools: list[QuotaPool]
 
 

@@ -244,6 +244,9 @@ class QuotaPool(Shape, frozen=True, kw_only=True):
     terms: Annotated[list[str], Meta(description="What the provider's terms want one to know, such as `trains`.")]
     free: Annotated[bool, Meta(description="False: a budget for what costs money from the first request on.")]
     share: QuotaShare
+    why: Annotated[
+        str | UnsetType, Meta(description="Why it is in the way of a request: `spent`, `closed`, `too_large`, `kept` …")
+    ] = UNSET
 
 
 class Error(Shape, frozen=True, kw_only=True):

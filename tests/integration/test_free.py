@@ -368,3 +368,16 @@ async def test_what_a_killed_gateway_had_reserved_is_charged_and_counted(tmp_pat
             quota = await here.quota()
             assert (quota[REQUESTS]["used"], quota[REQUESTS]["reserved"]) == (1, 0)
             assert quota[f"me/tokens/day/{MODEL}"]["used"] > 50  # all that was reserved: nobody knows more
+
+
+async def test_a_socket_hears_every_pool_in_the_way_before_its_response_fails() -> None:
+    async with providers(Groq) as (groq,):
+        async with world("[free]\nwhen_spent = []\n" + account("me", groq, per_day(1), more=ONE)) as here:
+            assert (await here.ask())[0] == 200
+            async with connected(here.gateway.base_url, "?sl_ext=1") as client:
+                await client.create("free/auto", PROMPT, max_output_tokens=50)
+                *_, told, failed = await client.until()
+            assert failed["response"]["error"]["code"] == "free_quota_exhausted"
+            assert told["type"] == "streamlane:quota"
+            assert [(pool["id"], pool["why"]) for pool in told["pools"]] == [(REQUESTS, "spent")]
+            assert told["pools"][0]["opens_at"]

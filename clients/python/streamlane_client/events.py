@@ -113,12 +113,12 @@ class Pool(TypedDict):
 
 
 class QuotaEvent(TypedDict):
-    """The pools that an attempt has drawn on, as they stand now."""
+    """The pools that an attempt has drawn on, or, without `backend`, those in the way of every one."""
 
     type: Literal["streamlane:quota"]
     response_id: str
-    model: str
-    backend: str
+    model: NotRequired[str]
+    backend: NotRequired[str]
     pools: list[Pool]
 
 

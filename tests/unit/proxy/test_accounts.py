@@ -156,11 +156,6 @@ def test_labels_say_what_a_pool_is() -> None:
     }
 
 
-def test_the_provider_counts_the_longest_answer_up_front() -> None:
-    draws = model(built(account("groq", "me", api_key=KEY)), "me/openai/gpt-oss-120b").draws
-    assert Draw("me/tokens/minute/openai/gpt-oss-120b", "tokens", up_front=True) in draws
-
-
 def test_neurons_and_money_have_rates_and_models_without_one_are_left_out() -> None:
     found = built(
         account("cloudflare", "cf", api_key=KEY, account_id="a", models=("@cf/openai/gpt-oss-120b", "@cf/new")),

@@ -86,7 +86,7 @@ def test_reasons_say_what_is_in_the_way_and_when_it_passes() -> None:
     world.headroom["me/day"] = replace(world.headroom["me/day"], closed_until=at + HOUR)
     assert refused(world) == "The provider has closed its requests per day; it opens in 4 h."
     world.cooldowns["account:me"] = Cooldown("account:me", NOON + 90 * SECOND, "It was overloaded.")
-    assert refused(world) == "It is not asked for 2 min: It was overloaded."
+    assert refused(world) == "It is not asked for 90 s: It was overloaded."
     world.cooldowns["provider:groq"] = Cooldown("provider:groq", ENDLESS, "The key was refused")
     assert refused(world).startswith("It is not asked any more: The key was refused.")
     assert world.select().opens_at is None
