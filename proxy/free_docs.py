@@ -40,8 +40,8 @@ api_key = "${GROQ_API_KEY}"
 | `groq-me/openai/gpt-oss-120b` | that model of that account, within its limits too |
 
 When all accounts are spent, `[free]` says what happens: a request waits for a reset that is near, goes to a local
-model, or to an account that costs; else it fails with every limit and its reset. A local model stands in for `free/MODEL`
-too, whatever its own name is: who wants no other model than that asks with `"sl_free": {"when_spent": []}`.
+model, or to an account that costs; else it fails with every limit and its reset. A local model also stands
+in for `free/MODEL`, whatever its own name is: who wants no other asks with `"sl_free": {"when_spent": ["wait"]}`.
 
 ## What a request can ask for
 
