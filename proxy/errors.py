@@ -288,7 +288,7 @@ class FreeQuotaExhausted(ProxyError):
         self.pools, self.retry_after = pools, retry_after
         again = None if retry_after is None else f"Try again in {duration(retry_after)}, or ask for another model."
         reasons = f" ({'; '.join(why[:SHOWN])}{'; …' if len(why) > SHOWN else ''})" if why else ""
-        super().__init__(f"No free quota is left for this request{reasons}. {again or NEVER}")
+        super().__init__(f"No free account can answer this request now{reasons}. {again or NEVER}")
 
 
 class StoreFailed(ProxyError):
@@ -300,6 +300,25 @@ class StoreFailed(ProxyError):
         super().__init__(
             "What was to be deleted may still be on the gateway's disk. Try again. If that fails too, the operator "
             "finds the reason in the gateway's log."
+        )
+
+
+class TooLargeForQuota(BackendError):
+    """A request may take more of a pool than that ever has. `needed`, `pool` and `cap` are as people write them."""
+
+    owner = Owner.CLIENT
+    retryable = True
+    scope = Scope.MODEL
+    asked = False
+
+    def __init__(self, needed: str, pool: str, cap: str) -> None:
+        self.needed, self.pool, self.cap = needed, pool, cap
+        super().__init__(needed, pool, cap)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.who} has {self.cap} {self.pool} for this gateway, and with its longest answer the request may take "
+            f"{self.needed}. Lower max_output_tokens, shorten the input, or choose another model."
         )
 
 

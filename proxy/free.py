@@ -37,6 +37,7 @@ from quota.windows import ENDLESS
 LEAST_WINDOW = 0.001  # of a window that is left: nearer to its end, pace says nothing more
 BYTES_PER_TOKEN = 4  # of most texts; only to pass over what surely cannot read them
 TRAINING = frozenset({"trains", "unclear"})
+UNKNOWN_PACE = 0.5  # half of what a steady use would have left
 SOON: Micros = SECOND  # when to look again where nobody knows how long it takes
 
 
@@ -177,6 +178,8 @@ class Look:
         amounts: dict[str, int] = {}
         pace, part, expires, times = PLENTY, 1.0, None, PLENTY
         over: PassedOver | None = None
+        if not metered.draws:  # nobody knows its limits: it must not go before those whose are known
+            pace = UNKNOWN_PACE
         for draw in metered.draws:
             name = draw.pool
             head = headroom.get(name)

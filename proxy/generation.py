@@ -117,6 +117,12 @@ class Generation:
         for reader in self._readers:
             reader.notice(notice)
 
+    @property
+    def route(self) -> str | None:
+        """BACKEND/MODEL of who answers, or was asked last; None while nobody was."""
+        told = self._notices.get("route")
+        return None if told is None else f"{told.data['backend']}/{told.data['model']}"
+
     def caught_up(self) -> None:
         """A reader has read: the backend may go on if it had to wait."""
         if self._room is not None and not self._room.done() and not self._too_far_ahead():

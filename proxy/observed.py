@@ -230,8 +230,9 @@ def _doubled(first: Micros, times: int) -> Micros:
     return min(LONGEST_GUESS, first << min(times, 10))
 
 
+KEY_REFUSED = "it refused the key"
 WHY: tuple[tuple[type[BackendError], str], ...] = (
-    (AuthenticationFailed, "it refused the key"),
+    (AuthenticationFailed, KEY_REFUSED),
     (ModelNotFound, "it does not serve this model"),
     (QuotaExhausted, "it says that its quota is spent"),
     (RateLimited, "it says that its rate limit was reached"),

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from proxy.metered import Metered
-from quota.ledger import Headroom, Operation
+from proxy.resting import NO_COOLDOWNS, rest_of
+from quota.ledger import Cooldown, Headroom, Operation
 from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Micros, Window
 from quota.windows import fixed_span
 
@@ -32,6 +33,9 @@ class Row(Struct, frozen=True):
     was on `as_of`, with its `confidence`, or another; the provider last spoke of the pool at `observed_at`. `lasts`
     says whether there is some until it resets if it goes on as in this window so far, and `spent_at` when not; None
     where there is no telling. `mine` is what the caller has used of it, and `part` of what all callers have.
+
+    `resting` is a sentence where its account or model is not asked now, however much is left: why, and what to do;
+    `rests_until` is when it is asked again, None where no time ends that.
     """
 
     pool: str
@@ -58,6 +62,8 @@ class Row(Struct, frozen=True):
     free: bool
     mine: int
     part: float
+    resting: str | None
+    rests_until: Micros | None
 
 
 def report(
@@ -66,40 +72,50 @@ def report(
     tag: str = "",
     pools: Collection[str] | None = None,
     paid: Collection[str] = (),
+    *,
+    cooldowns: Mapping[str, Cooldown] = NO_COOLDOWNS,
 ) -> tuple[Row, ...]:
     """Every pool, or these, in order of account and model, longest windows first; what runs at once last.
 
-    `tag` is whose share is told, `paid` are pools that are not free.
+    `tag` is whose share is told, `paid` are pools that are not free, `cooldowns` the ledger's.
     """
     chosen = [each for name, each in headroom.items() if pools is None or name in pools]
-    rows = [(row_of(each, now, tag, each.pool.id not in paid), each.pool.window) for each in chosen]
+    rows = [(row_of(each, now, tag, each.pool.id not in paid, cooldowns), each.pool.window) for each in chosen]
     rows.sort(key=lambda pair: (pair[0].account, pair[0].model, -length_of(pair[1]), pair[0].metric, pair[0].pool))
     return tuple(row for row, _ in rows)
 
 
 def report_on(
-    metered: Iterable[Metered], headroom: Mapping[str, Headroom], now: Micros, tag: str = ""
+    metered: Iterable[Metered],
+    headroom: Mapping[str, Headroom],
+    now: Micros,
+    tag: str = "",
+    *,
+    cooldowns: Mapping[str, Cooldown] = NO_COOLDOWNS,
 ) -> tuple[Row, ...]:
     """The pools of these models. A ledger has others too: of what is in no configuration any more."""
     free: dict[str, bool] = {}
     for each in metered:
         for draw in each.draws:
             free[draw.pool] = free.get(draw.pool, False) or each.free
-    return report(headroom, now, tag, free.keys(), {pool for pool, costless in free.items() if not costless})
+    paid = {pool for pool, costless in free.items() if not costless}
+    return report(headroom, now, tag, free.keys(), paid, cooldowns=cooldowns)
 
 
-def row_of(headroom: Headroom, now: Micros, tag: str, free: bool) -> Row:
+def row_of(headroom: Headroom, now: Micros, tag: str, free: bool, cooldowns: Mapping[str, Cooldown]) -> Row:
     """One pool's row."""
     pool = headroom.pool
     labels = pool.labels
     lasts, spent = forecast(headroom, now)
     mine, all_of_us = headroom.shares.get(tag, 0), sum(headroom.shares.values())
     closed = headroom.closed_until is not None and headroom.closed_until > now
+    account, provider, model = labels.get("account", pool.id), labels.get("provider", ""), labels.get("model", "")
+    rest = rest_of(account, provider, model, cooldowns, now)
     return Row(
         pool=pool.id,
-        account=labels.get("account", pool.id),
-        provider=labels.get("provider", ""),
-        model=labels.get("model", ""),
+        account=account,
+        provider=provider,
+        model=model,
         metric=labels.get("metric", "units"),
         per=words_for(pool.window, labels.get("per", "")),
         cap=headroom.cap,
@@ -120,6 +136,8 @@ def row_of(headroom: Headroom, now: Micros, tag: str, free: bool) -> Row:
         free=free,
         mine=mine,
         part=mine / all_of_us if all_of_us else 0.0,
+        resting=rest.sentence if rest else None,
+        rests_until=rest.until if rest else None,
     )
 
 
@@ -182,6 +200,8 @@ def shown(row: Row) -> dict[str, Any]:
         "resets_at": moment(row.resets_at),
         "lasts": row.lasts,
         "spent_at": moment(row.spent_at),
+        "resting": row.resting,
+        "rests_until": moment(row.rests_until),
         "source": row.source,
         "as_of": row.as_of or None,
         "confidence": row.confidence or None,
@@ -197,9 +217,16 @@ def moment(at: Micros | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def notice(metered: Metered, headroom: Mapping[str, Headroom], now: Micros, tag: str) -> dict[str, Any]:
+def notice(
+    metered: Metered,
+    headroom: Mapping[str, Headroom],
+    now: Micros,
+    tag: str,
+    *,
+    cooldowns: Mapping[str, Cooldown] = NO_COOLDOWNS,
+) -> dict[str, Any]:
     """The data of a Notice of kind "quota": the pools that an attempt has drawn on, as they stand now."""
-    pools = [shown(row) for row in report_on([metered], headroom, now, tag)]
+    pools = [shown(row) for row in report_on([metered], headroom, now, tag, cooldowns=cooldowns)]
     return {"backend": metered.account, "model": metered.model, "pools": pools}
 
 

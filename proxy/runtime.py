@@ -108,7 +108,9 @@ class Runtime:
             yield Listed(name, None, targets=alias.targets)
         if self.metered:
             targets = tuple(f"{each.backend.name}/{each.model}" for each in self._metered())
-            yield Listed(f"{FREE}auto", None, targets=targets)
+            for name in NAMES_OF_PROFILES:
+                if name != f"{FREE}auto:auto":
+                    yield Listed(name, None, targets=targets)
         ids = Counter(model.id for models in self._open().values() for model in models)
         for backend, models in self.models.items():
             for model in models:

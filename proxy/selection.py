@@ -10,6 +10,7 @@ from proxy.estimate import Estimate
 from proxy.fairness import FLOORS, NOBODY, Standing, Work
 from proxy.metered import Draw, Metered, Term
 from proxy.quota_report import words_for
+from proxy.resting import scopes_of
 from proxy.runtime import Candidate
 from quota.ledger import Headroom
 from quota.pool import DAY, HOUR, MINUTE, SECOND, Micros
@@ -153,7 +154,7 @@ class PassedOver(Struct, frozen=True):
         """One sentence, with what to do where something can be done."""
         sentence = SENTENCES[self.why].format(
             detail=self.detail,
-            pool=self._pool(),
+            pool=pool_words(self.draw, self.head),
             cap=0 if self.head is None else quantity(self.draw, max(0, self.head.cap - self.head.margin)),
             amount=quantity(self.draw, self.amount),
             left=0 if self.head is None else quantity(self.draw, self.head.left),
@@ -167,14 +168,6 @@ class PassedOver(Struct, frozen=True):
     def shown(self) -> dict[str, str]:
         """For a notice or a log line."""
         return {"model": self.candidate.model, "backend": self.candidate.backend.name, "reason": self.reason}
-
-    def _pool(self) -> str:
-        """What the pool counts, and how long its window is: "requests per day"."""
-        if self.draw is None:
-            return "quota"
-        per = "" if self.head is None else words_for(self.head.pool.window)
-        name = METRICS.get(self.draw.metric, self.draw.metric)
-        return f"{name} in all" if per == "ever" else f"{name} per {per}" if per else name
 
 
 SENTENCES: Mapping[Why, str] = {
@@ -207,11 +200,16 @@ class Selection(Struct, frozen=True):
 
 def scopes(metered: Metered) -> tuple[str, str, str]:
     """The scopes of cooldowns that hold for a model: its own, its account's and its provider's."""
-    return (
-        f"model:{metered.account}/{metered.model}",
-        f"account:{metered.account}",
-        f"provider:{metered.provider}",
-    )
+    return scopes_of(metered.account, metered.provider, metered.model)
+
+
+def pool_words(draw: Draw | None, head: Headroom | None) -> str:
+    """What a pool counts, and how long its window is: "requests per day"."""
+    if draw is None:
+        return "quota"
+    per = "" if head is None else words_for(head.pool.window)
+    name = METRICS.get(draw.metric, draw.metric)
+    return f"{name} in all" if per == "ever" else f"{name} per {per}" if per else name
 
 
 def quantity(draw: Draw | None, amount: int) -> str:

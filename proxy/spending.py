@@ -13,11 +13,12 @@ from typing import TypeVar
 
 import structlog
 
-from backends.errors import BackendError, ContextLengthExceeded, QuotaExhausted, Scope
+from backends.base import Keyed
+from backends.errors import BackendError, QuotaExhausted, Scope
 from backends.events import Usage
 from backends.request import EmbeddingRequest, Request
 from proxy import estimate, free, observed, quota_report
-from proxy.errors import FreeQuotaExhausted, LedgerFailed
+from proxy.errors import FreeQuotaExhausted, LedgerFailed, TooLargeForQuota
 from proxy.estimate import Estimate, TooLarge
 from proxy.fairness import had
 from proxy.free_memory import FreeMemory, conversation_of
@@ -27,7 +28,7 @@ from proxy.observed import Known, Told
 from proxy.outcome import Call, Notice, Outcome
 from proxy.quota_counts import QuotaCounts
 from proxy.runtime import Candidate
-from proxy.selection import PassedOver, Policy, Profile, Selection, Wish, scopes
+from proxy.selection import PassedOver, Policy, Profile, Selection, Wish, pool_words, quantity, scopes
 from proxy.spend import Spend
 from proxy.wire.extras import FreeWish
 from quota.headers import HeaderRule
@@ -105,6 +106,7 @@ class Spending:
         paid: bool = False,
     ) -> Selection:
         """Which of them to ask, in order, and why not the others."""
+        self._look_at_keys(candidates)
         asked = wish_of(request)
         wish = Wish(
             who=call.principal.id,
@@ -126,6 +128,15 @@ class Spending:
             memory=self._memory,
             dice=self._dice,
         )
+
+    def _look_at_keys(self, candidates: Sequence[Candidate]) -> None:
+        """Whoever rests because its key was refused is asked again once it has another one, from a file."""
+        for scope, cooldown in self._ledger.cooldowns().items():
+            if cooldown.why != observed.KEY_REFUSED:
+                continue
+            for backend in {each.backend.name: each.backend for each in candidates}.values():
+                if scope == f"account:{backend.name}" and isinstance(backend, Keyed) and backend.key_counts.usable:
+                    self._written(self._ledger.warm(scope))
 
     def opens_in(self, selection: Selection) -> float | None:
         """Seconds until another look may find more; None when waiting does not help."""
@@ -156,7 +167,7 @@ class Spending:
     async def reserve(self, call: Call, candidate: Candidate, asked: R) -> Spend:
         """What `asked` may take at most of the candidate's pools, on the disk when this returns.
 
-        Raises QuotaExhausted or ContextLengthExceeded, by which nobody was asked, or LedgerFailed.
+        Raises QuotaExhausted, by which nobody was asked, TooLargeForQuota or LedgerFailed.
         """
         metered = candidate.metered
         assert metered is not None
@@ -181,7 +192,8 @@ class Spending:
 
     def notice(self, metered: Metered, who: str) -> Notice:
         """How the pools of a model stand, for a client that wants to know."""
-        return Notice("quota", quota_report.notice(metered, self._ledger.headroom(), self._ledger.now(), who))
+        headroom, cooldowns, now = self._ledger.headroom(), self._ledger.cooldowns(), self._ledger.now()
+        return Notice("quota", quota_report.notice(metered, headroom, now, who, cooldowns=cooldowns))
 
     def exhausted(self, call: Call, selection: Selection) -> FreeQuotaExhausted:
         """The error that lists every pool in the way, with when it opens for this request."""
@@ -189,7 +201,8 @@ class Spending:
         paid = {pool for pool, each in pools.items() if each.candidate.metered and not each.candidate.metered.free}
         now, who = self._ledger.now(), call.principal.id
         rows = []
-        for row in quota_report.report(self._ledger.headroom(), now, who, pools.keys(), paid):
+        headroom, cooldowns = self._ledger.headroom(), self._ledger.cooldowns()
+        for row in quota_report.report(headroom, now, who, pools.keys(), paid, cooldowns=cooldowns):
             over = pools[row.pool]
             opens_at = quota_report.moment(None if over.wait is None else now + over.wait)
             rows.append({**quota_report.shown(row), "opens_at": opens_at, "why": over.why})
@@ -265,7 +278,8 @@ class Spending:
         by_default = isinstance(asked, Request) and not asked.bounded
         fitting = estimate.shortened(metered, bound, headroom, by_default)
         if isinstance(fitting, TooLarge):
-            raise unasked(ContextLengthExceeded(fitting.amount, fitting.cap, per_minute=True))
+            draw, head = fitting.draw, headroom.get(fitting.draw.pool)
+            raise TooLargeForQuota(quantity(draw, fitting.amount), pool_words(draw, head), quantity(draw, fitting.cap))
         return fitting, size.bytes if size.prompt("") == size.bytes + size.marks else None
 
     async def _settled(self, settled: Awaitable[Settled | None]) -> None:

@@ -4,7 +4,8 @@
  * A pool as GET /v1/quota shows it.
  * @typedef {{id: string, account: string, provider: string, model: string | null, metric: string, per: string | null,
  *   cap: number, margin: number, used: number, reserved: number, left: number, state: "open" | "spent" | "closed",
- *   free: boolean, opens_at: string | null, resets_at: string | null, lasts: boolean | null, spent_at: string | null, terms: string[],
+ *   free: boolean, opens_at: string | null, resets_at: string | null, lasts: boolean | null, spent_at: string | null,
+ *   resting: string | null, rests_until: string | null, terms: string[],
  *   share: {used: number, part: number}}} Pool
  */
 
@@ -60,12 +61,12 @@ export function merged(pools, news) {
   return [...pools.map((pool) => newer.get(pool.id) ?? pool), ...news.filter(({ id }) => !known.has(id))];
 }
 
-/** By account, without what says nothing: short windows of which nothing is used. @param {Pool[]} pools @returns {[string, Pool[]][]} */
+/** By account, without what says nothing: short windows of which nothing is used, unless they rest. @param {Pool[]} pools @returns {[string, Pool[]][]} */
 export function byAccount(pools) {
   /** @type {Map<string, Pool[]>} */
   const accounts = new Map();
   for (const pool of pools)
-    if (isLasting(pool) || pool.used || pool.reserved || pool.state !== "open")
+    if (isLasting(pool) || pool.used || pool.reserved || pool.state !== "open" || pool.resting)
       accounts.set(pool.account, [...(accounts.get(pool.account) ?? []), pool]);
   return [...accounts];
 }
@@ -95,6 +96,15 @@ export function stateOf(pool, now) {
   if (spent) words.push(`spent by ${clock(Date.parse(spent), now)} at this pace`);
   if (share.used && share.part < 1) words.push(`${amount(metric, share.used)} used by you (${Math.round(share.part * 100)}%)`);
   return words;
+}
+
+/** Why all of them, or none, are not asked now. @param {Pool[]} pools @param {number} now Unix ms @returns {string} "" for nothing */
+export function restOf(pools, now) {
+  const said = new Set(pools.map(({ resting, rests_until: until }) => {
+    if (!resting || (until && Date.parse(until) <= now)) return "";
+    return until ? `${resting} Again ${soon(Date.parse(until), now)}.` : resting;
+  }));
+  return said.size === 1 ? [...said][0] : "";
 }
 
 /** What the terms of an account's provider want one to know. @param {Pool[]} pools @returns {string} "" for nothing */

@@ -2,7 +2,7 @@
 
 import { byId, h } from "./dom.js";
 import * as dialogs from "./dialogs.js";
-import { byAccount, leftToday, limitOf, merged, part, stateOf, summary, termsOf } from "./quota.js";
+import { byAccount, leftToday, limitOf, merged, part, restOf, stateOf, summary, termsOf } from "./quota.js";
 
 /** @typedef {import("./quota.js").Pool} Pool */
 
@@ -58,13 +58,20 @@ function section(account, pools, now) {
   const terms = termsOf(pools);
   const [{ provider }] = pools;
   const models = [...new Set(pools.map(({ model }) => model))];
+  const rests = restOf(pools, now);
   return h("section", { class: "quota-account" },
     h("h3", {}, account, provider && provider !== account && h("span", { class: "hint" }, provider)),
+    rests && h("p", { class: "rests" }, rests),
     terms && h("p", { class: "hint" }, terms),
-    ...models.flatMap((model) => [
-      (model !== null || models.length > 1) && h("h4", {}, model ?? "All models"),
-      h("ul", {}, ...pools.filter((pool) => pool.model === model).map((pool) => line(pool, now))),
-    ]).filter((each) => each !== false));
+    ...models.flatMap((model) => {
+      const own = pools.filter((pool) => pool.model === model);
+      const why = rests ? "" : restOf(own, now);
+      return [
+        (model !== null || models.length > 1) && h("h4", {}, model ?? "All models"),
+        why && h("p", { class: "rests" }, why),
+        h("ul", {}, ...own.map((pool) => line(pool, now))),
+      ];
+    }).filter(Boolean));
 }
 
 /** @param {Pool} pool @param {number} now */

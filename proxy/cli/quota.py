@@ -56,9 +56,11 @@ def quota(ctx: click.Context, config: Path | None, everything: bool, as_json: bo
     found = _config(config)
     with _ledger(found, as_json) as ledger:
         headroom, now = ledger.headroom(_now())
+        cooldowns = ledger.cooldowns(now)
     accounts = _accounts(found, headroom)
-    every = report(headroom, now)
-    rows = every if everything else report_on(chain.from_iterable(accounts.metered.values()), headroom, now)
+    metered = chain.from_iterable(accounts.metered.values())
+    every = report(headroom, now, cooldowns=cooldowns)
+    rows = every if everything else report_on(metered, headroom, now, cooldowns=cooldowns)
     if as_json:
         _print_json({"object": "list", "data": [shown(row) for row in rows]})
         return
@@ -66,10 +68,11 @@ def quota(ctx: click.Context, config: Path | None, everything: bool, as_json: bo
     listed, untouched = (rows, {}) if everything else view.folded(rows)
     console = _console()
     blocks = view.BLOCKS if console.encoding.lower().startswith("utf") else view.PLAIN
-    table = view.table(listed, now, blocks=blocks)
+    resting = view.resting(rows, now)
+    table = view.table(listed, now, blocks=blocks, resting=resting)
     if rows:
         fits = console.measure(table, options=console.options.update(max_width=WIDE)).maximum <= console.width
-        console.print(table if fits else view.stack(listed, now, console.width, blocks=blocks))
+        console.print(table if fits else view.stack(listed, now, console.width, blocks=blocks, resting=resting))
     elif found.accounts:
         click.echo(f"Nothing of these accounts is counted yet. Start the gateway anew: {program()} serve")
     else:

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from quota.book import Book
-from quota.ledger import Headroom, LedgerUnusable, Operation
+from quota.ledger import Cooldown, Headroom, LedgerUnusable, Operation
 from quota.pool import Micros
 from quota.sqlite_file import BUSY, trouble
 from quota.sqlite_rows import MIGRATIONS, SQL, ledger_file, operations, read
@@ -23,13 +23,12 @@ class LedgerFile:
 
     def headroom(self, now: Micros) -> tuple[Mapping[str, Headroom], Micros]:
         """Every pool, and the ledger's time: `now`, or later where its own is."""
-        with said(self._path):
-            self._database.execute("BEGIN")
-            rows = read(self._database, -1)
-            self._database.execute("COMMIT")
-        book = Book(lambda _: None)
-        book.load(rows)
-        return book.headroom(max(now, rows.time)), max(now, rows.time)
+        book = self._book()
+        return book.headroom(max(now, book.time)), max(now, book.time)
+
+    def cooldowns(self, now: Micros) -> Mapping[str, Cooldown]:
+        """Those that have not ended, by scope."""
+        return self._book().cooldowns(now)
 
     def history(self, since: Micros, limit: int, pool: str | None) -> Sequence[Operation]:
         """The newest operations, newest first."""
@@ -41,6 +40,15 @@ class LedgerFile:
         """The whole history, oldest first, as it is read."""
         with said(self._path):
             yield from operations(self._database.execute(SQL["get_operations"]))
+
+    def _book(self) -> Book:
+        with said(self._path):
+            self._database.execute("BEGIN")
+            rows = read(self._database, -1)
+            self._database.execute("COMMIT")
+        book = Book(lambda _: None)
+        book.load(rows)
+        return book
 
 
 @contextmanager

@@ -20,14 +20,25 @@ FEW = 3  # models of an account of which nothing is used: so many are shown
 BLOCKS, PLAIN = "█▒░", "#=."  # used, reserved, left; for terminals that know no Unicode
 STYLES = ("cyan", "yellow", "bright_black")
 STATES = {"open": "", "spent": "red", "closed": "red"}
+NOTHING: Mapping[str, Sequence[str]] = {}
 STEPS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
 
 
-def table(rows: Sequence[Row], now: Micros, zone: tzinfo | None = None, blocks: str = BLOCKS) -> "RenderableType":
-    """Every pool in a line, under its account. Times are in `zone`, by default this machine's."""
+def table(
+    rows: Sequence[Row],
+    now: Micros,
+    zone: tzinfo | None = None,
+    blocks: str = BLOCKS,
+    *,
+    resting: Mapping[str, Sequence[str]] = NOTHING,
+) -> "RenderableType":
+    """Every pool in a line, under its account and why that rests. Times are in `zone`, by default this machine's."""
     from rich.table import Table
     from rich.text import Text
 
+    from proxy.cli.between_lines import BetweenLines
+
+    said: dict[int, Sequence[Text]] = {}
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("account, model", "limit", ""):
         shown.add_column(name, no_wrap=True)
@@ -38,6 +49,7 @@ def table(rows: Sequence[Row], now: Micros, zone: tzinfo | None = None, blocks: 
     for account, model, row in headed(rows):
         if account:
             shown.add_row(Text(account, style="bold"))
+            said[shown.row_count] = [Text(f"  {line}", style="red") for line in resting.get(row.account, ())]
         shown.add_row(
             f"  {model}",
             limit(row),
@@ -49,11 +61,17 @@ def table(rows: Sequence[Row], now: Micros, zone: tzinfo | None = None, blocks: 
             Text(*pace(row, now, zone)),
             known(row, now),
         )
-    return shown
+    return BetweenLines(shown, said)
 
 
 def stack(
-    rows: Sequence[Row], now: Micros, width: int, zone: tzinfo | None = None, blocks: str = BLOCKS
+    rows: Sequence[Row],
+    now: Micros,
+    width: int,
+    zone: tzinfo | None = None,
+    blocks: str = BLOCKS,
+    *,
+    resting: Mapping[str, Sequence[str]] = NOTHING,
 ) -> "RenderableType":
     """The same for a narrow terminal: below each pool's bar what the table has in columns."""
     from rich.text import Text
@@ -61,7 +79,10 @@ def stack(
     parts: list[Text] = []
     wide = max((len(limit(row)) for row in rows), default=0)
     for account, model, row in headed(rows):
-        parts += [Text(account, style="bold")] if account else []
+        if account:
+            parts.append(Text(account, style="bold"))
+            why = (part for line in resting.get(row.account, ()) for part in wrap(line, max(width - 2, 20)))
+            parts += [Text(f"  {part}", style="red") for part in why]
         parts += [Text(f"  {model}")] if model else []
         left = (number(row.metric, row.left), STATES[row.state])
         parts.append(Text.assemble(f"    {limit(row):<{wide}}  ", bar(row, blocks), "  ", left, " left"))
@@ -77,14 +98,33 @@ def stack(
 def folded(rows: Sequence[Row]) -> tuple[Sequence[Row], Mapping[str, int]]:
     """What is worth a look, and by account how many models are left out: of which nothing is used, where they are many.
 
-    All rows where nothing else would be left.
+    Of an account that rests there is at least one. All rows where nothing else would be left.
     """
     touched = {(row.account, row.model) for row in rows if row.used or row.reserved or row.state != "open"}
+    resting = dict.fromkeys(row.account for row in rows if row.resting)
+    touched |= {(account, next(row.model for row in rows if row.account == account)) for account in resting}
     models = {(row.account, row.model) for row in rows if row.model}
     untouched = Counter(account for account, _ in models - touched)
     many = {account: count for account, count in sorted(untouched.items()) if count > FEW}
     left = tuple(row for row in rows if not row.model or row.account not in many or (row.account, row.model) in touched)
     return (left, many) if left else (rows, {})
+
+
+def resting(rows: Sequence[Row], now: Micros, zone: tzinfo | None = None) -> Mapping[str, Sequence[str]]:
+    """By account why it, or which models of it, are not asked now, and when they are again."""
+    models: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row.resting:
+            again = f" Again {when(row.rests_until, now, zone)}." if row.rests_until else ""
+            models.setdefault((row.account, row.resting + again), {})[row.model] = None
+    whole = Counter(account for account, _ in {(row.account, row.model) for row in rows})
+    said: dict[str, list[str]] = {}
+    for (account, sentence), own in models.items():
+        names = [name or "all models" for name in own]
+        more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+        which = "" if len(names) == whole[account] else f"{', '.join(names[:FEW])}{more}: "
+        said.setdefault(account, []).append(which + sentence)
+    return said
 
 
 def headed(rows: Sequence[Row]) -> Iterator[tuple[str, str, Row]]:

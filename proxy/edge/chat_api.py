@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys
 from proxy.edge.sse import Streams
 from proxy.errors import Draining, ResponseCancelled
 from proxy.generation import Generation
@@ -75,6 +75,7 @@ class ChatApi:
             for generation in started:
                 generation.cancel()
             raise
+        request[GENERATION] = started[0]
         return started
 
 

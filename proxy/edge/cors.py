@@ -5,6 +5,7 @@ from aiohttp import web
 from proxy.edge.guard import Guard
 
 SECONDS = 600  # that a browser may remember a preflight's answer
+EXPOSED = "Retry-After, X-Request-Id, X-Should-Retry, X-Streamlane-Route"
 
 
 def is_preflight(request: web.Request) -> bool:
@@ -30,6 +31,6 @@ def share(app: web.Application, guard: Guard) -> None:
             response.headers.add("Vary", "Origin")  # a cache must not give one origin's answer to another
         if (origin := request.headers.get("Origin")) and origin.lower() in guard.origins:
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id, X-Should-Retry"
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
 
     app.on_response_prepare.append(prepare)

@@ -13,7 +13,7 @@ from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.chat_api import ended_well
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys
 from proxy.edge.sse import Streams
 from proxy.errors import Draining
 from proxy.generations import Generations
@@ -54,6 +54,7 @@ class MessagesApi:
         create, streamed = parse_messages(await self._bodies.json_object(request))
         create = create.with_keys(caller_keys(request))
         generation = self._generations.start(request[PRINCIPAL], create, request[REQUEST_ID])
+        request[GENERATION] = generation
         if streamed:
             encoder = MessageStream(dict(generation.response), generation.log, request[REQUEST_ID])
             return await self._streams.answer(request, [generation], encoder)

@@ -31,6 +31,7 @@ class QuotaApi:
         ledger = self._ledger
         rows: tuple[Row, ...] = ()
         if ledger is not None:
-            rows = report_on(self._metered(), ledger.headroom(), ledger.now(), request[PRINCIPAL].id)
+            who, cooldowns = request[PRINCIPAL].id, ledger.cooldowns()
+            rows = report_on(self._metered(), ledger.headroom(), ledger.now(), who, cooldowns=cooldowns)
         # Not kept: the next answer changes it.
         return json_response({"object": "list", "data": [*map(shown, rows)]}, headers={"Cache-Control": "no-store"})

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from backends.request import NOTHING, Secret
 from proxy.edge.caller_keys import PREFIX
+from proxy.generation import Generation
 from proxy.outcome import Principal
 
 HEADER = "X-Request-Id"
@@ -19,6 +20,8 @@ FIT = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 PRINCIPAL = web.RequestKey("principal", Principal)
 REQUEST_ID = web.RequestKey("request_id", str)
 CALLER_KEYS = web.RequestKey("caller_keys", dict[str, Secret])
+ROUTE_HEADER = "X-Streamlane-Route"
+GENERATION = web.RequestKey("generation", Generation)  # what answers it, the first of several
 
 
 def request_id(request: web.Request) -> str:
@@ -44,11 +47,15 @@ def new_request_id() -> str:
 
 
 def give_back(app: web.Application) -> None:
-    """Let each answer of `app` carry its request's id."""
+    """Let each answer of `app` carry its request's id, and which model answers it."""
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
         if (known := request.get(REQUEST_ID)) is not None:
             response.headers[HEADER] = known
             response.headers[ANTHROPIC_HEADER] = known
+        generation = request.get(GENERATION)
+        route = None if generation is None else generation.route
+        if route is not None and route.isascii() and route.isprintable():
+            response.headers[ROUTE_HEADER] = route
 
     app.on_response_prepare.append(prepare)

@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys
 from proxy.edge.sse import Streams
 from proxy.errors import BadParameter, Draining, EventsGone, UnknownResponse
 from proxy.generation import Generation
@@ -67,6 +67,7 @@ class ResponsesApi:
         streamed = flag(body, "stream")
         create = parse_create(body, http=True).with_keys(caller_keys(request))
         generation = await self._generations.begin(request[PRINCIPAL], create, request[REQUEST_ID])
+        request[GENERATION] = generation
         if streamed:
             events = ResponseEvents(generation.log)
             return await self._streams.answer(request, [generation], events, owned=not create.background)

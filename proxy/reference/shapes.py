@@ -235,6 +235,15 @@ class QuotaPool(Shape, frozen=True, kw_only=True):
         bool | None, Meta(description="Until it resets, at the pace of this window so far; null: no telling.")
     ]
     spent_at: Annotated[str | None, Meta(description="When it is spent at that pace, if it does not last.")]
+    resting: Annotated[
+        str | None,
+        Meta(
+            description="Why its account or model is not asked now, however much is left, and what to do; null: it is."
+        ),
+    ]
+    rests_until: Annotated[
+        str | None, Meta(description="When it is asked again; null if it is now, or no time ends it.")
+    ]
     source: Annotated[
         str, Meta(description="Who told the cap: `catalog`, `configuration`, `header`, `refusal`, `api`.")
     ]

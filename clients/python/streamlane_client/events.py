@@ -107,6 +107,8 @@ class Pool(TypedDict):
     resets_at: str | None
     lasts: bool | None
     spent_at: str | None
+    resting: str | None
+    rests_until: str | None
     free: bool
     terms: list[str]
     share: Share
