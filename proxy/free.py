@@ -37,7 +37,7 @@ from quota.windows import ENDLESS
 LEAST_WINDOW = 0.001  # of a window that is left: nearer to its end, pace says nothing more
 BYTES_PER_TOKEN = 4  # of most texts; only to pass over what surely cannot read them
 TRAINING = frozenset({"trains", "unclear"})
-UNKNOWN_PACE = 0.5  # half of what a steady use would have left
+UNKNOWN_PACE = 0.5  # of who has limits that nobody knows: half of what a steady use of known ones would have left
 SOON: Micros = SECOND  # when to look again where nobody knows how long it takes
 
 
@@ -176,10 +176,9 @@ class Look:
         prompt, output = estimate.prompt, estimate.output
         counted = {"requests": 1, "tokens": prompt + output, "input_tokens": prompt, "output_tokens": output}
         amounts: dict[str, int] = {}
-        pace, part, expires, times = PLENTY, 1.0, None, PLENTY
+        pace = PLENTY if metered.draws else UNKNOWN_PACE
+        part, expires, times = 1.0, None, PLENTY
         over: PassedOver | None = None
-        if not metered.draws:  # nobody knows its limits: it must not go before those whose are known
-            pace = UNKNOWN_PACE
         for draw in metered.draws:
             name = draw.pool
             head = headroom.get(name)

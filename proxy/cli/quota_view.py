@@ -101,8 +101,7 @@ def folded(rows: Sequence[Row]) -> tuple[Sequence[Row], Mapping[str, int]]:
     Of an account that rests there is at least one. All rows where nothing else would be left.
     """
     touched = {(row.account, row.model) for row in rows if row.used or row.reserved or row.state != "open"}
-    resting = dict.fromkeys(row.account for row in rows if row.resting)
-    touched |= {(account, next(row.model for row in rows if row.account == account)) for account in resting}
+    touched |= set({row.account: (row.account, row.model) for row in reversed(rows) if row.resting}.values())
     models = {(row.account, row.model) for row in rows if row.model}
     untouched = Counter(account for account, _ in models - touched)
     many = {account: count for account, count in sorted(untouched.items()) if count > FEW}

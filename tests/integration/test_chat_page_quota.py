@@ -12,6 +12,8 @@ from playwright.async_api import Locator, Page, Route
 from backends.events import TextDelta
 from backends.fake import FakeBackend
 from proxy.quota_report import report, shown
+from quota.ledger import Cooldown
+from quota.windows import ENDLESS
 from tests.gateway import ANSWER, answers, gateway
 from tests.integration.browser import BROWSER, PageAt
 from tests.integration.chat_page import DONE, PHONE, Chat, chat_at, expect
@@ -49,9 +51,10 @@ def meter(page: Page) -> Locator:
     return page.get_by_role("button", name="Show each account")
 
 
-async def told(page: Page, *pools: Any) -> None:
+async def told(page: Page, *pools: Any, cooldowns: Sequence[Cooldown] = ()) -> None:
     """From now on the page is told of these pools."""
-    data = [shown(row) for row in report(of(*pools), NOW, "anonymous")]
+    rests = {each.scope: each for each in cooldowns}
+    data = [shown(row) for row in report(of(*pools), NOW, "anonymous", cooldowns=rests)]
 
     async def answer(route: Route) -> None:
         await route.fulfill(json={"object": "list", "data": data})
@@ -59,11 +62,13 @@ async def told(page: Page, *pools: Any) -> None:
     await page.route("**/v1/quota?*", answer)
 
 
-async def page_told(page_at: PageAt, started: Any, *pools: Any, **options: Any) -> Chat:
+async def page_told(
+    page_at: PageAt, started: Any, *pools: Any, cooldowns: Sequence[Cooldown] = (), **options: Any
+) -> Chat:
     """The page of a gateway that has these pools, at the time that the tests say it is."""
     chat = Chat(await page_at(started, **options))
     await chat.page.clock.set_fixed_time(NOW / 1_000_000)
-    await told(chat.page, *pools)
+    await told(chat.page, *pools, cooldowns=cooldowns)
     await chat.page.reload()
     await chat.ready()
     return chat
@@ -125,6 +130,22 @@ async def test_when_all_is_spent_it_says_when_there_is_more(page_at: PageAt) -> 
         spent = pool(used=1000, opens_at=NOW + 3 * 3_600_000_000, resets_at=NOW + 3 * 3_600_000_000)
         chat = await page_told(page_at, started, spent)
         await expect(meter(chat.page)).to_contain_text("Nothing left, more in 3 h")
+
+
+async def test_who_is_not_asked_now_says_why(page_at: PageAt) -> None:
+    refused = Cooldown("account:gemini-me", ENDLESS, "it refused the key")
+    missing = Cooldown("model:groq-me/old", ENDLESS, "it does not serve this model")
+    pools = (*several(), pool(model="old"), pool("gemini-me", model="pro"))
+    async with gateway(backends=[answers()]) as started:
+        chat = await page_told(page_at, started, *pools, cooldowns=(refused, missing))
+        await meter(chat.page).click()
+        sheet = chat.page.get_by_role("dialog", name="What is left")
+        key = "Its key was refused: correct it and restart, or change the key file."
+        await expect(sheet.get_by_text(key)).to_have_count(1)
+        await expect(sheet.locator("h3:has-text('gemini-me') + p")).to_have_text(key)
+        await expect(sheet.locator("h4:has-text('old') + p")).to_contain_text("Its provider does not serve this model")
+        assert await chat.tab.axe() == []
+        chat.tab.assert_clean()
 
 
 async def test_it_changes_while_the_answer_is_written(page_at: PageAt) -> None:

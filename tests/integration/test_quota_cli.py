@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import app
 from proxy.reference.shapes import QuotaPool
-from quota.ledger import Attempt, Denied, Granted
+from quota.ledger import Attempt, Cooldown, Denied, Granted
 from quota.pool import DAY, Fixed, Gcra, Pool
 from quota.sqlite_ledger import opened
+from quota.windows import ENDLESS
 
 ACCOUNT = """
 [[accounts]]
@@ -161,6 +162,19 @@ def test_an_account_that_is_not_used_says_why(run: Run, spent: Path) -> None:
     more = '[[accounts]]\nname = "google"\nprovider = "gemini"\napi_key = "AIza0123456789abcdef"\n'
     (spent / "streamlane.toml").write_text(ACCOUNT + more)
     assert "google is not used: terms of" in run("quota").output
+
+
+def test_an_account_whose_key_was_refused_says_so_under_its_name(run: Run, spent: Path) -> None:
+    async def refuse() -> None:
+        async with opened(spent / "quota.db") as ledger:
+            await ledger.cool(Cooldown("account:mine", ENDLESS, "it refused the key"))
+
+    asyncio.run(refuse())
+    for arguments in ((), ("--all",)):
+        said = [line.rstrip() for line in run("quota", *arguments).output.splitlines()]
+        assert said[said.index("mine (groq)") + 1].startswith("  Its key was refused: ")
+    assert (rows(run)[REQUESTS]["left"], rows(run)[REQUESTS]["rests_until"]) == (13, None)
+    assert rows(run)[REQUESTS]["resting"].startswith("Its key was refused: ")
 
 
 def test_the_history_is_newest_first(run: Run, spent: Path) -> None:

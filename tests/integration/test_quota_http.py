@@ -24,9 +24,10 @@ from proxy.outcome import Principal
 from proxy.quota_counts import QuotaCounts
 from proxy.reference.answers import Quota
 from proxy.runtime import Runtime
-from quota.ledger import Attempt, Denied, Settled
+from quota.ledger import Attempt, Cooldown, Denied, Settled
 from quota.memory_ledger import MemoryLedger
 from quota.pool import DAY, MINUTE, Fixed, Gcra, Pool, Rolling
+from quota.windows import ENDLESS
 from streamlane_client import AsyncClient, Client
 from tests.gateway import answers, gateway
 from tests.integration.node_client import script
@@ -116,6 +117,18 @@ async def test_only_pools_that_are_in_use_are_shown() -> None:
     async with serving(await ledger(), MODEL) as get:
         _, body = await get()
     assert {each["id"] for each in body["data"]} == {each.id for each in POOLS}
+
+
+async def test_an_account_whose_key_was_refused_says_so() -> None:
+    made = await ledger()
+    async with serving(made, MODEL) as get:
+        before = (await get())[1]["data"]
+        await made.cool(Cooldown("account:mine", ENDLESS, "it refused the key"))
+        after = (await get())[1]["data"]
+    assert {each["resting"] for each in before} == {None}
+    for each in after:
+        assert each["resting"].startswith("Its key was refused: ")
+        assert (each["rests_until"], each["state"]) == (None, "open")
 
 
 async def test_without_accounts_the_list_is_empty() -> None:

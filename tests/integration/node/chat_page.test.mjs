@@ -7,7 +7,7 @@ const WEB = new URL("../../../clients/web/", import.meta.url);
 const { Conversation, adopted, checked, goneOn, interruptRunning, merge, titleOf } = await import(new URL("tree.js", WEB));
 const { fail, requestFor, speed, take } = await import(new URL("progress.js", WEB));
 const { queueWords, waitWords, wordsFor } = await import(new URL("words.js", WEB));
-const { byAccount, leftToday, limitOf, merged, soon, stateOf, summary, termsOf } = await import(new URL("quota.js", WEB));
+const { byAccount, leftToday, limitOf, merged, restOf, soon, stateOf, summary, termsOf } = await import(new URL("quota.js", WEB));
 
 let clock = 0;
 const message = (id, parent, role, text = id) => ({ id, parent, role, text, at: (clock += 1) });
@@ -226,7 +226,7 @@ test("what is not known is still said in words", () => {
 const NOW = Date.parse("2026-11-21T15:00:00Z");
 const pool = (changed = {}) => ({
   id: "a", account: "mine", provider: "groq", model: null, metric: "requests", per: "day", cap: 100, margin: 0, used: 0, reserved: 0,
-  left: 100, state: "open", free: true, opens_at: null, resets_at: null, lasts: null, spent_at: null, terms: [],
+  left: 100, state: "open", free: true, opens_at: null, resets_at: null, lasts: null, spent_at: null, resting: null, rests_until: null, terms: [],
   share: { used: 0, part: 0 }, ...changed,
 });
 
@@ -284,6 +284,16 @@ test("how far away something is, is said in one unit", () => {
   assert.equal(soon(NOW + 500, NOW), "in 1 s");
   assert.match(soon(NOW + 59.9 * 60_000, NOW), /^in 1 h/);
   assert.match(soon(NOW + 3 * 86_400_000, NOW), /^in 3 d/);
+});
+
+test("who is not asked now says why, and when it is again", () => {
+  const busy = { resting: "It is not asked now: it is busy.", rests_until: "2026-11-21T15:00:20Z" };
+  assert.equal(restOf([pool()], NOW), "");
+  assert.equal(restOf([pool(busy), pool(busy)], NOW), "It is not asked now: it is busy. Again in 20 s.");
+  assert.equal(restOf([pool(busy), pool({ model: "x" })], NOW), ""); // not all of them
+  assert.equal(restOf([pool(busy)], NOW + 20_000), ""); // told a while ago
+  assert.equal(restOf([pool({ resting: "Its key was refused." })], NOW), "Its key was refused.");
+  assert.equal(byAccount([pool({ per: "minute", resting: "Its key was refused." })]).length, 1);
 });
 
 test("only terms that matter to who writes are told", () => {

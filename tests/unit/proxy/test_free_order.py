@@ -108,3 +108,11 @@ def test_few_requests_go_to_whoever_may_be_better_than_it_is_known_to_be() -> No
     tried = [each for each in found if names(each)[0] == "new"]
     assert 0 < len(tried) <= 3000 * EXPLORED * 1.5
     assert all(each.chosen[0].because == "explored" for each in tried)
+
+
+def test_a_model_whose_limits_nobody_knows_does_not_go_before_those_whose_are_known() -> None:
+    world = World()
+    world.dice = lambda: 0.03
+    world.daily("known", 1000, 900)
+    world.add("unknown")
+    assert names(world.select()) == ["known", "unknown"]

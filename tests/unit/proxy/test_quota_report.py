@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from proxy.quota_report import Line, lines, notice, report, report_on, shown, words_for
 from proxy.reference.shapes import QuotaPool
-from quota.ledger import Attempt, Change, Operation
+from quota.ledger import Attempt, Change, Cooldown, Operation
 from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Gcra, Rolling, Window
+from quota.windows import ENDLESS
 from tests.unit.proxy.quota_rows import MIDNIGHT, NOW, metered, of, pool, row, several
 
 
@@ -133,6 +134,31 @@ def test_a_notice_has_the_pools_of_its_model_alone() -> None:
     told = notice(metered(drawn, model="a"), of(drawn, other), NOW, "key_mine")
     assert (told["backend"], told["model"]) == ("groq-me", "a")
     assert [(each["model"], each["share"]["used"]) for each in told["pools"]] == [("a", 7)]
+
+
+def test_who_is_not_asked_now_is_told_however_much_is_left() -> None:
+    whole, one, other = pool(), pool(model="a"), pool("openai")
+    cooldowns = {
+        "account:groq-me": Cooldown("account:groq-me", NOW + HOUR, "it is overloaded"),
+        "model:groq-me/a": Cooldown("model:groq-me/a", ENDLESS, "it does not serve this model"),
+    }
+    rows = report_on(
+        [metered(whole, one), metered(other, account="openai")], of(whole, one, other), NOW, cooldowns=cooldowns
+    )
+    assert [(each.account, each.model, each.rests_until, each.state) for each in rows] == [
+        ("groq-me", "", NOW + HOUR, "open"),
+        ("groq-me", "a", None, "open"),
+        ("openai", "", None, "open"),
+    ]
+    assert [each.resting and each.resting.partition(":")[0] for each in rows] == [
+        "It is not asked now",
+        "Its provider does not serve this model",
+        None,
+    ]
+    first, second = notice(metered(whole, one), of(whole, one), NOW, "", cooldowns=cooldowns)["pools"]
+    assert (first["rests_until"], second["rests_until"]) == ("2026-11-21T16:00:00Z", None)
+    for told in (first, second):
+        assert msgspec.to_builtins(msgspec.convert(told, QuotaPool)) == told
 
 
 def test_history_is_told_by_pool_and_what_counts_twice_is_told_once() -> None:

@@ -16,14 +16,16 @@ from proxy.cli.quota_view import (
     limit,
     number,
     operations,
+    resting,
     stack,
     table,
     terms,
     when,
 )
 from proxy.quota_report import report
-from quota.ledger import Attempt, Change, Operation
+from quota.ledger import Attempt, Change, Cooldown, Operation
 from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Micros
+from quota.windows import ENDLESS
 from tests.unit.proxy.quota_rows import NOW, of, pool, row, several
 
 ROWS = report(of(*several()), NOW)
@@ -139,6 +141,44 @@ def test_what_is_closed_says_by_whom_and_when_there_is_more() -> None:
 def test_an_unsure_fact_of_the_catalog_is_marked() -> None:
     unsure = row(pool(as_of="2026-08-22", confidence="low"))
     assert "catalog of 2026-08-22, unsure" in "\n".join(printed(table([unsure], NOW, UTC)))
+
+
+REFUSED = "Its key was refused: correct it and restart, or change the key file."
+
+
+def test_why_an_account_rests_stands_under_its_name_in_red() -> None:
+    refused = {"account:groq-me": Cooldown("account:groq-me", ENDLESS, "it refused the key")}
+    rows = report(of(*several()), NOW, cooldowns=refused)
+    said = resting(rows, NOW, UTC)
+    assert said == {"groq-me": [REFUSED]}
+    for shown in (table(rows, NOW, UTC, resting=said), stack(rows, NOW, 100, UTC, resting=said)):
+        lines = printed(shown)
+        assert lines[lines.index("groq-me (groq)") + 1] == f"  {REFUSED}"
+        assert sum("refused" in line for line in lines) == 1
+        file = io.StringIO()
+        Console(file=file, width=1000, highlight=False, color_system="standard", force_terminal=True).print(shown)
+        assert f"\x1b[31m  {REFUSED}\x1b[0m" in file.getvalue()
+    plain, told = (table(rows, NOW, UTC, resting=each) for each in ({}, said))
+    assert printed(plain) == [line for line in printed(told) if "refused" not in line]  # no column is wider
+    narrow = printed(stack(rows, NOW, 60, UTC, resting=said), 60)
+    assert max(map(len, narrow)) <= 60
+    assert REFUSED in " ".join(" ".join(narrow).split())
+
+
+def test_models_that_rest_are_named_and_when_they_are_asked_again() -> None:
+    names = [f"m{number}" for number in range(FEW + 2)]
+    busy = {f"model:groq-me/{name}": Cooldown(f"model:groq-me/{name}", NOW + HOUR, "it is busy") for name in names}
+    rows = report(of(*(pool(model=name) for name in [*names, "other"])), NOW, cooldowns=busy)
+    why = "m0, m1, m2 and 2 more: It is not asked now: it is busy. Again in 1 h (16:00)."
+    assert resting(rows, NOW, UTC) == {"groq-me": [why]}
+
+
+def test_an_account_that_rests_is_shown_also_if_nothing_of_it_is_used() -> None:
+    unused = [pool("openai", model=f"m{number}") for number in range(FEW + 2)]
+    refused = {"account:openai": Cooldown("account:openai", ENDLESS, "it refused the key")}
+    left, hidden = folded(report(of(pool(used=1), *unused), NOW, cooldowns=refused))
+    assert [(each.account, each.model) for each in left] == [("groq-me", ""), ("openai", "m0")]
+    assert hidden == {"openai": FEW + 1}
 
 
 def test_terms_are_told_once_for_each_account() -> None:

@@ -2,22 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 from msgspec.structs import replace
 
+from backends.base import Model
+from backends.fake import FakeBackend
 from backends.request import EmbeddingRequest
 from proxy.free_memory import FreeMemory
 from proxy.line import Line
 from proxy.metered import Draw, Metered
+from proxy.outcome import Call, Principal
 from proxy.quota_counts import QuotaCounts
-from proxy.selection import Policy, scopes
+from proxy.runtime import Candidate
+from proxy.selection import PassedOver, Policy, Selection, scopes
 from proxy.spending import Spending
 from proxy.wire.extras import FreeWish
 from quota.ledger import Cooldown
 from quota.memory_ledger import MemoryLedger
-from quota.pool import HOUR
+from quota.pool import HOUR, Fixed, Pool
 from quota.windows import ENDLESS
 from tests.unit.proxy.free_world import HELLO, NOON, World
 
@@ -125,3 +129,18 @@ async def test_an_answer_ends_what_was_guessed_of_a_model(until: int, guessed: b
     spending(ledger).succeeded(METERED)
     await asyncio.sleep(0)
     assert (not ledger.cooldowns()) == over
+
+
+async def test_pools_are_told_with_why_nobody_is_asked() -> None:
+    ledger, labels = MemoryLedger(lambda: NOON), {"account": "me", "provider": "groq", "model": "m"}
+    await ledger.define([Pool("me/day", 20, Fixed("day"), labels=labels)])
+    await ledger.cool(Cooldown("account:me", NOON + HOUR, "it is overloaded"))
+    spends, head = spending(ledger), ledger.headroom()["me/day"]
+    [told] = cast(list[dict[str, object]], spends.notice(METERED, "ann").data["pools"])
+    over = PassedOver(Candidate(FakeBackend("me"), "m", Model("m"), METERED), "too_large", head=head)
+    [listed] = spends.exhausted(Call(Principal("ann"), "req_1"), Selection((), (over,), None)).pools
+    for pool in (told, listed):
+        assert (pool["resting"], pool["rests_until"]) == (
+            "It is not asked now: it is overloaded.",
+            "2026-11-21T13:00:00Z",
+        )
