@@ -32,7 +32,9 @@ const WORDS = {
   content_filter: ["The provider's filter refused the question.", "Put it differently, or ask another model.", false, true],
   insufficient_quota: ["The gateway's account with the provider is used up.", "Ask another model, or try again later.", true, true],
   free_quota_exhausted: [
-    "The free amounts of all accounts are spent.", "The meter above says when there is more. Ask another model meanwhile.", true, true],
+    "No free account can answer now.", "The meter above says why, and when there is more. Ask another model meanwhile.", true, true],
+  request_too_large_for_quota: [
+    "This is more than the account's quota allows at once.", "Ask for a shorter answer in the settings, or ask another model.", false, true],
   ledger_failed: ["The gateway cannot count what is spent.", "Whoever runs it must look at its log. Ask another model.", true, true],
   deadline_exceeded: ["It took too long.", "Try again, or ask another model.", true, true],
   engine_unavailable: ["The model cannot be loaded.", "Ask another model; the gateway's log says why.", true, true],
