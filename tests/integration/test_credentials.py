@@ -158,7 +158,8 @@ async def test_a_page_of_an_allowed_origin_may_ask_and_read() -> None:
             got, _, headers = await ask(started.base_url + path, **sent)
             assert (got, headers["Access-Control-Allow-Origin"]) == (status, PAGE)
             assert "Origin" in headers.getall("Vary")
-            assert headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id, X-Should-Retry, X-Streamlane-Route"
+            exposed = headers["Access-Control-Expose-Headers"]
+            assert exposed == "Retry-After, X-Request-Id, X-Should-Retry, X-Streamlane-Route"
             assert "Access-Control-Allow-Credentials" not in headers
 
 
