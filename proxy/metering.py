@@ -104,7 +104,7 @@ class Metering:
 
 def accounts_of(config: Config) -> Accounts:
     """The accounts that can be used; what stands in the way of the others is logged."""
-    found = accounts.build(config, catalog.merged(config.catalog))
+    found = accounts.build(config, catalog.merged(config.catalog) if config.accounts else {})  # most have none
     for name, why in found.unused:
         log.warning("account_not_used", account=name, reason=why)
     return found

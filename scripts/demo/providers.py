@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,7 +66,7 @@ class Pool:
         return max(0, math.floor(self.limit.cap - self.limit.used(now)))
 
 
-class Provider:
+class Provider(ABC):
     """One of them, OpenAI-compatible where nothing else is said. `refuses` tells how it says no."""
 
     name: ClassVar[str]
@@ -80,8 +81,9 @@ class Provider:
         self.refused: list[float] = []
         self.dice = random.Random(self.name)  # the same answers each time
 
+    @abstractmethod
     def made(self) -> list[Pool]:
-        raise NotImplementedError
+        """Its limits, all of them there."""
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get(f"{self.prefix}/models", self.models), web.post(f"{self.prefix}/chat/completions", self.chat)]
@@ -90,9 +92,9 @@ class Provider:
         """What each answer says of the limits."""
         return {}
 
+    @abstractmethod
     def refuses(self, now: float, pool: Pool, opens: float, amount: int) -> tuple[dict[str, str], Any]:
         """Headers and body of a 429."""
-        raise NotImplementedError
 
     async def models(self, request: web.Request) -> web.Response:
         row = {"id": self.model, "object": "model", "created": 1, "owned_by": self.name}
