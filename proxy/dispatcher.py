@@ -137,9 +137,9 @@ class Dispatcher:
                 raise UnsupportedFeature("embeddings", "model")
             return await candidate.backend.embed(asked)
 
-        embedders = tuple(each for each in route.candidates if isinstance(each.backend, Embedder))
-        if embedders:  # nobody waits in the line of one that could only refuse
-            route = replace(route, candidates=embedders)
+        route = route.only(
+            lambda each: isinstance(each.backend, Embedder)
+        )  # nobody waits for one that could only refuse
         with self._recorded(record), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
                 made = await self._routed(Tries(stack, request, record, lambda _: None, embedded), route)

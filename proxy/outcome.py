@@ -1,11 +1,14 @@
 """One call, and the record of what became of it. Pure values; Structs, because several are made per call."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from backends.events import Usage
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 Status: TypeAlias = Literal["completed", "incomplete", "cancelled", "failed"]
 
@@ -20,10 +23,16 @@ ANONYMOUS = Principal("anonymous")
 
 
 class Call(Struct, frozen=True):
-    """What the dispatcher must know of a request besides the request."""
+    """What the dispatcher must know of a request besides the request.
+
+    `response_id` is that of the response that it makes, empty for none. `headers` are those that rules name, in lower
+    case.
+    """
 
     principal: Principal
     request_id: str
+    response_id: str = ""
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 class Notice(Struct, frozen=True):
@@ -57,8 +66,26 @@ class Gaps(Struct, frozen=True):
     seconds: float
 
 
+class Routed(Struct, frozen=True):
+    """What chose who answers, where that was a rule or the learned router. `sets` are the names of the target sets, the
+    first one first; `question` is what was looked at, and must not reach a log. `seconds` is what the choice took.
+    """
+
+    sets: tuple[str, ...]
+    question: str
+    seconds: float
+    rule: str | None = None
+    profile: str | None = None
+    score: float | None = None
+    threshold: float | None = None
+    guarded: bool = False
+
+
 class Outcome(Struct, frozen=True):
-    """One finished call. Durations are in seconds since the dispatcher took it; None where it never came so far."""
+    """One finished call. Durations are in seconds since the dispatcher took it; None where it never came so far.
+
+    `cost` is in micro-dollars, None where a price or the usage is not known.
+    """
 
     request_id: str
     principal: str
@@ -73,6 +100,9 @@ class Outcome(Struct, frozen=True):
     usage: Usage | None
     gaps: Gaps | None
     reason: str | None = None  # why it failed, for the operator
+    response_id: str = ""
+    cost: int | None = None
+    routed: Routed | None = None
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -1,19 +1,29 @@
 """What can be asked for: backends, the models they serve, aliases. Immutable; a reload swaps the whole."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import chain
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace as changed
 
 from backends.base import Backend, Model, Remote
 from backends.model_table import published
 from backends.request import Sampling
 from proxy.errors import AmbiguousModel, UnknownModel
 from proxy.metered import Metered
+from quota.price import Price
+
+Strategy: TypeAlias = Literal[
+    "ordered", "weighted", "round_robin", "least_busy", "lowest_cost", "lowest_latency", "two_choices"
+]
+"""How one of several candidates is chosen."""
+Sticky: TypeAlias = Literal["none", "conversation", "hash"]
+"""Whether a conversation stays where it was: not, with who answered it last, or by a consistent hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +46,67 @@ NOT_METERED: Mapping[str, Metered] = MappingProxyType({})
 class Candidate(Struct, frozen=True):
     """One backend, the id under which it serves the model, and what is known of that.
 
-    With `metered` each request to it spends somebody's quota, and has to be reserved first.
+    With `metered` each request to it spends somebody's quota, and has to be reserved first. `price` None is unknown.
     """
 
     backend: Backend
     model: str
     known: Model = Model("")
     metered: Metered | None = None
+    price: Price | None = None
+
+
+class TargetSet(Struct, frozen=True):
+    """Candidates that may stand for each other, and how one of them is chosen. `name` is the operator's, for people.
+
+    With a `profile` (proxy/free.py) their order is decided by what is left of their quotas.
+    """
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    strategy: Strategy = "ordered"
+    weights: tuple[float, ...] = ()
+    sticky: Sticky = "none"
+    profile: str | None = None
+
+
+class RouterAsk(Struct, frozen=True):
+    """What the learned router decides: which of a route's sets comes first. They are in order, the weakest first.
+
+    `shares` are the parts of the calibrated mix that each set gets, in the same order. A `threshold` goes before them:
+    from that score on it is the last set, else the first.
+    """
+
+    profile: str
+    shares: tuple[float, ...] = ()
+    threshold: float | None = None
 
 
 class Route(Struct, frozen=True):
-    """Where a model's name leads: candidates in order, and the alias whose defaults apply.
+    """Where a model's name leads: sets of candidates, tried in order, and the alias whose defaults apply.
 
-    With a `profile` (proxy/free.py) their order is decided anew for each request, by what is left of their quotas.
+    With `ask` the learned router says which set is the first.
     """
 
-    candidates: tuple[Candidate, ...]
+    sets: tuple[TargetSet, ...]
     alias: Alias = NO_ALIAS
-    profile: str | None = None
+    ask: RouterAsk | None = None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All of them, set by set."""
+        return tuple(each for among in self.sets for each in among.candidates)
+
+    @property
+    def profile(self) -> str | None:
+        """That of the only set, where it is one of free/…."""
+        return self.sets[0].profile if len(self.sets) == 1 else None
+
+    def only(self, kept: Callable[[Candidate], bool]) -> "Route":
+        """With those candidates alone; as it is where that would leave none."""
+        sets = tuple(changed(each, candidates=tuple(filter(kept, each.candidates)), weights=()) for each in self.sets)
+        sets = tuple(each for each in sets if each.candidates)
+        return changed(self, sets=sets) if sets else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +146,10 @@ class Runtime:
     def resolve(self, name: str) -> Route:
         """An alias, then free/…, then an exact id, then the first segment as the backend's name (ids hold slashes)."""
         if alias := self.aliases.get(name):
-            return Route(self.targets(alias.targets), alias)
+            return Route((TargetSet(name, self.targets(alias.targets)),), alias)
         if self.metered and name.startswith(FREE):
             return self._free(name)
-        return Route((self._candidate(name),))
+        return Route((TargetSet(name, (self._candidate(name),)),))
 
     def targets(self, names: Iterable[str]) -> tuple[Candidate, ...]:
         """The candidates of these BACKEND/MODEL."""
@@ -133,14 +186,14 @@ class Runtime:
     def _free(self, name: str) -> Route:
         """free/auto[:PROFILE] is every metered model; free/MODEL those of that id, or whose id ends with it."""
         if name in NAMES_OF_PROFILES:
-            return Route(tuple(self._metered()), profile=NAMES_OF_PROFILES[name])
+            return Route((TargetSet(name, tuple(self._metered()), profile=NAMES_OF_PROFILES[name]),))
         wanted = name.removeprefix(FREE)
         found = tuple(each for each in self._metered() if each.model == wanted or each.model.endswith(f"/{wanted}"))
         if not found:
             after = [each.removeprefix(FREE) for each in NAMES_OF_PROFILES]
             ids = {each.model.rpartition("/")[2] for each in self._metered()}
             raise UnknownModel(name, [f"{FREE}{each}" for each in get_close_matches(wanted, [*after, *ids], 1)])
-        return Route(found, profile="auto")
+        return Route((TargetSet(name, found, profile="auto"),))
 
     def _metered(self) -> Iterator[Candidate]:
         """Every model that spends a quota."""

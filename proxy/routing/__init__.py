@@ -1,0 +1,1 @@
+"""Which model answers a request: rules, the learned router's verdict, constraints, strategies. Nothing here waits."""
