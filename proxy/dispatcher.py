@@ -26,16 +26,17 @@ from msgspec.structs import replace
 from backends.base import Batches, Embedder, Embeddings, TokenCounter
 from backends.errors import BackendError, QuotaExhausted, RateLimited, UnsupportedFeature
 from backends.events import Citation, Event, Signature
-from backends.request import EmbeddingRequest, Request, said
+from backends.request import EmbeddingRequest, Request
 from proxy.answer import Answer
+from proxy.asked import asked_of, completed
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import BadParameter
 from proxy.explaining import explained, passing_by
-from proxy.fitness import fitting, within
+from proxy.fitness import fitting
 from proxy.outcome import Call, Notice, Outcome
 from proxy.record import Record
 from proxy.retry import MOST_ATTEMPTS, Attempts, Budget, Turn
-from proxy.runtime import NAMES_OF_PROFILES, NO_ALIAS, Candidate, Route, Runtime
+from proxy.runtime import NAMES_OF_PROFILES, Candidate, Route, Runtime
 from proxy.selection import Selection
 from proxy.slots import Slots
 from proxy.spend import Spend
@@ -331,34 +332,6 @@ class Dispatcher:
 def told(notify: Callable[[Notice], None], candidate: Candidate, place: int) -> None:
     """Say where a request goes, and its place in line there."""
     notify(Notice("route", {"model": candidate.model, "backend": candidate.backend.name, "queue_position": place}))
-
-
-def completed(request: Request, route: Route, default_max_output_tokens: int) -> Request:
-    """The request for the route's first candidate, with the alias's defaults where it is silent."""
-    alias = route.alias
-    model, bound = route.candidates[0].model, request.max_output_tokens
-    if alias is NO_ALIAS and model == request.model and bound:
-        return request
-    messages = request.messages
-    if alias.instructions and request.prompt is None and not any(message.role == "system" for message in messages):
-        messages = (said("system", alias.instructions), *messages)
-    return replace(
-        request,
-        model=model,
-        messages=messages,
-        max_output_tokens=bound or alias.max_output_tokens or default_max_output_tokens,
-        bounded=bound > 0,
-        sampling=request.sampling.otherwise(alias.sampling),
-    )
-
-
-def asked_of(candidate: Candidate, request: R) -> R:
-    """The request under the id by which that backend knows the model, for no more than that can say."""
-    if request.model != candidate.model:
-        request = replace(request, model=candidate.model)
-    if isinstance(request, Request):
-        return within(request, candidate.known)
-    return request
 
 
 def able(candidates: Sequence[Candidate], request: Request | EmbeddingRequest) -> list[Candidate]:

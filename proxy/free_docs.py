@@ -41,11 +41,11 @@ api_key = "${GROQ_API_KEY}"
 
 When all accounts are spent, `[free]` says what happens: a request waits for a reset that is near, goes to a local
 model, or to an account that costs; else it fails with every limit and its reset. A local model also stands
-in for `free/MODEL`, whatever its own name is: who wants no other asks with `"sl_free": {"when_spent": ["wait"]}`.
+in for `free/MODEL`, whatever its own name is: who wants no other asks with `"sl_route": {"when_spent": ["wait"]}`.
 
 ## What a request can ask for
 
-The field `sl_free` of a request for `free/auto` or `free/MODEL`, such as `{"work": "batch", "data": "no_training"}`:
+The field `sl_route` of a request for `free/auto` or `free/MODEL`, such as `{"work": "batch", "data": "no_training"}`:
 
 - `work` says who waits for the answer: `interactive`, `agent` or `batch`. Less urgent work leaves a part of each quota
   to people: `agent_floor` and `batch_floor` of `[free]`.

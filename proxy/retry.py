@@ -1,7 +1,7 @@
 """Which attempt follows one that failed, and after which wait. Pure: the time and the dice are arguments.
 
-Candidates come in order, and each is tried once before any is tried again. What is skipped, and what may be tried
-again, is decided by the error alone: its `scope` says what else would fail in the same way.
+Candidates come in order, and each is tried once; one that is alone may be tried again after a wait. What is skipped is
+decided by the error alone: its `scope` says what else would fail in the same way.
 """
 
 import copy
@@ -90,7 +90,7 @@ class Attempts:
         self._current = 0
         self._end: float | None = None
         self._failures = [0] * len(backends)  # by candidate
-        self._ready: dict[int, float] = {}  # when a candidate may be tried again, and is worth it
+        self._ready: float | None = None  # when one that is alone may be tried again, and is worth it
         self._promised: dict[int, float] = {}  # when its backend said that it would answer
         self._down: set[str] = set()  # backends that would fail with any of their models
         self._failed: dict[int, BackendError] = {}  # each candidate's newest failure, the last one last
@@ -112,7 +112,7 @@ class Attempts:
         self._failures[here] += 1
         self._note(here, error, now, self._end)
         if error.scope in {Scope.BACKEND, Scope.ACCOUNT, Scope.KEY} and not error.other_keys:
-            self._note_down(here)
+            self._down.add(self._backends[here])
         if not error.retryable or self.made >= self._most or now >= self._end:
             return None
         untried = (each for each, backend in enumerate(self._backends) if backend not in self._down)
@@ -142,24 +142,14 @@ class Attempts:
 
     def _note(self, here: int, error: BackendError, now: float, end: float) -> None:
         """When the candidate that has failed may be tried again."""
-        self._ready.pop(here, None)
+        self._ready = None
         self._promised.pop(here, None)
         soonest = now + (error.retry_after or 0.0)
         if error.retry_after is not None:
             self._promised[here] = soonest
         if transient(error) and soonest < end:
             most = min(CAP, BASE * 2 ** (self._failures[here] - 1), end - soonest)
-            self._ready[here] = soonest + most * self._dice()
-
-    def _note_down(self, here: int) -> None:
-        """What `here` failed with holds for its whole backend: no other model there may be tried again before it."""
-        backend = self._backends[here]
-        self._down.add(backend)
-        for each in [each for each in self._ready if self._backends[each] == backend]:
-            if here in self._ready:
-                self._ready[each] = max(self._ready[each], self._ready[here])
-            else:
-                del self._ready[each]
+            self._ready = soonest + most * self._dice()
 
     def _fresh(self, candidate: int, now: float) -> Turn:
         self._current = candidate
@@ -167,12 +157,10 @@ class Attempts:
         return Turn(candidate, left=None if self._end is None else self._end - now)
 
     def _again(self, now: float, end: float) -> Turn | None:
-        """The candidate that is ready soonest, of those whose backend's budget allows it."""
-        for candidate in sorted(self._ready, key=self._ready.__getitem__):
-            if self._budgets[self._backends[candidate]].repeat(now):
-                self._current = candidate
-                return Turn(candidate, max(0.0, self._ready[candidate] - now), end - now)
-        return None
+        """The same one, where there is no other and its backend's budget allows it."""
+        if self._ready is None or len(self._backends) > 1 or not self._budgets[self._backends[0]].repeat(now):
+            return None
+        return Turn(0, max(0.0, self._ready - now), end - now)
 
 
 def despair(error: BackendError) -> int:

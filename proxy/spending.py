@@ -30,7 +30,7 @@ from proxy.quota_counts import QuotaCounts
 from proxy.runtime import Candidate
 from proxy.selection import PassedOver, Policy, Profile, Selection, Wish, pool_words, quantity, scopes
 from proxy.spend import Spend
-from proxy.wire.extras import FreeWish
+from proxy.wire.extras import wish_of
 from quota.headers import HeaderRule
 from quota.ledger import Attempt, Denied, Ledger, LedgerUnusable, Settled
 from quota.pool import SECOND, Micros
@@ -38,7 +38,6 @@ from quota.windows import ENDLESS
 
 log = structlog.get_logger()
 R = TypeVar("R", Request, EmbeddingRequest)
-NO_WISH = FreeWish()
 AGAIN = 0.05  # seconds: where the ledger denied what its last picture allowed, another process was quicker
 SOON = 1.0  # seconds between two looks while others' reservations may be settled
 JITTER = 0.5  # seconds after a reset, so that not all ask in the same moment
@@ -324,9 +323,3 @@ def profile_of(name: str) -> Profile:
         case "fast" | "best" | "cheap":
             return name
     return "auto"
-
-
-def wish_of(request: Request | EmbeddingRequest) -> FreeWish:
-    """What the caller said about free/…"""
-    found = request.extras.get("sl_free") if isinstance(request, Request) else None
-    return found if isinstance(found, FreeWish) else NO_WISH

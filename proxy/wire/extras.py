@@ -9,26 +9,35 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from backends.request import EmbeddingRequest, Request
 from proxy.wire.tool_limits import checked_schema
 
 Texts = Annotated[list[str], Meta(max_length=1024)]
 Tokens = Annotated[list[int], Meta(max_length=4096)]
 
 
-class FreeWish(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a caller wants of free/…: who waits for the answer, what may become of its texts, and what is tried when all
-    quota is spent, in which order; None leaves that to the operator, and more than the operator allows is left out.
+class RouteWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller wants of the way to an answer: who waits for it, what may become of its texts, how long it may take
+    and what it may cost.
+
+    `when_spent` is what is tried when all quota of free/… is spent, in which order; None leaves that to the operator,
+    and more than the operator allows is left out. `deadline_ms` is the time until the first token. With
+    `max_cost_usd_micros`, in millionths of a dollar, only who cannot cost more is asked. `hedge` allows that a second
+    model is asked when the first is slow, where the operator does; None leaves it to him.
     """
 
     work: Literal["interactive", "agent", "batch"] = "interactive"
     data: Literal["any", "no_training", "confidential"] = "any"
     when_spent: tuple[Literal["wait", "local", "paid"], ...] | None = None
+    deadline_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None
+    max_cost_usd_micros: Annotated[int, Meta(ge=0, le=10**12)] | None = None
+    hedge: bool | None = None
 
 
 class Extras(Struct, frozen=True, kw_only=True):
     """Each is None where it was not sent. The first eight shape the answer: backends.capabilities.GUIDES.
 
-    `sl_free` is ours, and no backend's.
+    `sl_route` is ours, and no backend's.
     """
 
     structured_outputs: dict[str, Any] | None = None
@@ -59,7 +68,7 @@ class Extras(Struct, frozen=True, kw_only=True):
     truncation_side: Literal["left", "right"] | None = None
     thinking_token_budget: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
     include_reasoning: bool | None = None
-    sl_free: FreeWish | None = None
+    sl_route: RouteWish | None = None
 
 
 NAMES = Extras.__struct_fields__
@@ -73,3 +82,12 @@ def extras_of(fields: Extras) -> dict[str, Any]:
         if isinstance(value, dict):
             checked_schema(value, name)
     return sent
+
+
+NO_WISH = RouteWish()
+
+
+def wish_of(request: Request | EmbeddingRequest) -> RouteWish:
+    """What the caller said of the way; the defaults where that is nothing."""
+    found = request.extras.get("sl_route") if isinstance(request, Request) else None
+    return found if isinstance(found, RouteWish) else NO_WISH

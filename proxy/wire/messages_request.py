@@ -12,6 +12,7 @@ from backends.request import JsonFormat, Message, NamedTool, Request, Sampling, 
 from proxy.create import Create
 from proxy.errors import BadParameter, Unsupported
 from proxy.wire.convert import convert, kind_of
+from proxy.wire.extras import RouteWish
 from proxy.wire.fields import check_names, refuse, stop_strings
 from proxy.wire.messages_content import System, conversation, system_text
 from proxy.wire.tool_limits import checked_name, checked_schema, checked_tools
@@ -29,7 +30,7 @@ REFUSED = {
 }
 BUDGETS = ((4_096, "low"), (16_384, "medium"))  # tokens to think with → the effort that other models know
 MOST_STOPS = 16
-EXTRAS = ("cache_control", "metadata", "service_tier")  # handed on to backends that have them too
+EXTRAS = ("cache_control", "metadata", "service_tier", "sl_route")  # the first three go to backends that have them too
 
 
 class OutputConfig(Struct, frozen=True, kw_only=True):
@@ -94,6 +95,7 @@ class Body(Prompt, frozen=True, kw_only=True):
     cache_control: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     service_tier: Annotated[str, Meta(max_length=64)] | None = None
+    sl_route: RouteWish | None = None
 
 
 KNOWN = IGNORED | set(REFUSED) | set(Body.__struct_fields__)

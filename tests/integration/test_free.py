@@ -181,9 +181,9 @@ async def test_when_all_is_spent_it_waits_in_line_and_says_so() -> None:
     ("wish", "answered_by"),
     [
         ({}, "local"),
-        ({"sl_free": {"when_spent": ["local"]}}, "local"),
-        ({"sl_free": {"when_spent": []}}, None),
-        ({"sl_free": {"when_spent": ["paid"]}}, None),  # the operator has not allowed it
+        ({"sl_route": {"when_spent": ["local"]}}, "local"),
+        ({"sl_route": {"when_spent": []}}, None),
+        ({"sl_route": {"when_spent": ["paid"]}}, None),  # the operator has not allowed it
     ],
 )
 async def test_when_all_is_spent_the_caller_chooses_among_what_the_operator_allows(
@@ -237,7 +237,7 @@ async def test_what_is_confidential_stays_on_our_own_machines() -> None:
     async with providers(Groq, Groq) as (groq, local):
         free = '[free]\nlocal = ["local/fake"]\n'
         async with world(free + LOCAL.format(url=local.url) + account("me", groq, per_day(9), more=ONE)) as here:
-            assert (await here.ask(sl_free={"data": "confidential"}))[0] == 200
+            assert (await here.ask(sl_route={"data": "confidential"}))[0] == 200
             assert (len(groq.seen), len(local.seen)) == (0, 1)
 
 

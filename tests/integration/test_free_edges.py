@@ -71,7 +71,7 @@ async def test_what_no_free_model_can_do_a_local_one_may() -> None:
         async with world('[free]\nlocal = ["local/fake"]\n' + text) as here:
             assert (await here.ask(messages=seen))[0] == 200
             assert (len(groq.seen), len(local.seen)) == (0, 1)
-            status, body = await here.ask(messages=seen, sl_free={"when_spent": []})
+            status, body = await here.ask(messages=seen, sl_route={"when_spent": []})
             assert (status, body["error"]["code"]) == (400, "unsupported_feature")
 
 

@@ -18,7 +18,7 @@ from proxy.quota_counts import QuotaCounts
 from proxy.runtime import Candidate
 from proxy.selection import PassedOver, Policy, Selection, scopes
 from proxy.spending import Spending
-from proxy.wire.extras import FreeWish
+from proxy.wire.extras import RouteWish
 from quota.ledger import Cooldown
 from quota.memory_ledger import MemoryLedger
 from quota.pool import HOUR, Fixed, Pool
@@ -95,7 +95,7 @@ async def test_who_has_had_least_comes_first_whoever_wakes_first() -> None:
 def test_a_caller_chooses_among_what_the_operator_allows_each_once(
     wanted: tuple[Literal["wait", "local", "paid"], ...] | None, tried: tuple[str, ...]
 ) -> None:
-    request = replace(HELLO, extras={"sl_free": FreeWish(when_spent=wanted)})
+    request = replace(HELLO, extras={"sl_route": RouteWish(when_spent=wanted)})
     world = World()
     world.daily("me", 10, 10)
     spends = spending(MemoryLedger(), local=("home/m",))
