@@ -238,9 +238,11 @@ def usage_of(counts: dict[str, int]) -> Usage | None:
     if "input_tokens" not in counts or "output_tokens" not in counts:
         return None
     cached = counts.get("cache_read_input_tokens", 0)
-    tokens_in = counts["input_tokens"] + counts.get("cache_creation_input_tokens", 0) + cached
+    written = counts.get("cache_creation_input_tokens", 0)
+    tokens_in = counts["input_tokens"] + written + cached
     tokens_out = counts["output_tokens"]
-    return Usage(tokens_in, tokens_out, cached, min(counts.get("thinking_tokens", 0), tokens_out))
+    thought = min(counts.get("thinking_tokens", 0), tokens_out)
+    return Usage(tokens_in, tokens_out, cached, thought, written_tokens=written)
 
 
 def citation(given: dict[str, Any], start: int, end: int) -> Citation:

@@ -197,7 +197,8 @@ def usage_of(usage: object) -> Usage | None:
     fresh, written, cached, tokens_out = (count(usage.get(name)) for name in names)
     if fresh is None or tokens_out is None:
         return None
-    return Usage(fresh + (written or 0) + (cached or 0), tokens_out, cached or 0)
+    written, cached = written or 0, cached or 0
+    return Usage(fresh + written + cached, tokens_out, cached, written_tokens=written)
 
 
 def citation(given: dict[str, Any], start: int, end: int) -> Citation:

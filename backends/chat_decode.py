@@ -203,9 +203,12 @@ def usage_of(usage: object) -> Usage | None:
     tokens_in, tokens_out = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     if tokens_in is None or tokens_out is None:
         return None
-    cached = detail(usage, "prompt_tokens_details", "cached_tokens")
+    cached = min(detail(usage, "prompt_tokens_details", "cached_tokens"), tokens_in)
+    written = min(detail(usage, "prompt_tokens_details", "cache_write_tokens"), tokens_in - cached)
     reasoning = detail(usage, "completion_tokens_details", "reasoning_tokens")
-    return Usage(tokens_in, tokens_out, min(cached, tokens_in), min(reasoning, tokens_out))
+    if reasoning and count(usage.get("total_tokens")) == tokens_in + tokens_out + reasoning:
+        tokens_out += reasoning  # xAI leaves the reasoning out of the completion, and has it in the total alone
+    return Usage(tokens_in, tokens_out, cached, min(reasoning, tokens_out), written_tokens=written)
 
 
 def detail(usage: dict[str, Any], group: str, name: str) -> int:

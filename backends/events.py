@@ -73,13 +73,18 @@ class ToolCallDelta(Struct, frozen=True, gc=False):
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens of one request, as the backend counted them; `estimated` when we counted what it did not say."""
+    """Tokens of one request, as the backend counted them; `estimated` when we counted what it did not say.
+
+    The input is all of the prompt: `cached_tokens`, which were read from the provider's cache, and `written_tokens`,
+    which were written to it, are parts of it, as `reasoning_tokens` are of the output.
+    """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    written_tokens: int = 0
 
 
 class Finished(Struct, frozen=True, gc=False):

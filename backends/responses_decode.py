@@ -264,6 +264,7 @@ def usage_of(usage: object) -> Usage | None:
     tokens_in, tokens_out = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if tokens_in is None or tokens_out is None:
         return None
-    cached = detail(usage, "input_tokens_details", "cached_tokens")
+    cached = min(detail(usage, "input_tokens_details", "cached_tokens"), tokens_in)
+    written = min(detail(usage, "input_tokens_details", "cache_write_tokens"), tokens_in - cached)
     reasoning = detail(usage, "output_tokens_details", "reasoning_tokens")
-    return Usage(tokens_in, tokens_out, min(cached, tokens_in), min(reasoning, tokens_out))
+    return Usage(tokens_in, tokens_out, cached, min(reasoning, tokens_out), written_tokens=written)

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 
 from backends.base import Batches, Pushing, Sink
 from backends.errors import StreamBroken
-from backends.events import Event, Finished
+from backends.events import Event, Finished, Usage
 from proxy.pace import Pace
 
 
 class Answer:
     """`head` is the batch that was read to choose the stream; `on_finished` is told how it ended.
 
-    `through`, if it is set, makes another sink of the one that is given, and sees all that passes.
+    `through`, if it is set, makes another sink of the one that is given, and sees all that passes. `costs` is what so
+    much would cost here, in micro-dollars, None where that is not known.
     """
 
     def __init__(self, batches: Batches, head: Sequence[Event], on_finished: Callable[[Finished], None]) -> None:
@@ -22,6 +23,7 @@ class Answer:
         self.pace = Pace(head, time.perf_counter)
         self._on_finished = on_finished
         self.through: Callable[[Sink], Sink] | None = None
+        self.costs: Callable[[Usage], int | None] = lambda _: None
 
     async def into(self, sink: Sink) -> None:
         """Give every batch to `sink`, until the answer has ended. Raises BackendError, or what `sink` raises."""

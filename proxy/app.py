@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -19,10 +20,12 @@ from backends.base import Backend
 from backends.errors import EngineUnavailable
 from backends.http import Transport
 from proxy import logs, outgoing
+from proxy.chooser import Chooser
 from proxy.clients import Bounds, Clients
 from proxy.config import BackendOptions, Config
 from proxy.config_check import placeholders
-from proxy.configured import alias, model_facts
+from proxy.configured import alias, model_facts, model_prices
+from proxy.conversations import Conversations
 from proxy.data_dir import ensure_data_dir
 from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
@@ -31,6 +34,7 @@ from proxy.edge.bodies import Bodies
 from proxy.edge.caller_keys import CallerKeys
 from proxy.edge.chat_api import ChatApi
 from proxy.edge.embeddings_api import EmbeddingsApi
+from proxy.edge.feedback_api import FeedbackApi
 from proxy.edge.guard import Guard
 from proxy.edge.http import Api, Health, Routed, application
 from proxy.edge.messages_api import MessagesApi
@@ -42,16 +46,25 @@ from proxy.edge.responses_api import ResponsesApi
 from proxy.edge.sse import Streams
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
-from proxy.gauges import read_connections, read_gauges, read_held, read_quota
+from proxy.gauges import read_connections, read_gauges, read_held, read_history, read_quota
 from proxy.generations import Generations
 from proxy.health import report
 from proxy.held import SWEEP
+from proxy.history.compact import compact
+from proxy.history.history import Bounds as HistoryBounds
+from proxy.history.history import History, kept
 from proxy.loop_lag import LoopLag
 from proxy.metering import Metering, accounts_of, metering
 from proxy.metrics import Metrics
+from proxy.places import Places
 from proxy.ports import StartError, bound, serving
+from proxy.router_setup import STICKY, busy_with
+from proxy.routing.breaker import Rules as BreakerRules
+from proxy.routing.choosing import State
+from proxy.routing.vitals import Vitals
 from proxy.runtime import Runtime
 from proxy.session import Limits
+from proxy.store.database import Database, database
 from proxy.store.memory import MemoryStore
 from proxy.store.port import Store
 from proxy.store.sqlite import opened
@@ -60,7 +73,6 @@ from proxy.turns import Turns
 from quota.clock import Clock
 
 log = structlog.get_logger()
-QUEUE = 256  # calls that may wait for the slots of one backend
 UNWRITTEN = 64 * 1024 * 1024  # bytes of responses that may wait for the disk
 OURS = "gateway"  # the key_source of backends that take no caller's key
 CANCELLED = 5.0  # seconds that cancelled responses get to say so to their clients
@@ -101,7 +113,9 @@ async def running(
         found = accounts_of(config)
         backends = await all_started(stack, config, (*by_name, *found.backends), transport, more)
         quota = await stack.enter_async_context(metering(config, found, clock, sleep))
-        store = await stack.enter_async_context(response_store(config))
+        file = await stack.enter_async_context(database(config.data_dir / "streamlane.db"))
+        store = await stack.enter_async_context(response_store(config, file))
+        history = await stack.enter_async_context(call_history(config, file))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
         discovery = Discovery(
@@ -111,6 +125,7 @@ async def running(
                 facts=model_facts(config.capabilities, found.facts),
                 by_name=frozenset(options.name for options in (*by_name, *found.backends)),
                 metered=quota.metered if quota else MappingProxyType({}),
+                prices=model_prices(config.prices),
             )
         )
         watching = tasks.create_task(discovery.run())
@@ -121,6 +136,10 @@ async def running(
         stack.callback(tasks.create_task(lag.run()).cancel)
 
         limits = config.limits
+        places = Places(seconds=config.deadlines.queue)
+        vitals = Vitals(BreakerRules(), random.random)
+        state = State(vitals, Conversations(STICKY), random.random, busy_with(places, discovery.states))
+        chooser = Chooser(state=state)
         dispatcher = Dispatcher(
             runtime=lambda: discovery.runtime,
             deadlines=Deadlines(
@@ -130,9 +149,16 @@ async def running(
                 total=config.deadlines.total,
                 retry=config.deadlines.retry,
             ),
-            queue=QUEUE,
+            places=places,
+            vitals=vitals,
+            chooser=chooser,
             default_max_output_tokens=limits.default_max_output_tokens,
-            on_outcome=[logs.outcome_line, metrics.observe, *([quota.spending.observe] if quota else [])],
+            on_outcome=[
+                logs.outcome_line,
+                metrics.observe,
+                *([quota.spending.observe] if quota else []),
+                *([history.observe] if history else []),
+            ],
             spending=quota.spending if quota else None,
         )
         generations = Generations(
@@ -151,6 +177,7 @@ async def running(
             max_response_bytes=limits.max_response_bytes,
             log_ttl=config.responses.log_ttl,
             log_bytes=config.responses.log_bytes,
+            history=history,
         )
         stack.callback(tasks.create_task(sweeping(generations)).cancel)
         clients = Clients(
@@ -175,6 +202,7 @@ async def running(
         )
         read_gauges(metrics, sockets, clients, dispatcher, discovery)
         read_held(metrics, generations, store)
+        read_history(metrics, history)
         read_connections(metrics, transport.states)
         started = time.monotonic()
         health = Health(
@@ -216,6 +244,7 @@ async def running(
         messages = MessagesApi(
             generations=generations, dispatcher=dispatcher, streams=streams, bodies=bodies, ready=ready
         )
+        feedback = FeedbackApi(history=history, runtime=lambda: discovery.runtime, bodies=bodies)
         embeddings = EmbeddingsApi(dispatcher=dispatcher, bodies=bodies, ready=ready)
         await discovery.first()
         base_url = await serving(
@@ -228,6 +257,7 @@ async def running(
                     chat,
                     messages,
                     embeddings,
+                    feedback,
                     *quota_api(quota, metrics, discovery),
                     health,
                     Pages(clients_dir()),
@@ -279,17 +309,30 @@ async def all_started(
 
 
 @asynccontextmanager
-async def response_store(config: Config) -> AsyncIterator[Store]:
+async def response_store(config: Config, file: Database) -> AsyncIterator[Store]:
     """Where responses are kept, as configured. It outlives every response. Raises StartError."""
     memory = MemoryStore(config.responses.store_bytes, time.time)
     if not config.responses.persist:
         yield memory
         return
     try:
-        async with opened(config.data_dir / "streamlane.db", memory, UNWRITTEN, time.time) as store:
+        async with opened(file, memory, UNWRITTEN, time.time) as store:
             yield store
     except StoreUnusable as error:
         raise StartError(str(error)) from None
+
+
+@asynccontextmanager
+async def call_history(config: Config, file: Database) -> AsyncIterator[History | None]:
+    """What is kept of routed calls, as configured."""
+    settings = config.history
+    if not settings.enabled:
+        yield None
+        return
+    bounds = HistoryBounds(settings.days, settings.max_rows, settings.feedback_per_day)
+    made = History(database=file, features=compact, prompts=settings.prompts, bounds=bounds, now=time.time)
+    async with kept(made) as history:
+        yield history
 
 
 def quota_api(quota: Metering | None, metrics: Metrics, discovery: Discovery) -> list[Routed]:

@@ -7,6 +7,7 @@ undone, and leaves again, numbered from there. One number does for all lanes.
 
 from array import array
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.response_log import ResponseLog
@@ -26,7 +27,13 @@ class Delivery:
 
     __slots__ = ("acked", "ended", "frames", "log", "number", "position", "response_id", "stream_id")
 
-    def __init__(self, log: ResponseLog, stream_id: str | None, response_id: str = "") -> None:
+    def __init__(
+        self,
+        log: ResponseLog,
+        stream_id: str | None,
+        response_id: str = "",
+        extended: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.log = log
         self.stream_id = stream_id
         self.response_id = response_id
@@ -34,7 +41,7 @@ class Delivery:
         self.position = 0
         self.acked = 0  # up to here it need not be sent again
         self.ended = False
-        self.frames = Frames(log, stream_id)
+        self.frames = Frames(log, stream_id, extended)
 
     def take(self) -> list[bytes]:
         """The frames that are due now."""

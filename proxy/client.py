@@ -68,7 +68,7 @@ class Stream:
     def __init__(self, client: "Client", generation: Generation, stream_id: str | None) -> None:
         self._client = client
         self.generation = generation
-        self.delivery = Delivery(generation.log, stream_id, generation.id)
+        self.delivery = Delivery(generation.log, stream_id, generation.id, lambda: client.extended)
 
     @property
     def behind(self) -> int:

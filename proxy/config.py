@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
 
 from msgspec import Meta, field
 from msgspec.structs import FieldInfo, fields
 
+from proxy.choice_words import Sticky, Strategy
 from proxy.config_free import Account, Facts, Free, Quota
+from proxy.config_health import Health
+from proxy.config_history import History
+from proxy.config_prices import Pricing
+from proxy.config_privacy import Privacy
+from proxy.config_router import Router, Weight
 from proxy.config_table import Bytes, Count, Level, Port, Seconds, Secret, Table
 
 
@@ -196,6 +202,16 @@ class Alias(Table, frozen=True):
             examples=[["local/smollm2", "gpu/llama-3-8b"]],
         ),
     ]
+    strategy: Annotated[
+        Strategy, Meta(description="How one of the targets is chosen; the others are tried after it.")
+    ] = "ordered"
+    weights: Annotated[
+        tuple[Weight, ...], Meta(description='For "weighted": a number for each target, how often it is chosen.')
+    ] = ()
+    sticky: Annotated[
+        Sticky,
+        Meta(description="Whether a conversation stays where it was answered, or goes by a hash of its beginning."),
+    ] = "none"
     instructions: Annotated[
         str | None, Meta(description="System prompt, put in front when the request has none.", examples=["Be brief."])
     ] = None
@@ -259,6 +275,10 @@ class Config(Table, frozen=True):
     discovery: Discovery = Discovery()
     free: Free = Free()
     quota: Quota = Quota()
+    health: Health = Health()
+    privacy: Privacy = Privacy()
+    history: History = History()
+    router: Router = Router()
     backends: Annotated[
         tuple[BackendOptions, ...], Meta(description="The servers and engines that hold models, one [[backends]] each.")
     ] = ()
@@ -272,6 +292,9 @@ class Config(Table, frozen=True):
     capabilities: Annotated[
         dict[str, Abilities], Meta(description='What models can do, one [capabilities."BACKEND/MODEL"] each.')
     ] = field(default_factory=dict)
+    prices: Annotated[
+        dict[str, Pricing], Meta(description='What models cost you, one [prices."BACKEND/MODEL"] each.')
+    ] = field(default_factory=dict)
     catalog: Annotated[
         dict[str, Facts], Meta(description="Facts about providers of free quotas, one [catalog.PROVIDER] each.")
     ] = field(default_factory=dict)
@@ -279,14 +302,24 @@ class Config(Table, frozen=True):
 
 @cache
 def settings() -> Mapping[str, FieldInfo]:
-    """Every key outside backends and models, by its path: those that the environment can set too."""
+    """Every key outside backends and models, by its path: those that the environment can set too. Tables within tables
+    are not among them.
+    """
     found: dict[str, FieldInfo] = {}
     for each in fields(Config):
         if isinstance(each.type, type) and issubclass(each.type, Table):
-            found.update({f"{each.name}.{key.name}": key for key in fields(each.type)})
+            found.update({f"{each.name}.{key.name}": key for key in fields(each.type) if not _holds_tables(key.type)})
         elif each.name == "data_dir":
             found[each.name] = each
     return MappingProxyType(found)
+
+
+def _holds_tables(type_: Any) -> bool:
+    """Whether a key is a table, or a list of them."""
+    type_ = get_args(type_)[0] if get_origin(type_) is Annotated else type_
+    if get_origin(type_) is tuple:
+        return _holds_tables(get_args(type_)[0])
+    return get_origin(type_) is dict or (isinstance(type_, type) and issubclass(type_, Table))
 
 
 def variable(path: str) -> str:

@@ -104,11 +104,19 @@ def names(names: Mapping[str, str]) -> Iterator[Problem]:
         lower.setdefault(name.lower(), name)
 
 
-def abilities(models: Sequence[str], names: Sequence[str]) -> Iterator[Problem]:
-    """Each is of a model of a backend that there is."""
+def addressed(table: str, models: Sequence[str], names: Sequence[str]) -> Iterator[Problem]:
+    """Each [TABLE."BACKEND/MODEL"] is of a model of a backend that there is."""
     for model in models:
         if fault := address_fault(model, names):
-            yield join("capabilities", model), fault
+            yield join(table, model), fault
+
+
+def own_backends(own: Sequence[str], names: Sequence[str]) -> Iterator[Problem]:
+    """Each of [privacy] is a backend that there is: a confidential text must not depend on a slip of the pen."""
+    for index, name in enumerate(own):
+        if name not in names:
+            have = f"Backends: {', '.join(names)}." if names else "There are no [[backends]]."
+            yield f"privacy.own_backends[{index}]", f'no backend is named "{name}".{nearest(name, names)} {have}'
 
 
 def address_fault(model: str, names: Sequence[str]) -> str | None:

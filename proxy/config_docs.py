@@ -52,12 +52,19 @@ _EXAMPLES: dict[tuple[str, str], Any] = {  # where a default says nothing and th
     ("vllm", "api_key"): "${VLLM_API_KEY}",
 }
 
+_ELSEWHERE = {"ladder", "rules", "when"}  # tables within tables, which have a heading of their own
+
 _NAMED = {  # tables that the user names or repeats, and what is inside them
     "Account": "## `[[accounts]]`",
     "AccountLimit": "### Each of an account's `limits`",
     "Rates": "### Each of its `prices`",
     "Alias": "## `[models.NAME]`",
     "Abilities": '## `[capabilities."BACKEND/MODEL"]`',
+    "Pricing": '## `[prices."BACKEND/MODEL"]`',
+    "Step": "### Each `[[router.ladder]]`",
+    "Profile": "### `[router.profiles.NAME]`",
+    "Rule": "### Each `[[router.rules]]`",
+    "When": "### `[router.rules.when]`",
     "Facts": "## `[catalog.PROVIDER]`",
     "Limit": "### Each of a provider's `limits`",
     "ModelFacts": '### `[catalog.PROVIDER.models."ID"]`',
@@ -95,8 +102,8 @@ The file is the one that `--config` names, else `$STREAMLANE_CONFIG`, else `stre
 3. the file, which goes before
 4. the default.
 
-An empty variable counts as not set. `[[backends]]`, `[[accounts]]`, `[models.NAME]`, `[capabilities."BACKEND/MODEL"]`
-and `[catalog.PROVIDER]` can only be set in the file.
+An empty variable counts as not set. `[[backends]]`, `[[accounts]]`, `[models.NAME]`, `[capabilities."BACKEND/MODEL"]`,
+`[prices."BACKEND/MODEL"]` and `[catalog.PROVIDER]` can only be set in the file.
 
 In any string of the file, `${NAME}` is replaced by that environment variable, and `$$` is a dollar sign. Keep keys out
 of the file that way: `api_key = "${VLLM_API_KEY}"`. A variable that is not set is an error.
@@ -142,9 +149,13 @@ def example_file(found: Sequence[Mapping[str, str]] = ()) -> str:
         )
     alias = whole["$defs"]["Alias"]
     parts.append("".join([f"# {alias['description']}\n# [models.fast]\n", *_commented("", alias["properties"])]))
-    able = whole["$defs"]["Abilities"]
-    heading = '# [capabilities."local/smollm2"]\n'
-    parts.append("".join([f"# {able['description']}\n", heading, *_commented("", able["properties"])]))
+    for name, heading in (("Rule", "[[router.rules]]"), ("When", "[router.rules.when]")):
+        table = whole["$defs"][name]
+        parts.append("".join([f"# {table['description']}\n# {heading}\n", *_commented("", table["properties"])]))
+    for name, heading in (("Abilities", "capabilities"), ("Pricing", "prices")):
+        table = whole["$defs"][name]
+        first = f'# {table["description"]}\n# [{heading}."local/smollm2"]\n'
+        parts.append("".join([first, *_commented("", table["properties"])]))
     return "\n".join(parts)
 
 
@@ -185,6 +196,8 @@ def _resolve(whole: Schema, reference: str) -> Schema:
 def _commented(table: str, keys: Schema) -> Iterator[str]:
     """`# key = value  # description` for each key."""
     for name, key in keys.items():
+        if name in _ELSEWHERE:
+            continue
         example = key.get("examples", [None])[0]
         value = _EXAMPLES.get((table, name)) or key.get("default") or example
         value = (
@@ -205,7 +218,7 @@ def _rows(table: Schema, path: str | None = None) -> str:
             "required"
             if name in table.get("required", ())
             else ""
-            if default in (None, {})
+            if default in (None, {}) or "$ref" in key
             else f"`{toml_value(default)}`"
         )
         about = [key.get("description", "")]
@@ -224,10 +237,11 @@ def _type_words(key: Schema) -> str:
     if "enum" in key:
         return ", ".join(f"`{choice}`" for choice in key["enum"])
     if key["type"] == "array":
-        items = _type_words(key["items"])
-        return f"list from {items}" if "enum" in key["items"] else f"list of {items}s"
+        return (
+            f"list from {_type_words(key['items'])}" if "enum" in key["items"] else f"list of {_plural(key['items'])}"
+        )
     if key["type"] == "object":
-        return "tables by name" if "$ref" in key["additionalProperties"] else "strings by name"
+        return " by name, or ".join(f"{_plural(each)}" for each in _options(key["additionalProperties"])) + " by name"
     words: str = key["type"]
     if "minimum" in key:
         words += f" from {key['minimum']}"
@@ -236,3 +250,15 @@ def _type_words(key: Schema) -> str:
     if "maximum" in key:
         words += f" to {key['maximum']}"
     return words
+
+
+def _options(key: Schema) -> list[Schema]:
+    """What a value may be."""
+    found: list[Schema] = key.get("anyOf", [key])
+    return found
+
+
+def _plural(key: Schema) -> str:
+    words = _type_words(key)
+    first, _, rest = words.partition(" ")
+    return f"{first}s {rest}" if rest else f"{words}s"

@@ -9,11 +9,13 @@ from msgspec.structs import fields
 
 from backends import registry
 from backends.presets import presets
-from proxy import config_accounts, config_check, config_source
+from proxy import config_accounts, config_check, config_router_read, config_source
 from proxy.config import Abilities, Alias, BackendOptions, Config
 from proxy.config_check import nearest
 from proxy.config_error import ConfigError
+from proxy.config_prices import Pricing
 from proxy.config_read import Reader, toml_type
+from proxy.config_router_check import choice
 from proxy.config_source import References, join
 from proxy.config_table import Table
 from proxy.data_dir import default_data_dir
@@ -79,7 +81,7 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
     tables: dict[str, Any] = {
         name: reader.table(field.type, raw.get(name, {}), name)
         for name, field in keys.items()
-        if isinstance(field.type, type) and issubclass(field.type, Table)
+        if isinstance(field.type, type) and issubclass(field.type, Table) and name != "router"
     }
     server, ops = tables["server"], tables["ops"]
     if server:
@@ -98,9 +100,14 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
     names = [*ours, *(name for _, name in _names("accounts", lists["accounts"]))]
     if tables["free"]:
         reader.report(config_accounts.free(tables["free"], ours))
+    if tables["privacy"]:
+        reader.report(config_check.own_backends(tables["privacy"].own_backends or (), names))
     models = _models(reader, raw.get("models", {}), names)
     capabilities = _named(reader, raw.get("capabilities", {}), "capabilities", '"BACKEND/MODEL"', Abilities)
-    reader.report(config_check.abilities(list(capabilities), names))
+    reader.report(config_check.addressed("capabilities", list(capabilities), names))
+    prices = _named(reader, raw.get("prices", {}), "prices", '"BACKEND/MODEL"', Pricing)
+    reader.report(config_check.addressed("prices", list(prices), names))
+    tables["router"] = config_router_read.read(reader, raw.get("router", {}), names, list(models), bool(accounts))
     if reader.problems or not all(tables.values()):
         return None
     return Config(
@@ -110,6 +117,7 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
         accounts=accounts,
         models=models,
         capabilities=capabilities,
+        prices=prices,
         catalog=catalog,
     )
 
@@ -166,6 +174,8 @@ def _models(reader: Reader, raw: object, names: list[str]) -> dict[str, Alias]:
     found = _named(reader, raw, "models", "NAME", Alias)
     targets = {name: _targets(table) for name, table in raw.items()} if isinstance(raw, dict) else {}
     reader.report(config_check.aliases(targets, names))
+    for name, alias in found.items():
+        reader.report(choice(join("models", name), alias.strategy, alias.weights, len(alias.targets), "targets"))
     return found
 
 

@@ -31,12 +31,18 @@ def as_text(loaded: Loaded) -> str:
     data = as_data(loaded)
     config = data["config"]
     lists = {key: config.pop(key) for key in ("backends", "accounts")}
-    named = {key: config.pop(key) for key in ("models", "capabilities", "catalog")}
+    named = {key: config.pop(key) for key in ("models", "capabilities", "prices", "catalog")}
     tables = {key: value for key, value in config.items() if isinstance(value, dict)}
     lines = [f"# {loaded.path or 'no file: defaults and the environment'}"]
     lines += _table("", "", {key: value for key, value in config.items() if key not in tables}, loaded)
     for key, table in tables.items():
-        lines += ["", *_table(f"[{key}]", key, table, loaded)]
+        inner = {name: value for name, value in table.items() if _is_tables(value)}
+        flat = {name: value for name, value in table.items() if name not in inner}
+        lines += ["", *_table(f"[{key}]", key, flat, loaded)]
+        for name, found in inner.items():
+            path = join(key, name)
+            for index, each in enumerate(found):
+                lines += ["", *_table(f"[[{path}]]", join(path, index), _without_empty(each), loaded)]
     for key, listed in lists.items():
         for index, table in enumerate(listed):
             lines += ["", *_table(f"[[{key}]]", join(key, index), table, loaded)]
@@ -91,3 +97,14 @@ def _masked(value: Any, key: str, path: str, loaded: Loaded) -> Any:
                 return mask(value) if value else ""
             return without_user_info(value)
     return value
+
+
+def _is_tables(value: Any) -> bool:
+    """Whether it is a list of tables, as rules are."""
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], dict)
+
+
+def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
+    """What is set of a table of many keys, most of which are not."""
+    inner = {key: _without_empty(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in inner.items() if value not in (None, [], (), {})}

@@ -8,7 +8,12 @@ from backends.capabilities import CAPABILITIES, Capabilities
 from backends.request import Sampling
 from proxy.config import Abilities
 from proxy.config import Alias as AliasOptions
+from proxy.config_health import Health
+from proxy.config_prices import Pricing
+from proxy.prices import micros
+from proxy.routing.breaker import Rules
 from proxy.runtime import Alias, otherwise
+from quota.price import Price
 
 
 def alias(options: AliasOptions) -> Alias:
@@ -18,6 +23,9 @@ def alias(options: AliasOptions) -> Alias:
         instructions=options.instructions,
         max_output_tokens=options.max_output_tokens,
         sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
+        strategy=options.strategy,
+        weights=options.weights,
+        sticky=options.sticky,
     )
 
 
@@ -32,3 +40,26 @@ def facts(name: str, options: Abilities) -> Model:
     """A [capabilities."BACKEND/MODEL"], which is its `name`."""
     able = Capabilities(**{each: getattr(options, each) for each in CAPABILITIES})
     return Model(name.partition("/")[2], options.context, able, options.max_output)
+
+
+def breaker_rules(options: Health) -> Rules:
+    """The [health]."""
+    return Rules(
+        failures=options.failures,
+        share=options.error_share,
+        slow_factor=options.slow_factor,
+        slow_least=options.slow_seconds,
+        first=options.open_seconds,
+        longest=max(options.open_seconds, options.longest_open_seconds),
+        slow_start=options.slow_start_seconds,
+    )
+
+
+def model_prices(said: Mapping[str, Pricing]) -> Mapping[str, Price]:
+    """What the operator pays, by "BACKEND/MODEL"."""
+    return MappingProxyType(
+        {
+            name: Price(micros(each.input), micros(each.output), micros(each.cached_input), "the configuration")
+            for name, each in said.items()
+        }
+    )

@@ -2,13 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from backends.base import Backend, Keyed, Model, Observable, Remote
-from backends.errors import AuthenticationFailed, BackendError, NotReady
+from backends.errors import AuthenticationFailed, BackendError, DeadlineExceeded, NotReady, Unreachable
 from proxy.backend_state import BackendState, State, trouble
 from proxy.metered import Metered
 from proxy.runtime import Runtime
@@ -22,10 +22,17 @@ FIRST = 0.5  # seconds that the start waits: a server on this machine answers in
 
 
 class Discovery:
-    """Holds the current Runtime. `run` keeps it fresh; `first` waits a moment for the first answers."""
+    """Holds the current Runtime. `run` keeps it fresh; `first` waits a moment for the first answers.
 
-    def __init__(self, runtime: Runtime) -> None:
+    `on_state` hears of each answer that says how a backend is: its name, whether it is well, None while it only is not
+    ready, and why it is not well, as a part of a sentence.
+    """
+
+    def __init__(
+        self, runtime: Runtime, on_state: Callable[[str, bool | None, str], None] = lambda name, up, why: None
+    ) -> None:
         self.runtime = runtime
+        self._on_state = on_state
         self._asked = {name: asyncio.Event() for name in runtime.backends}
         self._states = {name: BackendState(name, "down", "It has not answered yet.") for name in runtime.backends}
 
@@ -59,8 +66,12 @@ class Discovery:
                         self._swap(backend.name, await backend.models())
                         stale = clock() + FRESH
                 state = BackendState(backend.name, "up", load=load)
+                if locked(backend, state).state == "up":
+                    self._on_state(backend.name, True, "")
             except (BackendError, TimeoutError) as error:
                 state = failed(backend, error)
+                if (why := sign(error)) is not None:
+                    self._on_state(backend.name, None if isinstance(error, NotReady) else False, why)
             except Exception:  # one backend's fault must not end the gateway
                 log.exception("backend_failed", backend=backend.name)
             if state.state != "up":
@@ -94,6 +105,20 @@ def failed(backend: Backend, error: BackendError | TimeoutError) -> BackendState
     url = backend.url if isinstance(backend, Remote) else None
     state: State = "loading" if isinstance(error, NotReady) else "down"
     return BackendState(backend.name, state, trouble(backend.name, url, error))
+
+
+def sign(error: BackendError | TimeoutError) -> str | None:
+    """Why it is not well, as a part of a sentence; None where the error tells nothing of that: a server that does not
+    list its models, or not to us, may answer all the same.
+    """
+    match error:
+        case Unreachable():
+            return f"it cannot be reached ({error.why})"
+        case DeadlineExceeded() | TimeoutError():
+            return "it did not answer in time when it was asked how it is"
+        case NotReady():
+            return "it is starting, or loading its model"
+    return None
 
 
 def locked(backend: Backend, state: BackendState) -> BackendState:

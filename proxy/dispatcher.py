@@ -1,13 +1,15 @@
 """Everything that happens to one call, in order. The retry, the queue and the deadlines live here and nowhere else.
 
-1 resolve      the model's name → candidates in order (Runtime), without those that cannot do what is asked (fitness)
-2 choose       for free/…: which of them, by what is left of their quotas (Spending); when all is spent, what then
-3 admit        a slot of the candidate's backend, in the order of asking
+1 resolve      the model's name → sets of candidates (Runtime)
+2 choose       rules, the learned router, constraints, strategies: candidates in order with a reason each (Chooser);
+               for free/…: by what is left of their quotas (Spending); when all is spent, what then
+3 admit        a place at the candidate's backend, in a fair line (Places), unless its breaker is open (Vitals)
 4 reserve      only for a candidate that is metered, and on the disk before its first byte; denied → the next
-5 stream       until its first content event, under its deadline; a failure → what proxy/retry.py says, from 3 on
+5 stream       until its first content event, under its deadline; a failure → what proxy/retry.py says, from 3 on;
+               slow → maybe another one beside it (Hedges)
 ── commit ──   from here one backend; an error goes to whoever reads
 6 answer       to the reader's sink; each wait under the idle deadline, all of it under the total one
-7 settle       what was used, and the outcome: recorded on every way out, without waiting
+7 settle       what was used, how the target is, and the outcome: recorded on every way out, without waiting
 """
 
 import asyncio
@@ -16,59 +18,49 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeAlias, TypeVar
+from typing import TypeVar
 
 import structlog
 from msgspec.structs import replace
 
 from backends.base import Batches, Embedder, Embeddings, TokenCounter
 from backends.errors import BackendError, QuotaExhausted, RateLimited, UnsupportedFeature
-from backends.events import Citation, Event, Signature
 from backends.request import EmbeddingRequest, Request
 from proxy.answer import Answer
 from proxy.asked import asked_of, completed
+from proxy.chooser import Chooser
 from proxy.deadlines import Deadline, Deadlines, Silence
-from proxy.errors import BadParameter
-from proxy.explaining import explained, passing_by
+from proxy.errors import BadParameter, FreeQuotaExhausted
+from proxy.explaining import decided, explained, passing_by
 from proxy.fitness import fitting
 from proxy.outcome import Call, Notice, Outcome
+from proxy.places import Gate, Place, Places
+from proxy.prices import chargeable
+from proxy.queue_ticket import ticket_of
+from proxy.race import race
 from proxy.record import Record
 from proxy.retry import MOST_ATTEMPTS, Attempts, Budget, Turn
+from proxy.routing.hedging import Hedges
+from proxy.routing.vitals import Vitals
 from proxy.runtime import NAMES_OF_PROFILES, Candidate, Route, Runtime
 from proxy.selection import Selection
-from proxy.slots import Slots
 from proxy.spend import Spend
 from proxy.spending import Spending
+from proxy.tries import Head, Tries, able, content, may_hedge, patience, steps_of, told
 from proxy.wire_errors import sentence, wire
 
 log = structlog.get_logger()
 T = TypeVar("T")
 R = TypeVar("R", Request, EmbeddingRequest)
-Head: TypeAlias = Sequence[Event]
-
-
-@dataclass(slots=True)
-class Tries(Generic[R, T]):
-    """What all attempts of one call share. What `ask` enters stays on `stack`, which is empty before each.
-
-    `made` counts those by which a backend was asked.
-    """
-
-    stack: AsyncExitStack
-    request: R
-    record: Record
-    notify: Callable[[Notice], None]
-    ask: Callable[[AsyncExitStack, Candidate, R], Awaitable[T]]
-    made: int = 0
 
 
 class Dispatcher:
-    """Runs calls. `queue` bounds how many may wait for one backend's slots; outcomes go to each of `on_outcome`.
+    """Runs calls. `chooser` says who is asked, `places` is where they wait for a backend, `vitals` knows who is well.
+    Outcomes go to each of `on_outcome`.
 
-    `spending` is where quota is reserved for candidates that are metered. `now`, `sleep` and `dice` are those of the
-    waits between attempts.
+    `spending` is where quota is reserved for candidates that are metered. With `hedges` a slow attempt may get another
+    beside it. `now`, `sleep` and `dice` are those of the waits between attempts.
     """
 
     def __init__(
@@ -76,10 +68,13 @@ class Dispatcher:
         *,
         runtime: Callable[[], Runtime],
         deadlines: Deadlines,
-        queue: int,
+        places: Places,
+        vitals: Vitals,
+        chooser: Chooser,
         default_max_output_tokens: int,
         on_outcome: Sequence[Callable[[Outcome], None]],
         spending: Spending | None = None,
+        hedges: Hedges | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         dice: Callable[[], float] = random.random,
@@ -89,7 +84,7 @@ class Dispatcher:
         self._default_max_output_tokens = default_max_output_tokens
         self._on_outcome = on_outcome
         self._spending = spending
-        self._slots: defaultdict[str, Slots] = defaultdict(lambda: Slots(queue, deadlines.queue))
+        self._places, self._vitals, self._chooser, self._hedges = places, vitals, chooser, hedges
         self._budgets: defaultdict[str, Budget] = defaultdict(Budget)
         self._now, self._sleep, self._dice = now, sleep, dice
 
@@ -106,34 +101,38 @@ class Dispatcher:
         or at any later moment the chosen one's; FreeQuotaExhausted. `name` is the model as it was asked for; `notify`
         hears where it goes, at once.
         """
-        record = Record(call, name)
+        record = Record(call, name, self._now)
 
-        async def streamed(attempt: AsyncExitStack, candidate: Candidate, asked: Request) -> tuple[Batches, Head]:
-            batches = await attempt.enter_async_context(candidate.backend.stream(asked))
-            if record.spend is not None:
-                record.spend.heard(batches)
+        async def streamed(
+            attempt: Tries[Request, tuple[Batches, Head]], candidate: Candidate, asked: Request
+        ) -> tuple[Batches, Head]:
+            batches = await attempt.stack.enter_async_context(candidate.backend.stream(asked))
+            if attempt.record.spend is not None:
+                attempt.record.spend.heard(batches)
             return batches, await content(batches)
 
         with self._recorded(record), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
-                batches, head = await self._routed(Tries(stack, request, record, notify, streamed), route)
+                with Deadline("requested", patience(request)):
+                    batches, head = await self._routed(Tries(stack, request, record, notify, streamed), route)
                 answer = Answer(batches, head, record.finished)
-                record.pace = answer.pace
+                record.pace, answer.costs = answer.pace, record.costs
                 if record.spend is not None:
                     answer.through = record.spend.over
                 with Silence("idle", self._deadlines.idle, answer.silent_since):
                     yield answer
 
-    async def embed(self, call: Call, request: EmbeddingRequest) -> Embeddings:
-        """The vectors of the first candidate that gives them. Raises UnknownModel, AmbiguousModel, BadParameter,
-        FreeQuotaExhausted, or BackendError.
+    async def embed(self, call: Call, request: EmbeddingRequest) -> tuple[Embeddings, int | None]:
+        """The vectors of the first candidate that gives them, and what they cost, in micro-dollars.
+
+        Raises UnknownModel, AmbiguousModel, BadParameter, FreeQuotaExhausted, or BackendError.
         """
         route = self._runtime().resolve(request.model)
         if route.profile is not None and request.model in NAMES_OF_PROFILES:
             raise BadParameter("Vectors of different models do not compare. Name one, as free/MODEL.", "model")
-        record = Record(call, request.model)
+        record = Record(call, request.model, self._now)
 
-        async def embedded(_: AsyncExitStack, candidate: Candidate, asked: EmbeddingRequest) -> Embeddings:
+        async def embedded(_: object, candidate: Candidate, asked: EmbeddingRequest) -> Embeddings:
             if not isinstance(candidate.backend, Embedder):
                 raise UnsupportedFeature("embeddings", "model")
             return await candidate.backend.embed(asked)
@@ -145,7 +144,7 @@ class Dispatcher:
             async with AsyncExitStack() as stack:
                 made = await self._routed(Tries(stack, request, record, lambda _: None, embedded), route)
                 record.embedded(made)
-                return made
+                return made, record.cost
 
     async def count_tokens(self, request: Request) -> int | None:
         """Tokens of the prompt, as the first candidate that can count them has it; None where none can.
@@ -182,14 +181,33 @@ class Dispatcher:
                 observe(outcome)
 
     async def _routed(self, tries: "Tries[R, T]", route: Route) -> T:
-        """What the first of the route's candidates gives that can do what is asked."""
-        if route.profile is not None and self._spending is not None:
-            return await self._of_quota(self._spending, tries, route.candidates, route.profile)
-        candidates, passed = fitting(route.candidates, tries.request)
-        for each in passed:
-            log.info("passed_over", **each.shown())
-        tries.notify = passing_by([each.shown() for each in passed], tries.notify)
-        return await self._first(tries, candidates)
+        """What the first of the route's sets gives that can do what is asked: each is tried once, and so is each target.
+
+        Raises the last error of those that were asked.
+        """
+        choice = await self._chooser.choose(
+            tries.record.call, tries.record.model, route, tries.request, self._runtime()
+        )
+        tries.record.routed = choice.routed()
+        if choice.route.alias is not route.alias and isinstance(tries.request, Request):  # that of a rule
+            tries.request = completed(tries.request, choice.route, self._default_max_output_tokens)
+        for over in choice.decision.passed_over:
+            log.info("passed_over", **over.shown())
+        tries.notify = decided(choice.decision, tries.notify)
+        steps = list(steps_of(choice.decision))
+        for number, (profile, candidates) in enumerate(steps, start=1):
+            later = number < len(steps)  # one attempt is theirs
+            try:
+                if profile is not None and self._spending is not None:
+                    return await self._of_quota(self._spending, tries, candidates, profile, kept=later)
+                answer = await self._first(tries, candidates, MOST_ATTEMPTS - tries.made - later)
+                self._chooser.answered(choice, tries.record.candidate)
+                return answer
+            except (BackendError, FreeQuotaExhausted) as error:
+                again = isinstance(error, FreeQuotaExhausted) or error.retryable
+                if not later or not again or tries.made >= MOST_ATTEMPTS:
+                    raise
+        raise AssertionError("a decision has at least one candidate")
 
     async def _first(
         self,
@@ -202,27 +220,16 @@ class Dispatcher:
 
         `held` is what was reserved already for the first candidate.
         """
-        stack, record = tries.stack, tries.record
+        record = tries.record
         backends = [candidate.backend.name for candidate in candidates]
         attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice, most)
         turn = attempts.first(self._now())
         while True:
             candidate = candidates[turn.candidate]
-            record.backend, record.backend_model = candidate.backend.name, candidate.model
-            record.spend, held = held, None
             try:
-                await self._begin(stack, candidate, turn, tries.notify)
-                asked = asked_of(candidate, tries.request)
-                if candidate.metered is not None and self._spending is not None:
-                    record.spend = record.spend or await self._spending.reserve(record.call, candidate, asked)
-                    asked = record.spend.request(asked)
-                    tries.notify(self._spending.notice(candidate.metered, record.call.principal.id))
-                with Deadline("first_event", self._deadlines.first_event):
-                    answer = await tries.ask(stack, candidate, asked)
+                return await self._hedged(tries, attempts, candidates, turn, held)
             except BackendError as error:
-                record.settle(error)
-                await stack.aclose()  # it is empty again, and takes the next attempt
-                error.backend = candidate.backend.name
+                await tries.stack.aclose()  # it is empty again, and takes the next attempt
                 following = attempts.failed(error, self._now())
                 tries.made += error.asked
                 if following is None:
@@ -232,18 +239,81 @@ class Dispatcher:
                         record.ends_with(candidates[heard])
                     raise told from None
                 record.failed(candidate, error, following.wait)
-                turn = following
-            else:
-                record.answered()
-                return answer
+                turn, held = following, None
+
+    async def _hedged(
+        self,
+        tries: "Tries[R, T]",
+        attempts: Attempts,
+        candidates: Sequence[Candidate],
+        turn: Turn,
+        held: Spend | None,
+    ) -> T:
+        """One attempt; the first of several, where that is allowed and it is slow, with a second one beside it."""
+        candidate, hedges, after = candidates[turn.candidate], self._hedges, None
+        if hedges is not None and not attempts.made and may_hedge(tries.request, candidates[:2]):
+            after = hedges.due(self._vitals.standing(candidate, self._now()).first_token, self._now())
+        if hedges is None or after is None:
+            return await self._attempt(tries, candidate, turn, held)
+        rival, other = tries.rival(), candidates[1]
+
+        async def beside() -> T:
+            try:
+                return await self._attempt(rival, other, Turn(1), None)
+            except BackendError as error:
+                attempts.beside(1, error)
+                raise
+
+        try:
+            ways = (lambda: self._attempt(tries, candidate, turn, held), beside)
+            number, answer = await race(ways, after, lambda: hedges.take(self._now()))
+            if number == 1:
+                await tries.stack.aclose()
+                tries.record.won(rival.record)
+                await tries.stack.enter_async_context(rival.stack.pop_all())
+            return answer
+        finally:
+            rival.record.settle(None)
+            await rival.stack.aclose()
+
+    async def _attempt(self, tries: "Tries[R, T]", candidate: Candidate, turn: Turn, held: Spend | None) -> T:
+        """What `ask` gives: after a place, the breaker's word, and a reservation where the candidate is metered."""
+        record = tries.record
+        record.begins(candidate)
+        record.spend = held
+        try:
+            record.place = await self._begin(tries, candidate, turn)
+            own_key = candidate.backend.name in tries.request.keys
+            record.visit = self._vitals.begin(candidate, self._now(), own_key=own_key)
+            asked = asked_of(candidate, tries.request)
+            record.price = candidate.price if chargeable(asked) else None
+            if candidate.metered is not None and self._spending is not None:
+                record.spend = record.spend or await self._spending.reserve(record.call, candidate, asked)
+                asked = record.spend.request(asked)
+                tries.notify(self._spending.notice(candidate.metered, record.call.principal.id))
+            with Deadline("first_event", self._deadlines.first_event):
+                answer = await tries.ask(tries, candidate, asked)
+        except BackendError as error:
+            error.backend = candidate.backend.name
+            record.settle(error)
+            raise
+        record.answered()
+        return answer
 
     async def _of_quota(
-        self, spending: Spending, tries: "Tries[R, T]", candidates: Sequence[Candidate], profile: str
+        self,
+        spending: Spending,
+        tries: "Tries[R, T]",
+        candidates: Sequence[Candidate],
+        profile: str,
+        *,
+        kept: int,
     ) -> T:
         """Free quota first, the best of it now. When that is spent, or fails: what the caller or the operator wants
         then, one after the other. Raises FreeQuotaExhausted, or the error of the last backend that was asked.
 
-        Waiting helps only against refusals for quota, and while an attempt is left for it.
+        Waiting helps only against refusals for quota, and while an attempt is left for it. So many attempts are `kept`
+        for others.
         """
         call, request = tries.record.call, tries.request
         steps: tuple[str, ...] = spending.when_spent(request, candidates)
@@ -255,7 +325,7 @@ class Dispatcher:
             candidates, failure = (), error
         notify = tries.notify
         for number, step in enumerate(("now", *steps)):
-            later = not {"local", "paid"}.isdisjoint(steps[number:])  # one attempt is theirs
+            later = kept + (not {"local", "paid"}.isdisjoint(steps[number:]))  # one attempt is theirs
             held, chosen = None, list[Candidate]()
             try:
                 if step == "wait" and (failure is None or isinstance(failure, RateLimited | QuotaExhausted)):
@@ -314,38 +384,16 @@ class Dispatcher:
                             return replace(selection, chosen=selection.chosen[number:]), held
         return selection, None
 
-    async def _begin(
-        self, attempt: AsyncExitStack, candidate: Candidate, turn: Turn, notify: Callable[[Notice], None]
-    ) -> None:
-        """Wait as long as the turn says, then for a place; it is held until `attempt` is left."""
+    async def _begin(self, tries: "Tries[R, T]", candidate: Candidate, turn: Turn) -> Place:
+        """Wait as long as the turn says, then for a place; it is held until the attempt is left."""
         with Deadline("retry", turn.left):
             if turn.wait:
                 await self._sleep(turn.wait)
-            slots = self._slots[candidate.backend.name]
-            await attempt.enter_async_context(slots.one(candidate.backend.slots, partial(told, notify, candidate)))
+            record = tries.record
+            ticket = ticket_of(record.call, candidate.model, tries.request, time.monotonic() - record.began)
+            tell = partial(told, tries.notify, candidate)
+            return await tries.stack.enter_async_context(self._places.place(candidate.backend, ticket, tell))
 
-    def lines(self) -> Mapping[str, Slots]:
+    def lines(self) -> Mapping[str, Gate]:
         """By backend that was ever asked: its places, and the line before them."""
-        return self._slots
-
-
-def told(notify: Callable[[Notice], None], candidate: Candidate, place: int) -> None:
-    """Say where a request goes, and its place in line there."""
-    notify(Notice("route", {"model": candidate.model, "backend": candidate.backend.name, "queue_position": place}))
-
-
-def able(candidates: Sequence[Candidate], request: Request | EmbeddingRequest) -> list[Candidate]:
-    """Those of them that may be able to do what is asked; maybe none."""
-    with suppress(UnsupportedFeature):
-        return list(fitting(candidates, request)[0]) if candidates else []
-    return []
-
-
-async def content(batches: Batches) -> Sequence[Event]:
-    """All up to the first batch that says something. An answer may also end without a word."""
-    head: list[Event] = []
-    async for batch in batches:
-        head += batch
-        if any(not isinstance(event, Signature | Citation) for event in batch):
-            return head
-    raise AssertionError("a stream ends with Finished or a BackendError")
+        return self._places.gates()

@@ -10,6 +10,7 @@
     ├── Unsupported          a feature that we do not speak (yet)
     ├── UnknownModel         no alias, backend or model of that name
     ├── AmbiguousModel       more than one backend serves that id
+    ├── UnknownRouter        a router-NAME-THRESHOLD that is none
     ├── UnknownPrevious      previous_response_id names nothing that we hold
     ├── PreviousNotEnded     previous_response_id names a response that runs, or failed
     ├── ConversationTooLong  the turns before a response are too many, or too large
@@ -29,7 +30,10 @@
     ├── ForbiddenOrigin      a web page of another origin
     ├── ForbiddenHost        a Host header that is not ours
     ├── FreeQuotaExhausted   no quota is left that may answer
-    ├── StoreFailed          the disk did not take a delete
+    ├── NoModelFits          each model that could answer is ruled out by what the request allows
+    ├── NothingToRate        feedback on a response that is none of the caller's routed ones
+    ├── TooMuchFeedback      more answers rated in a day than a key may
+    ├── StoreFailed          the disk did not take a delete, or a rating
     └── Draining             we are shutting down
 
 Before `response.created` an error is an `error` event with its HTTP status; afterwards it is `response.failed`.
@@ -96,8 +100,8 @@ class Unsupported(ProxyError):
 class UnknownModel(ProxyError):
     """No alias, backend or model of that name."""
 
-    def __init__(self, model: str, nearest: list[str]) -> None:
-        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    def __init__(self, model: str, nearest: list[str], hint: str = "") -> None:
+        hint = f" Did you mean '{nearest[0]}'?" if nearest else hint and f" {hint}"
         super().__init__(
             f"The model '{model[:200]}' does not exist.{hint} GET /v1/models lists what there is.", "model"
         )
@@ -109,6 +113,17 @@ class AmbiguousModel(ProxyError):
     def __init__(self, model: str, choices: list[str]) -> None:
         super().__init__(
             f"The model '{model}' is served by several backends. Choose one: {', '.join(choices)}.", "model"
+        )
+
+
+class UnknownRouter(ProxyError):
+    """A model `router-NAME-THRESHOLD` whose name no router has, or whose threshold is no number from 0 to 1."""
+
+    def __init__(self, model: str, why: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The model '{model[:200]}' names no router: {why}. There are: {', '.join(names)}. The operator can give a "
+            "router of his own a name in [router.names].",
+            "model",
         )
 
 
@@ -291,15 +306,46 @@ class FreeQuotaExhausted(ProxyError):
         super().__init__(f"No free account can answer this request now{reasons}. {again or NEVER}")
 
 
+class NoModelFits(ProxyError):
+    """Every model that could answer is ruled out by what the request, or a rule of the operator's, allows."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        told = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+        super().__init__(
+            f"No model may answer this request: {told}. Allow more in 'sl_route', or ask another.", "model"
+        )
+
+
+class NothingToRate(ProxyError):
+    """Feedback on a `response_id` that is not one of the caller's, or whose model no router chose."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no such answer to rate. Only an answer that has ended, whose model the gateway chose, and that "
+            "was asked for with this key can be rated, as long as the gateway keeps it.",
+            "response_id",
+        )
+
+
+class TooMuchFeedback(ProxyError):
+    """More answers were rated in a day than one API key may."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} answers were rated with this API key in the last 24 hours, which is as many as count. Go on "
+            "tomorrow. The operator can raise [history] feedback_per_day."
+        )
+
+
 class StoreFailed(ProxyError):
-    """A delete did not reach the disk: the response may still be on it."""
+    """A delete, or a rating, did not reach the disk: what was to be deleted may still be on it."""
 
     owner = Owner.US
 
     def __init__(self) -> None:
         super().__init__(
-            "What was to be deleted may still be on the gateway's disk. Try again. If that fails too, the operator "
-            "finds the reason in the gateway's log."
+            "The gateway's disk did not take it: what was to be deleted may still be there. Try again. If that fails "
+            "too, the operator finds the reason in the gateway's log."
         )
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from backends.request import EmbeddingRequest, Request, Text
 from proxy.calibration import Calibration
+from proxy.conversations import Conversations
 from proxy.estimate import parts
 from proxy.fairness import Span
 from proxy.outcome import Outcome
@@ -22,7 +23,7 @@ V = TypeVar("V")
 
 STICKY: Micros = 30 * MINUTE  # a prompt cache is rarely kept longer
 ACTIVE: Micros = 15 * MINUTE  # whoever asked within it has a share of every pool
-MOST_MODELS, MOST_CONVERSATIONS, MOST_PEOPLE = 1000, 10_000, 1000  # a hundred bytes or so each
+MOST_MODELS, MOST_PEOPLE = 1000, 1000  # a hundred bytes or so each
 NEWEST = 0.2  # what the newest answer counts of an average: half of it is of the last three
 ANSWER = 300  # tokens of a usual answer, for its time
 FIRST, RATE = 1.5, 50.0  # seconds and tokens per second, of who has not answered yet
@@ -71,9 +72,8 @@ class FreeMemory:
     """Fed with each outcome. `sticky` is how long a conversation is remembered."""
 
     def __init__(self, sticky: Micros = STICKY) -> None:
-        self._sticky = sticky
         self._seen: OrderedDict[tuple[str, str], Seen] = OrderedDict()
-        self._conversations: OrderedDict[str, tuple[tuple[str, str], Micros]] = OrderedDict()
+        self._conversations: Conversations[tuple[str, str]] = Conversations(sticky)
         self._people: OrderedDict[str, Micros] = OrderedDict()
         self.spans: dict[str, tuple[Pool, Span, Micros]] = {}  # by pool, until when they hold
         self.calibration = Calibration()
@@ -104,12 +104,11 @@ class FreeMemory:
 
     def stick(self, conversation: str, account: str, model: str, now: Micros) -> None:
         """This model has answered the conversation, and is to go on with it."""
-        keep(self._conversations, conversation, ((account, model), now + self._sticky), MOST_CONVERSATIONS)
+        self._conversations.stick(conversation, (account, model), now)
 
     def stuck(self, conversation: str | None, now: Micros) -> tuple[str, str] | None:
         """The account and model that answered a conversation, if that was not long ago."""
-        found = self._conversations.get(conversation) if conversation else None
-        return found[0] if found is not None and found[1] > now else None
+        return self._conversations.of(conversation, now)
 
     def active(self, now: Micros) -> Iterable[str]:
         """Who has asked lately."""

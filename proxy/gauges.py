@@ -10,11 +10,14 @@ from proxy.discovery import Discovery
 from proxy.dispatcher import Dispatcher
 from proxy.edge.ws import Sockets
 from proxy.generations import Generations
+from proxy.history.history import History
 from proxy.metered import Metered
-from proxy.metrics import Labels, Metrics
+from proxy.metrics import OTHER, Labels, Metrics
 from proxy.metrics_table import Metric
 from proxy.quota_counts import QuotaCounts
 from proxy.quota_report import Row, report_on
+from proxy.routing.vitals import Standing, Vitals
+from proxy.runtime import Runtime
 from proxy.session import State
 from proxy.store.port import Store
 from quota.ledger import Ledger
@@ -58,6 +61,38 @@ def read_gauges(
     )
 
 
+def read_vitals(metrics: Metrics, vitals: Vitals, runtime: Callable[[], Runtime], now: Callable[[], float]) -> None:
+    """How each target is that was asked. A model that its backend does not list is "other", at its worst."""
+
+    def read(metric: Metric, value: Callable[[Standing], float | None]) -> None:
+        def values() -> Mapping[Labels, float]:
+            models = runtime().models
+            found: dict[Labels, float] = {}
+            for (backend, model), standing in vitals.standings(now()):
+                if (one := value(standing)) is not None:
+                    listed = any(each.id == model for each in models.get(backend, ()))
+                    labels = (backend, model if listed else OTHER)
+                    found[labels] = max(one, found.get(labels, one))
+            return found
+
+        metrics.read(metric, values)
+
+    def cooldowns() -> Mapping[Labels, float]:
+        models = runtime().models
+        found: dict[Labels, float] = {}
+        for each in vitals.cooldowns(now()):
+            scope, backend, model = each.place
+            listed = not model or any(one.id == model for one in models.get(backend, ()))
+            labels = (backend, model if listed else OTHER, scope.value)
+            found[labels] = max(each.until - now(), found.get(labels, 0.0))
+        return found
+
+    states = {"closed": 0.0, "half_open": 1.0, "open": 2.0}
+    read(metrics_table.BREAKER, lambda standing: states[standing.state])
+    read(metrics_table.RECENT_FIRST_TOKEN, lambda standing: standing.first_token)
+    metrics.read(metrics_table.COOLDOWN, cooldowns)
+
+
 def read_connections(metrics: Metrics, states: Callable[[], Mapping[str, PoolState]]) -> None:
     """The outgoing connections, by the host and port that they lead to."""
 
@@ -87,6 +122,11 @@ def read_held(metrics: Metrics, generations: Generations, store: Store) -> None:
         lambda: {("stored",): store.size, ("unwritten",): store.unwritten, ("logs",): generations.held_bytes},
     )
     metrics.read(metrics_table.UNWRITTEN, lambda: {(): store.lost})
+
+
+def read_history(metrics: Metrics, history: History | None) -> None:
+    """What could not be kept of routed calls."""
+    metrics.read(metrics_table.UNKEPT, lambda: {(): 0 if history is None else history.lost})
 
 
 def read_quota(metrics: Metrics, ledger: Ledger, metered: Callable[[], Iterable[Metered]], counts: QuotaCounts) -> None:

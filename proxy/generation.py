@@ -149,6 +149,7 @@ class Generation:
                 self._end(self._composer.say_nothing)
                 return
             async with opened as answer:
+                self._composer.costs = answer.costs
                 try:
                     await answer.into(self._take)
                 except LogFull:

@@ -19,6 +19,7 @@ from proxy.dispatcher import Dispatcher
 from proxy.errors import PreviousNotEnded, TooManyRunning, UnknownPrevious, UnknownResponse
 from proxy.generation import Generation
 from proxy.held import Held
+from proxy.history.history import History
 from proxy.outcome import Call, Principal
 from proxy.response_log import ResponseLog
 from proxy.store.port import Stored
@@ -48,6 +49,7 @@ class Generations:
         max_response_bytes: int,
         log_ttl: float,
         log_bytes: int,
+        history: History | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._turns = turns
@@ -57,6 +59,7 @@ class Generations:
         self._running_per_principal = running_per_principal
         self._max_response_bytes = max_response_bytes
         self._log_ttl = log_ttl
+        self._history = history
         self._running: dict[str, Generation] = {}
         self._per_principal: dict[Principal, int] = {}  # how many run; none is not in it
         # By principal and id: every log that is still there, whoever holds it, so that a delete reaches it.
@@ -95,7 +98,7 @@ class Generations:
         request = replace(asked(create, previous), tenant=principal.id)
         route, request = self._dispatcher.plan(request)
         response_id = self._new_id("resp")
-        call = Call(principal, request_id or self._new_id("req"))
+        call = Call(principal, request_id or self._new_id("req"), response_id)
         response_log = self._logs[principal.id, response_id] = ResponseLog(self._max_response_bytes)
         members = response_object(create, request, response_id, int(time.time()))
         # The log has them as objects, which its first events and its last one share.
@@ -121,6 +124,9 @@ class Generations:
         )
         self._running[response_id] = generation
         self._per_principal[principal] = running + 1
+        if self._history is not None:
+            stored = create.store or not create.items  # only the Responses API has items, and says whether to store
+            self._history.asked(response_id, principal.id, request, stored=stored)
         opened = self._dispatcher.open(call, route, request, create.model, generation.notify)
         self._tasks.create_task(self._run(generation, opened if create.generate else None), name=response_id)
         return generation
@@ -178,6 +184,8 @@ class Generations:
         found = self._gone((principal.id, response_id))
         if generation is not None and generation.call.principal == principal:
             self._forget(generation)
+        if self._history is not None:
+            found |= await self._history.delete(principal.id, response_id)
         if not await self._turns.delete(principal, response_id) and not found:
             raise UnknownResponse
 
@@ -189,6 +197,8 @@ class Generations:
                 self._forget(generation)
         for name in [name for name in self._logs if name[0] == principal.id]:
             self._gone(name)
+        if self._history is not None:
+            await self._history.delete_all(principal.id)
         return await self._turns.delete_all(principal)
 
     def cancel_all(self) -> None:
@@ -243,6 +253,8 @@ class Generations:
         generation.deleted = True
         generation.cancel()
         self._held.pop(generation.id)
+        if self._history is not None:
+            self._history.forget(generation.id)
 
     def _keep(self, create: Create, previous: Turn | None, generation: Generation) -> None:
         """The terminal event is in the log: keep what may be asked for, before anybody reads that it ended."""

@@ -81,5 +81,6 @@ def outcome_line(outcome: Outcome) -> None:
         duration_ms=round(outcome.duration * 1000, 1),
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
+        cost_usd_micros=outcome.cost,
         tokens_per_second=None if outcome.tokens_per_second is None else round(outcome.tokens_per_second, 1),
     )

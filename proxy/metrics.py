@@ -60,6 +60,10 @@ class Metrics(Collector):
         if outcome.usage is not None:
             self._counts[metrics_table.INPUT_TOKENS][where] += outcome.usage.input_tokens
             self._counts[metrics_table.OUTPUT_TOKENS][where] += outcome.usage.output_tokens
+        if outcome.cost is not None:
+            self._counts[metrics_table.COST][where] += outcome.cost
+        elif outcome.first_event is not None:
+            self._counts[metrics_table.WITHOUT_COST][where] += 1
 
     def refused(self, error: Exception) -> None:
         """Something was answered with `error`, and became no request."""

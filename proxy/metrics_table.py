@@ -48,6 +48,26 @@ RESUMES = Metric(
 BACKEND_UP = Metric(
     "gauge", "streamlane_backend_up", "1 when the backend answered the last time it was asked, else 0.", ("backend",)
 )
+BREAKER = Metric(
+    "gauge",
+    "streamlane_breaker_state",
+    "Whether a model that failed is asked again: 0 yes, 1 one request tries it, 2 not now. The worst of its backend's "
+    "and its own.",
+    WHERE,
+)
+COOLDOWN = Metric(
+    "gauge",
+    "streamlane_cooldown_seconds",
+    "For how long it is not asked because it said so: a rate limit, an overload, a refused key. The scope is model, "
+    "key, account or backend; but for the first, the model is empty. Accounts with quotas are not among them.",
+    (*WHERE, "scope"),
+)
+RECENT_FIRST_TOKEN = Metric(
+    "gauge",
+    "streamlane_recent_first_token_seconds",
+    "From asking a model to its first content: the mean of late, by which the quickest is chosen.",
+    WHERE,
+)
 KEYS = Metric(
     "gauge",
     "streamlane_keys",
@@ -133,6 +153,19 @@ OUTPUT_TOKENS = Metric(
     "Tokens of answers, as the backend counted them. An answer cut short is not in it.",
     WHERE,
 )
+COST = Metric(
+    "counter",
+    "streamlane_cost_usd_micros_total",
+    "What requests cost, in millionths of a dollar: whole numbers, so that no sum is ever rounded. Divide by 1e6. "
+    "Requests of unknown cost are not in it, but in streamlane_requests_without_cost_total.",
+    WHERE,
+)
+WITHOUT_COST = Metric(
+    "counter",
+    "streamlane_requests_without_cost_total",
+    "Requests that were answered, wholly or in part, and whose cost is not known: no price, or no count of tokens.",
+    WHERE,
+)
 HELD = Metric(
     "gauge",
     "streamlane_held_bytes",
@@ -144,6 +177,11 @@ UNWRITTEN = Metric(
     "counter",
     "streamlane_responses_not_written_total",
     "Responses that could not be written to streamlane.db: the disk failed, or was too slow. The log says which.",
+)
+UNKEPT = Metric(
+    "counter",
+    "streamlane_history_not_written_total",
+    "Routed calls that could not be written to the history: the disk failed, or was too slow. The log says which.",
 )
 QUOTA_CAP = Metric(
     "gauge",
@@ -192,6 +230,9 @@ METRICS = (
     SESSION_BYTES,
     RESUMES,
     BACKEND_UP,
+    BREAKER,
+    COOLDOWN,
+    RECENT_FIRST_TOKEN,
     KEYS,
     CONNECTIONS,
     CONNECTS,
@@ -205,8 +246,11 @@ METRICS = (
     INTER_TOKEN,
     INPUT_TOKENS,
     OUTPUT_TOKENS,
+    COST,
+    WITHOUT_COST,
     HELD,
     UNWRITTEN,
+    UNKEPT,
     QUOTA_CAP,
     QUOTA_USED,
     QUOTA_RESERVED,

@@ -18,12 +18,13 @@ class Pace:
     Pieces of one batch are 0 apart: that is how a client gets them.
     """
 
-    __slots__ = ("_clock", "_counts", "_first", "_last", "_sink")
+    __slots__ = ("_clock", "_counts", "_first", "_last", "_sink", "said")
 
     def __init__(self, head: Sequence[Event], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._counts = [0] * (len(BOUNDS) + 1)
         self._counts[0] = max(0, len(head) - isinstance(head[-1], Finished) - 1)
+        self.said = len(head) > isinstance(head[-1], Finished)  # whether there is any content
         self._first = self._last = clock()
 
     def over(self, sink: Sink) -> Sink:

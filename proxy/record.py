@@ -1,27 +1,34 @@
 """What is known of one call while it runs; becomes its Outcome."""
 
 import time
+from collections.abc import Callable
 
 import structlog
 
 from backends.base import Embeddings
 from backends.errors import BackendError, ModelNotFound
 from backends.events import Finished, Usage
-from proxy.outcome import Attempt, Call, Outcome, Status
+from proxy.outcome import Attempt, Call, Outcome, Routed, Status
 from proxy.pace import Pace
+from proxy.places import Place
+from proxy.prices import cost
+from proxy.routing.vitals import Visit
 from proxy.runtime import Candidate
 from proxy.spend import Spend
 from proxy.wire_errors import wire
+from quota.price import Price
 
 log = structlog.get_logger()
 
 
 class Record:
-    """One call. `model` is the name that was asked for."""
+    """One call. `model` is the name that was asked for; `now` in seconds, from any clock that does not go back."""
 
-    def __init__(self, call: Call, model: str) -> None:
-        self.call, self._model = call, model
-        self.began = time.monotonic()
+    def __init__(self, call: Call, model: str, now: Callable[[], float] = time.monotonic) -> None:
+        self.call, self.model, self._now = call, model, now
+        self.began = now()
+        self.routed: Routed | None = None
+        self.candidate: Candidate  # of the attempt that runs
         self.status: Status = "incomplete"
         self.error: str | None = None
         self.reason: str | None = None
@@ -31,7 +38,11 @@ class Record:
         self.first_event: float | None = None
         self.usage: Usage | None = None
         self.pace: Pace | None = None
-        self.spend: Spend | None = None  # what the attempt that runs has reserved
+        self.place: Place | None = None  # of the attempt that runs, as all that follow
+        self.visit: Visit | None = None
+        self.spend: Spend | None = None  # what it has reserved
+        self.price: Price | None = None
+        self.cost: int | None = None  # micro-dollars
 
     def failed(self, candidate: Candidate, error: BackendError, wait: float = 0.0) -> None:
         """An attempt failed; another follows after `wait` seconds, or the request ends with an earlier one's error."""
@@ -57,14 +68,34 @@ class Record:
         ended = [(each.backend, each.model) == (self.backend, self.backend_model) for each in self.failed_attempts]
         del self.failed_attempts[len(ended) - 1 - ended[::-1].index(True)]
 
+    def begins(self, candidate: Candidate) -> None:
+        """An attempt at this one."""
+        self.candidate = candidate
+        self.backend, self.backend_model = candidate.backend.name, candidate.model
+
     def answered(self) -> None:
         """The attempt that runs has given its first content."""
-        self.first_event = time.monotonic() - self.began
+        now = self._now()
+        self.first_event = now - self.began
+        if self.visit is not None:
+            self.visit.first(now)
+            if self.place is not None:
+                self.place.first(self.visit.seconds(now))
         if self.spend is not None:
             self.spend.answered()
 
     def settle(self, error: BackendError | None) -> None:
-        """What the attempt that runs has reserved is settled, if it is not: it failed with `error`, or is over."""
+        """The attempt that runs failed with `error`, or is over: what it has reserved is settled, if it is not, and its
+        target known to be well or not.
+        """
+        if self.visit is not None:
+            if error is not None:
+                self.visit.failed(error, self._now())
+            elif self.status in {"completed", "incomplete"} and self.first_event is not None:
+                self.visit.done(self._now(), self.usage.output_tokens if self.usage else None)
+            else:
+                self.visit.left(self._now())
+            self.visit = None
         if self.spend is not None:
             if error is None:
                 self.spend.ended(self.usage)
@@ -72,31 +103,54 @@ class Record:
                 self.spend.failed(error)
             self.spend = None
 
+    def rival(self) -> "Record":
+        """For another attempt of the same call, beside the one that runs."""
+        return Record(self.call, self.model, self._now)
+
+    def won(self, rival: "Record") -> None:
+        """The rival's attempt is the one that runs; the other was cancelled."""
+        self.settle(None)
+        self.begins(rival.candidate)
+        self.place, self.visit, self.spend, self.price = rival.place, rival.visit, rival.spend, rival.price
+        rival.visit = rival.spend = None
+        self.first_event = self._now() - self.began
+
     def finished(self, event: Finished) -> None:
         """The backend said all."""
         self.status = "completed" if event.reason == "stop" else "incomplete"
         self.usage = event.usage
+        self.cost = self.costs(event.usage)
+
+    def costs(self, usage: Usage | None) -> int | None:
+        """What the attempt that runs costs, in micro-dollars; None where the price or the usage is not known."""
+        if usage is not None and not usage.output_tokens and self.pace is not None and self.pace.said:
+            return None  # the backend did not count what it said
+        return cost(self.price, usage)
 
     def embedded(self, made: Embeddings) -> None:
         """The backend gave all vectors."""
         self.status = "completed"
         if made.input_tokens is not None:
             self.usage = Usage(made.input_tokens, 0)
+            self.cost = self.costs(self.usage)
 
     def outcome(self) -> Outcome:
         """The record as a value, now."""
         return Outcome(
             request_id=self.call.request_id,
             principal=self.call.principal.id,
-            model=self._model,
+            model=self.model,
             status=self.status,
             error=self.error,
             backend=self.backend,
             backend_model=self.backend_model,
             failed_attempts=tuple(self.failed_attempts),
             first_event=self.first_event,
-            duration=time.monotonic() - self.began,
+            duration=self._now() - self.began,
             usage=self.usage,
             gaps=self.pace.gaps() if self.pace else None,
             reason=self.reason,
+            response_id=self.call.response_id,
+            cost=self.cost,
+            routed=self.routed,
         )

@@ -123,6 +123,12 @@ class Attempts:
             return self._fresh(fresh, now)
         return self._again(now, self._end)
 
+    def beside(self, candidate: int, error: BackendError) -> None:
+        """An attempt at this one failed that was made beside the one that was given last."""
+        self.made += error.asked
+        self._failures[candidate] += 1
+        self._failed[candidate] = error
+
     def told(self, now: float) -> tuple[int, BackendError]:
         """What the caller hears when nothing follows, and of which candidate: the most hopeful failure, of several the
         last one, with the soonest time that anybody promised.

@@ -178,6 +178,17 @@ export declare class Client extends EventTarget {
         id: string;
         [member: string]: any;
     }>>;
+    /**
+     * Say whether an answer was good, or with null take that back, so that the gateway's router can learn from it. Rejects
+     * with the code "response_not_found" for an answer whose model the gateway did not choose.
+     * @param {string} responseId
+     * @param {"up" | "down" | null} rating
+     * @param {{preferredModel?: string}} [options] Who would have been better than one that is rated "down".
+     * @returns {Promise<void>}
+     */
+    rate(responseId: string, rating: "up" | "down" | null, { preferredModel }?: {
+        preferredModel?: string;
+    }): Promise<void>;
     /** Leave for good. Answers on their way are stopped, and fail with the code "client_closed". */
     close(): void;
 }

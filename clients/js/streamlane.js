@@ -366,6 +366,19 @@ export class Client extends EventTarget {
     return (await this.#request("GET", "/quota")).data;
   }
 
+  /**
+   * Say whether an answer was good, or with null take that back, so that the gateway's router can learn from it. Rejects
+   * with the code "response_not_found" for an answer whose model the gateway did not choose.
+   * @param {string} responseId
+   * @param {"up" | "down" | null} rating
+   * @param {{preferredModel?: string}} [options] Who would have been better than one that is rated "down".
+   * @returns {Promise<void>}
+   */
+  async rate(responseId, rating, { preferredModel } = {}) {
+    if (rating === null) await this.#request("DELETE", `/feedback/${encodeURIComponent(responseId)}`);
+    else await this.#request("POST", "/feedback", { response_id: responseId, rating, preferred_model: preferredModel });
+  }
+
   /** Leave for good. Answers on their way are stopped, and fail with the code "client_closed". */
   close() {
     if (this.#error) return;
@@ -703,17 +716,20 @@ export class Client extends EventTarget {
   /**
    * @param {string} method
    * @param {string} path
+   * @param {object} [sent]
    * @returns {Promise<any>}
    */
-  async #request(method, path) {
+  async #request(method, path, sent) {
     const request = this.#fetch;
     /** @type {Record<string, string>} */
     const headers = this.#apiKey ? { Authorization: `Bearer ${this.#apiKey}` } : {};
+    if (sent) headers["Content-Type"] = "application/json";
+    const asked = { method, headers, ...(sent && { body: JSON.stringify(sent) }) };
     let response;
     let body;
     try {
       // The session, so that a balancer asks the process that holds it.
-      response = await request(`${this.#base}${path}?sl_session=${this.#key}`, { method, headers, redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
+      response = await request(`${this.#base}${path}?sl_session=${this.#key}`, { ...asked, redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
       body = await response.text();
     } catch (cause) {
       throw new StreamlaneError(`No gateway answers at ${this.#base}.`, { code: "connection_failed", cause });

@@ -2,6 +2,7 @@
 
 import { Announcer, spoken } from "./announcer.js";
 import { Answers } from "./answers.js";
+import { showConnection } from "./badge.js";
 import { Chats } from "./chats.js";
 import { Composer } from "./composer.js";
 import * as dialogs from "./dialogs.js";
@@ -14,6 +15,7 @@ import { listen } from "./keys.js";
 import { openMenu } from "./menu.js";
 import { requestFor } from "./progress.js";
 import { QuotaMeter } from "./quota_meter.js";
+import { Ratings } from "./ratings.js";
 import { Sidebar } from "./sidebar.js";
 import { ofDevice } from "./storage.js";
 import { themeButton } from "./theme_button.js";
@@ -21,7 +23,7 @@ import { ThreadView } from "./thread_view.js";
 import { Toast } from "./toast.js";
 import { adopted, Conversation, goneOn } from "./tree.js";
 import { welcome } from "./welcome.js";
-import { connectionWords, waitWords, wordsFor } from "./words.js";
+import { waitWords, wordsFor } from "./words.js";
 
 /** @typedef {import("./tree.js").Message} Message */
 
@@ -64,11 +66,13 @@ export class App {
         edit: (node, text) => this.#edit(node, text),
         regenerate: (node) => this.#regenerate(node, node.model),
         chooseModel: (node, anchor) => openMenu(anchor, "Models", this.gateway.models.map(({ id }) => ({ label: id, action: () => this.#regenerate(node, id) }))),
+        rate: (node, rating, button) => void this.ratings.rate(node, rating, button),
         continue: () => void this.send(CONTINUE),
         signIn: () => dialogs.open("sign-in"),
         newChat: () => this.newChat(),
       },
     });
+    this.ratings = new Ratings({ client: () => this.gateway.client, toast: this.toast, thread: this.thread, save: () => void this.#save(this.current) });
     this.current = Conversation.empty(newId(), Date.now());
     this.connection = ""; // as it was shown last
   }
@@ -341,11 +345,7 @@ export class App {
     if (node && !node.text && gateway.connection !== this.connection)
       this.thread.views.get(node.id)?.say(gateway.connection === "open" ? "Sending…" : "Waiting for the connection…");
     this.connection = gateway.connection;
-    const state = gateway.status === "unreachable" ? "waiting" : navigator.onLine ? gateway.connection : "offline";
-    byId("connection").dataset.state = state;
-    const words = connectionWords(state, gateway.retryIn);
-    byId("connection").title = words; // on a phone it is a dot
-    if (byId("connection-words").textContent !== words) byId("connection-words").textContent = words;
+    showConnection(gateway);
     byId("sign-out").hidden = keyring.key === undefined;
     if (gateway.status === "key") dialogs.open("sign-in");
     const notice = byId("notice");

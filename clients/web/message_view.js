@@ -13,6 +13,7 @@ import { endingOf, wordsFor } from "./words.js";
  * @property {(node: Message, text: string) => void} edit
  * @property {(node: Message) => void} regenerate
  * @property {(node: Message, anchor: HTMLElement) => void} chooseModel  then regenerate
+ * @property {(node: Message, rating: "up" | "down", button: HTMLElement) => void} rate
  * @property {(node: Message) => void} continue
  * @property {() => void} signIn
  * @property {() => void} newChat
@@ -38,7 +39,7 @@ export class MessageView {
     this.markdown = this.isUser ? null : new Markdown(this.body, finishCode);
     if (this.isUser) this.body.textContent = node.text;
     this.flush();
-    this.update({ index: 0, count: 1, last: false });
+    this.update({ index: 0, count: 1, last: false, routed: false });
   }
 
   /** Put on the page what has come since the last time. Call it at most once a frame. */
@@ -64,13 +65,18 @@ export class MessageView {
     this.state.hidden = false;
   }
 
-  /** Everything but the text. @param {{index: number, count: number, last: boolean}} place among its siblings, and whether nothing follows it */
-  update({ index, count, last }) {
+  /**
+   * Everything but the text.
+   * @param {{index: number, count: number, last: boolean, routed: boolean}} place among its siblings, whether nothing
+   *   follows it, and whether the gateway chose who answered one of them
+   */
+  update({ index, count, last, routed }) {
     const { node } = this;
     const running = node.status === "running";
     this.version = { index, count };
     this.last = last;
-    this.who.textContent = this.isUser ? "You" : node.model || "Answer";
+    this.routed = routed;
+    this.who.textContent = this.isUser ? "You" : [node.model || "Answer", ...(node.by && node.by !== node.model ? [node.by] : [])].join(" · ");
     this.element.classList.toggle("running", running);
     this.element.setAttribute("aria-busy", String(running));
     if (!running) this.state.hidden = true;
@@ -162,6 +168,7 @@ export class MessageView {
       ...this.#versions(),
       words.length && h("span", { class: "speed" }, words.join(" · ")),
       node.text && this.#copyButton(),
+      ...this.#thumbs(),
       iconButton("regenerate", "Answer again", () => actions.regenerate(node), { class: "icon-button regenerate" }),
       iconButton(
         "chevronDown", "Answer again with another model",
@@ -169,6 +176,23 @@ export class MessageView {
         { class: "icon-button slim", "aria-haspopup": "menu" },
       ),
     ].filter((element) => element instanceof Node);
+  }
+
+  /** The gateway only learns from answers to a question whose answerer it chose. */
+  #thumbs() {
+    const { node, actions } = this;
+    if (!this.routed || !node.response || !node.text) return [];
+    const thumb = (/** @type {"up" | "down"} */ rating, /** @type {string} */ label) =>
+      iconButton(rating, label, ({ currentTarget }) => actions.rate(node, rating, /** @type {HTMLElement} */ (currentTarget)), {
+        class: "icon-button rate", "data-rating": rating, "aria-pressed": String(node.rating === rating),
+      });
+    return [thumb("up", "Good answer"), thumb("down", "Bad answer")];
+  }
+
+  /** The thumbs as they are now: the buttons stay, and with them the focus. */
+  showRating() {
+    for (const button of this.foot.querySelectorAll(".rate"))
+      button.setAttribute("aria-pressed", String(button.getAttribute("data-rating") === this.node.rating));
   }
 
   startEdit() {

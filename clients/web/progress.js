@@ -38,7 +38,12 @@ export function take(node, event, elapsed) {
       first(node, elapsed);
       node.reasoning = (node.reasoning ?? "") + event.delta;
       return "reasoning";
+    case "response.created":
+      node.response = event.response.id;
+      return null;
     case "streamlane:route":
+      if (event.rule !== undefined || event.router !== undefined) Object.assign(node, { routed: true, by: event.model });
+      return "route";
     case "streamlane:queue":
       return "route";
     case "streamlane:quota":

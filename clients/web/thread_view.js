@@ -125,7 +125,8 @@ export class ThreadView {
   /** @param {string} id */
   #version(id) {
     const siblings = this.conversation?.siblings(id) ?? [id];
-    return { index: siblings.indexOf(id), count: siblings.length, last: this.path.at(-1)?.id === id };
+    const routed = siblings.some((each) => this.conversation?.node(each).routed);
+    return { index: siblings.indexOf(id), count: siblings.length, last: this.path.at(-1)?.id === id, routed };
   }
 
   #fillWhenIdle() {

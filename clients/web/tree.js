@@ -5,7 +5,9 @@
  * @typedef {{first?: number, total?: number, input?: number, output?: number, estimated?: boolean}} Stats  times in ms, counts in tokens, `estimated` where the backend counted none
  * @typedef {{code: string, message: string, status?: number, retryAfter?: number}} Problem
  * @typedef {{id: string, parent: string | null, role: "user" | "assistant", text: string, at: number, reasoning?: string,
- *   thought?: number, model?: string, status?: Status, error?: Problem, stats?: Stats}} Message  `at` in Unix ms
+ *   thought?: number, model?: string, status?: Status, error?: Problem, stats?: Stats, response?: string, routed?: boolean,
+ *   by?: string, rating?: "up" | "down"}} Message  `at` in Unix ms; `model` was asked for, and where that left it to the
+ *   gateway (`routed`) `by` answered; `response` is its id there
  * @typedef {{model?: string, instructions?: string, temperature?: number, max_output_tokens?: number}} Settings
  * @typedef {{id: string, title: string, named: boolean, created: number, updated: number, settings: Settings,
  *   nodes: Record<string, Message>, chosen: Record<string, string>}} Data
@@ -198,7 +200,7 @@ export function checked(found) {
     const thought = Number.isFinite(node.thought) ? node.thought : undefined;
     const stats = node.stats && Object.fromEntries(Object.entries(node.stats).filter(([, value]) => Number.isFinite(value) || value === true));
     const error = node.error && { ...node.error, code: String(node.error.code), message: String(node.error.message) };
-    const words = Object.fromEntries(["reasoning", "model", "status"].map((name) => [name, node[name] && String(node[name])]));
+    const words = Object.fromEntries(["reasoning", "model", "status", "by"].map((name) => [name, node[name] && String(node[name])]));
     nodes[id] = clean({ id, parent, role, text, at: Number(at) || 0, ...words, thought, error: error ?? undefined, stats: stats ?? undefined });
   }
   for (const node of Object.values(nodes)) {

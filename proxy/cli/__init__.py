@@ -5,7 +5,7 @@ import sys
 import click
 
 from proxy import __version__
-from proxy.cli import chat, config, doctor, free, models, quota, serve
+from proxy.cli import chat, config, doctor, free, models, quota, router, serve
 from proxy.cli.shared import Group
 from proxy.config_error import ConfigError
 
@@ -21,6 +21,7 @@ app.add_command(chat.chat)
 app.add_command(models.models)
 app.add_command(free.free)
 app.add_command(quota.quota)
+app.add_command(router.router)
 app.add_command(config.config)
 app.add_command(doctor.doctor)
 

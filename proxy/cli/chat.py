@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """\
 /model         show the models        /model NAME    talk to another one
+/good          the last answer was    /bad [MODEL]   it was not (and MODEL would have been better)
 /new           forget what was said   /quit          leave (so do Ctrl-D, and Ctrl-C at this prompt)
 Ctrl-C stops an answer."""
 
@@ -150,6 +151,7 @@ class Talk:
 
         self._client, self._model, self._fields = client, model, fields
         self._messages: list[dict[str, str]] = []
+        self._answered: str | None = None  # the id of the last response
         self._console = Console(highlight=False)
 
     def run(self) -> int:
@@ -180,6 +182,7 @@ class Talk:
         asked = [*self._messages, message("user", clean(line))]
         view = Terminal(self._console, lambda: self._client.state == "open")
         turn = ask(self._client, self._model, self._fields, asked, view)
+        self._answered = turn.response_id
         if turn.text:  # also when it was stopped, or broke: it was read
             self._messages = [*asked, message("assistant", turn.text)]
         if turn.error is not None:
@@ -195,6 +198,8 @@ class Talk:
         elif command == "/new":
             self._messages = []
             self._note("A new conversation.")
+        elif command in ("/good", "/bad"):
+            self._rate(good=command == "/good", better=rest or None)
         elif command == "/model" and rest:
             self._choose_model(rest)
         elif command == "/model":
@@ -202,6 +207,23 @@ class Talk:
         else:
             self._note(f"There is no {command}. /help lists what there is.")
         self._console.print()
+
+    def _rate(self, *, good: bool, better: str | None) -> None:
+        from proxy.cli.chat_trouble import trouble
+        from streamlane_client import StreamlaneError
+
+        if self._answered is None:
+            self._note("There is no answer yet.")
+            return
+        try:
+            if good:
+                self._client.rate(self._answered, "up")
+            else:
+                self._client.rate(self._answered, "down", preferred_model=better)
+        except StreamlaneError as error:
+            self._warn(trouble(error, self._client, better or "", "/bad MODEL"))
+        else:
+            self._note("Thank you. The gateway's router can learn from it.")
 
     def _choose_model(self, name: str) -> None:
         from proxy.cli.chat_trouble import no_such_model

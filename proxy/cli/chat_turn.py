@@ -19,6 +19,7 @@ class Turn:
     asked: float
     first: float | None = None
     ended: float = 0
+    response_id: str | None = None  # None where none began
     said: list[str] = field(default_factory=list)
     tokens: int | None = None
     estimated: bool = False  # the backend did not count the tokens
@@ -66,6 +67,7 @@ def ask(
         except StreamlaneError as error:
             turn.error = error
         turn.ended = time.monotonic()
+        turn.response_id = answer.id
     return turn
 
 

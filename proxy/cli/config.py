@@ -49,6 +49,7 @@ def init(path: Path, force: bool) -> None:
 def check(config: Path | None) -> None:
     """Say "ok", with a warning for a key that is missing, or list every problem (exit code 2)."""
     from proxy import account_doubts, accounts, catalog
+    from proxy.cli import router_rules
     from proxy.provider_keys import doubts
 
     loaded = _load(config)
@@ -64,6 +65,7 @@ def check(config: Path | None) -> None:
     built = accounts.build(found, providers)
     for doubt in (
         *doubts(found.backends),
+        *router_rules.doubts(found.router),
         *account_doubts.doubts(found.accounts, providers, built, found.backends),
     ):
         click.echo(f"warning: {doubt}", err=True)
@@ -131,12 +133,20 @@ def _model_files(loaded: "Loaded") -> Iterator[str]:
 
 
 def _other_files(loaded: "Loaded") -> Iterator[str]:
-    """A sentence for each file of keys or credentials that cannot be used."""
+    """A sentence for each file of keys, of credentials or of the router that cannot be used."""
     import time
 
     from backends.errors import EngineUnavailable
     from backends.key_file import KeyFile, KeyFileUnusable
+    from proxy.config_source import join
 
+    router = loaded.config.router
+    ours = {"weights_file": router.weights_file, "calibration": router.calibration}
+    ours |= {join("names", name): file for name, file in router.names.items()}
+    for key, file in ours.items():
+        if file is not None and not file.is_file():
+            origin = loaded.origins[f"router.{key.partition('.')[0]}"]
+            yield f"{origin}: router.{key}: There is no file '{file}'."
     tables = {f"backends[{index}]": options for index, options in enumerate(loaded.config.backends)}
     tables |= {f"accounts[{index}]": account for index, account in enumerate(loaded.config.accounts)}
     for table, options in tables.items():

@@ -1,4 +1,4 @@
-"""`streamlane models`: which models are pulled, and pulling one."""
+"""`streamlane models`: which models are pulled, pulling one, and what models cost."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,20 @@ import click
 from proxy.cli.shared import Group, config_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
     from rich.progress import TaskID
+
+    from proxy.config import Config
+    from quota.price import Price
 
 MODELS = "models"  # the folder of pulled models within data_dir
 
 
 @click.group(cls=Group)
 def models() -> None:
-    """Models that run inside Streamlane: list them, pull one."""
+    """Models that run inside Streamlane: list them, pull one. And what models of providers cost."""
 
 
 @models.command("list")
@@ -77,6 +82,60 @@ def pull(model: str, config: Path | None) -> None:
     checked = " Its SHA-256 is the one that the hub names." if model.startswith(hub.PREFIX) else ""
     done = "is ready" if new else "is already pulled"
     console.print(f"{name} {done}, in {folder}.{checked}", soft_wrap=True, highlight=False)
+
+
+@models.command()
+@click.argument("word", default="")
+@config_file
+def prices(word: str, config: Path | None) -> None:
+    """Show what models cost, in dollars for a million tokens: yours, then the published ones.
+
+    With WORD only those of which the name or the provider has it.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from proxy.config_load import load
+
+    table = Table("model", "input", "cached", "output", "known from", box=None, pad_edge=False)
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for name, price, source in known_prices(load(config, os.environ, Path.cwd()).config):
+        if word.lower() in f"{name} {source}".lower():
+            told = map(dollars, (price.input, price.cached_input, price.output))
+            table.add_row(name, *told, source)
+    # What is no terminal keeps its lines whole, so that they can be searched.
+    console = Console(width=None if (terminal := Console()).is_terminal else 200)
+    if table.row_count:
+        console.print(table)
+    else:
+        missing = f'No price of "{word}" is known.' if word else "No price is known."
+        terminal.print(
+            f'{missing} Set one: [prices."BACKEND/MODEL"] in the configuration.', soft_wrap=True, markup=False
+        )
+
+
+def known_prices(config: "Config") -> "Iterator[tuple[str, Price, str]]":
+    """A model, its price, and who says so: the configuration first."""
+    from proxy.configured import model_prices
+    from proxy.prices import table
+
+    for name, price in model_prices(config.prices).items():
+        yield name, price, price.source
+    for provider in table():
+        for row in provider.models:
+            more = "".join(
+                [
+                    f", prompts up to {row.longest_input:,} tokens" if row.longest_input else "",
+                    f", until {row.until}" if row.until else "",
+                ]
+            )
+            yield row.ids[0], row.price(), f"{provider.provider}, as of {row.date}{more}"
+
+
+def dollars(micros: int | None) -> str:
+    """Millionths of a dollar as dollars; nothing where that is not known."""
+    return "" if micros is None else f"{micros / 1_000_000:g}"
 
 
 class Bars:

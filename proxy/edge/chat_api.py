@@ -3,14 +3,14 @@
 https://platform.openai.com/docs/api-reference/chat and …/completions
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys, extended
 from proxy.edge.sse import Streams
 from proxy.errors import Draining, ResponseCancelled
 from proxy.generation import Generation
@@ -51,7 +51,7 @@ class ChatApi:
         request: web.Request,
         parse: Callable[[object], Choices],
         stream: type[ChatStream | CompletionStream],
-        whole: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
+        whole: Callable[..., dict[str, Any]],
     ) -> web.StreamResponse:
         if not self._ready():
             raise Draining
@@ -59,10 +59,12 @@ class ChatApi:
         generations = self._start(request, choices)
         if choices.stream:
             logs = [each.log for each in generations]
-            encoder = stream(dict(generations[0].response), logs, include_usage=choices.include_usage)
+            encoder = stream(
+                dict(generations[0].response), logs, include_usage=choices.include_usage, extended=extended(request)
+            )
             return await self._streams.answer(request, generations, encoder)
         await collect(generations)
-        return json_response(whole([ended_well(each.response) for each in generations]))
+        return json_response(whole([ended_well(each.response) for each in generations], extended=extended(request)))
 
     def _start(self, request: web.Request, choices: Choices) -> list[Generation]:
         """One generation per choice; none when one of them cannot start."""

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from backends.unhurried import unhurried
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys
+from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys, extended
 from proxy.errors import Draining
 from proxy.outcome import Call
 from proxy.wire.embeddings import embedding_objects, embeddings_body, parse_embeddings
+from proxy.wire.usage import COST
 
 
 class EmbeddingsApi:
@@ -35,7 +36,8 @@ class EmbeddingsApi:
             raise Draining
         asked, base64 = parse_embeddings(await self._bodies.json_object(request))
         asked = replace(asked, keys=caller_keys(request))
-        made = await self._dispatcher.embed(Call(request[PRINCIPAL], request[REQUEST_ID]), asked)
+        made, cost = await self._dispatcher.embed(Call(request[PRINCIPAL], request[REQUEST_ID]), asked)
         data = await unhurried(embedding_objects(made.vectors, base64=base64))
-        body = embeddings_body(asked, data, made.input_tokens)
+        more = {COST: {"usd_micros": cost}} if extended(request) else {}
+        body = embeddings_body(asked, data, made.input_tokens, more)
         return web.Response(body=body, content_type="application/json")

@@ -13,7 +13,7 @@ from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.chat_api import ended_well
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys, extended
 from proxy.edge.sse import Streams
 from proxy.errors import Draining
 from proxy.generations import Generations
@@ -56,10 +56,12 @@ class MessagesApi:
         generation = self._generations.start(request[PRINCIPAL], create, request[REQUEST_ID])
         request[GENERATION] = generation
         if streamed:
-            encoder = MessageStream(dict(generation.response), generation.log, request[REQUEST_ID])
+            encoder = MessageStream(
+                dict(generation.response), generation.log, request[REQUEST_ID], extended=extended(request)
+            )
             return await self._streams.answer(request, [generation], encoder)
         await collect([generation])
-        return json_response(message(ended_well(generation.response)))
+        return json_response(message(ended_well(generation.response), extended=extended(request)))
 
     async def count_tokens(self, request: web.Request) -> web.Response:
         """How long a prompt is: counted by the backend where it can, else estimated, and marked so."""

@@ -20,6 +20,7 @@ FIT = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 PRINCIPAL = web.RequestKey("principal", Principal)
 REQUEST_ID = web.RequestKey("request_id", str)
 CALLER_KEYS = web.RequestKey("caller_keys", dict[str, Secret])
+EXTENSIONS_HEADER = "X-Streamlane-Ext"
 ROUTE_HEADER = "X-Streamlane-Route"
 GENERATION = web.RequestKey("generation", Generation)  # what answers it, the first of several
 
@@ -39,6 +40,11 @@ def caller_keys(request: web.Request) -> Mapping[str, Secret]:
     """The caller's own keys, by backend."""
     keys: Mapping[str, Secret] = request.get(CALLER_KEYS, NOTHING)
     return keys
+
+
+def extended(request: web.Request) -> bool:
+    """Whether it asks for our extensions."""
+    return request.headers.get(EXTENSIONS_HEADER) == "1"
 
 
 def new_request_id() -> str:

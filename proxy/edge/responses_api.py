@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys, extended
 from proxy.edge.sse import Streams
 from proxy.errors import BadParameter, Draining, EventsGone, UnknownResponse
 from proxy.generation import Generation
@@ -21,7 +21,7 @@ from proxy.generations import Generations
 from proxy.reader import LogReader, collect
 from proxy.wire.responses_request import parse_create
 from proxy.wire.responses_sse import ResponseEvents
-from proxy.wire.usage import estimated_input
+from proxy.wire.usage import estimated_input, plain
 
 PATH = "/v1/responses"
 CANCEL = 5.0  # seconds that a cancelled response gets to end before its cancel is answered
@@ -69,11 +69,11 @@ class ResponsesApi:
         generation = await self._generations.begin(request[PRINCIPAL], create, request[REQUEST_ID])
         request[GENERATION] = generation
         if streamed:
-            events = ResponseEvents(generation.log)
+            events = ResponseEvents(generation.log, extended=extended(request))
             return await self._streams.answer(request, [generation], events, owned=not create.background)
         if not create.background:
             await collect([generation])
-        return json_response(generation.response)
+        return shown(request, generation.response)
 
     async def input_tokens(self, request: web.Request) -> web.Response:
         """How long a prompt is: counted by the backend where it can, else estimated, and marked so."""
@@ -91,13 +91,13 @@ class ResponsesApi:
         stored = await self._generations.get(response_id, principal)
         if not asked_for(request.query, "stream"):
             number(request.query, "starting_after", 0, 0, MAX_NUMBER)  # of no use here, but a wrong one is told
-            return json_response(stored.response)
+            return shown(request, stored.response)
         try:
             generation = self._generations.find(response_id, principal)
         except UnknownResponse:
             raise EventsGone from None
         position = number(request.query, "starting_after", -1, 0, generation.log.head - 1) + 1
-        events = ResponseEvents(generation.log)
+        events = ResponseEvents(generation.log, extended=extended(request))
         return await self._streams.answer(request, [generation], events, position=position, owned=False)
 
     async def cancel(self, request: web.Request) -> web.Response:
@@ -106,10 +106,10 @@ class ResponsesApi:
         try:
             generation = self._generations.find(response_id, principal)
         except UnknownResponse:  # ended so long ago that only the store knows it
-            return json_response((await self._generations.get(response_id, principal)).response)
+            return shown(request, (await self._generations.get(response_id, principal)).response)
         generation.cancel()
         await settled(generation)
-        return json_response(generation.response)
+        return shown(request, generation.response)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Forget a response; one that runs is cancelled."""
@@ -126,6 +126,11 @@ class ResponsesApi:
         """A page of what was asked."""
         stored = await self._generations.get(request.match_info["response_id"], request[PRINCIPAL])
         return json_response(page(stored.items, request.query))
+
+
+def shown(request: web.Request, response: Mapping[str, Any]) -> web.Response:
+    """A response as JSON."""
+    return json_response(response if extended(request) else plain(response))
 
 
 def flag(body: Mapping[str, Any], name: str) -> bool:

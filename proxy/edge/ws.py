@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from backends.request import NOTHING, Secret
 from proxy.clients import Clients
 from proxy.edge import subprotocol
+from proxy.edge.request_facts import extended
 from proxy.errors import BadParameter, ProxyError
 from proxy.outcome import Principal
 from proxy.session import Resume, State
@@ -272,7 +273,7 @@ def asked_for_extensions(request: web.Request) -> bool:
     """Whether a client wants more than OpenAI defines. Any of three ways, so that each kind of client has one."""
     return (
         request.query.get("sl_ext") == "1"
-        or request.headers.get("X-Streamlane-Ext") == "1"
+        or extended(request)
         or EXTENDED_PROTOCOL in subprotocol.offered(request.headers)
     )
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, UnsetType
 
-from proxy.reference.shapes import Count, QuotaPool, Response, Shape
+from proxy.reference.shapes import Cost, Count, QuotaPool, Response, Shape
 
 Estimated: TypeAlias = Annotated[
     Literal[True] | UnsetType, Meta(description="The backend did not count, so the gateway did.")
@@ -24,6 +24,23 @@ class DeletedAll(Shape, frozen=True, kw_only=True):
 
     object: Literal["responses.deleted"]
     deleted: Annotated[int, Meta(ge=0)]
+
+
+class Feedback(Shape, frozen=True, kw_only=True):
+    """What is kept of a rating."""
+
+    object: Literal["feedback"]
+    response_id: str
+    rating: Literal["up", "down"]
+    preferred_model: str | None
+
+
+class FeedbackTakenBack(Shape, frozen=True, kw_only=True):
+    """A rating that is forgotten."""
+
+    object: Literal["feedback"]
+    response_id: str
+    deleted: Literal[True]
 
 
 class InputTokens(Shape, frozen=True, kw_only=True):
@@ -65,6 +82,7 @@ class ChatUsage(Shape, frozen=True, kw_only=True):
     prompt_tokens_details: CachedTokens
     completion_tokens_details: ReasoningTokens
     sl_estimated: Estimated = UNSET
+    sl_cost: Cost | UnsetType = UNSET
 
 
 class CalledFunction(Shape, frozen=True, kw_only=True):
@@ -221,6 +239,7 @@ class EmbeddingUsage(Shape, frozen=True, kw_only=True):
     prompt_tokens: Count
     total_tokens: Count
     sl_estimated: Estimated = UNSET
+    sl_cost: Cost | UnsetType = UNSET
 
 
 class Embeddings(Shape, frozen=True, kw_only=True):
@@ -279,6 +298,7 @@ class MessageUsage(Shape, frozen=True, kw_only=True):
     cache_read_input_tokens: Count
     output_tokens: Count
     sl_estimated: Estimated = UNSET
+    sl_cost: Cost | UnsetType = UNSET
 
 
 class WebCitation(Shape, frozen=True, kw_only=True, tag_field="type", tag="web_search_result_location"):
@@ -366,5 +386,5 @@ class MessagesError(Shape, frozen=True, kw_only=True):
 
 ANSWERS = (
     Response, Deleted, DeletedAll, InputTokens, InputItems, ChatCompletion, Completion, Embeddings, Models, Model,
-    Ticket, Quota, Message, CountedTokens,
+    Ticket, Quota, Message, CountedTokens, Feedback, FeedbackTakenBack,
 )  # fmt: skip

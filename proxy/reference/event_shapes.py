@@ -233,11 +233,30 @@ class ErrorEvent(ServerEvent, frozen=True, kw_only=True, tag_field="type", tag="
 
 
 class PassedOver(Shape, frozen=True, kw_only=True):
-    """A target that is not asked, because it is known not to have what the request needs."""
+    """A target that is not asked, and why."""
 
     model: str
     backend: str
     reason: str
+
+
+class Contribution(Shape, frozen=True, kw_only=True):
+    """What one feature of the prompt adds to the logit of the score."""
+
+    feature: str
+    adds: float
+
+
+class RouterVerdict(Shape, frozen=True, kw_only=True):
+    """What the learned router said."""
+
+    profile: str | None
+    score: Annotated[float, Meta(description="The probability that the strong model wins over the weak one.")]
+    threshold: Annotated[float | None, Meta(description="From it on the stronger models are asked first.")]
+    share: Annotated[float, Meta(description="The part of the calibrated mix that scores less.")]
+    unfamiliar: Annotated[float, Meta(description="How little the prompt is like what was learned from, 0 to 1.")]
+    guarded: Annotated[bool, Meta(description="Whether that is so much that the score was drawn to the middle.")]
+    because: list[Contribution]
 
 
 class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:route"):
@@ -248,11 +267,10 @@ class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="stream
     model: Annotated[str, Meta(description="The backend's own name for it.")]
     backend: str
     queue_position: Annotated[int, Meta(ge=0, description="1 is next, 0 its turn.")]
-    reason: Annotated[str | UnsetType, Meta(description="Why this account was chosen, for `free/…`.")] = UNSET
-    passed_over: Annotated[
-        list[PassedOver] | UnsetType,
-        Meta(description="Targets of the alias that cannot do what is asked, and accounts that are not asked now."),
-    ] = UNSET
+    reason: Annotated[str | UnsetType, Meta(description="Why this one, of several.")] = UNSET
+    rule: Annotated[str | UnsetType, Meta(description="The operator's rule that decided, by its name.")] = UNSET
+    router: RouterVerdict | UnsetType = UNSET
+    passed_over: Annotated[list[PassedOver] | UnsetType, Meta(description="Targets that are not asked.")] = UNSET
 
 
 class QueueEvent(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:queue"):

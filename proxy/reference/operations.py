@@ -17,7 +17,7 @@ Errors = tuple[type[Exception], ...]
 
 ALWAYS: Errors = (errors.Unauthorized, errors.ForbiddenOrigin, errors.ForbiddenHost)
 BODY: Errors = (errors.BadBody, errors.BodyTooLarge, errors.UnsupportedMediaType, errors.BadParameter)
-MODEL: Errors = (errors.UnknownModel, errors.AmbiguousModel)
+MODEL: Errors = (errors.UnknownModel, errors.AmbiguousModel, errors.UnknownRouter)
 PREVIOUS: Errors = (errors.UnknownPrevious, errors.PreviousNotEnded, errors.ConversationTooLong)
 BACKEND: Errors = tuple(each for each in WIRE if issubclass(each, BackendError))
 GENERATE: Errors = (
@@ -297,6 +297,29 @@ OPERATIONS: tuple[Operation, ...] = (
         about="Every pool of the configured accounts: what all callers have used of it together, and the share of the "
         "key that asks. Without accounts the list is empty.",
         answer=answers.Quota,
+    ),
+    Operation(
+        method="post",
+        path="/v1/feedback",
+        name="rateAnswer",
+        group="Feedback",
+        summary="Say whether an answer was good.",
+        about="Only of an answer whose model the gateway chose. The newest word counts. The operator can let the router "
+        "learn from it.",
+        asked=requests.FEEDBACK,
+        answer=answers.Feedback,
+        errors=(*BODY, *MODEL, errors.Unsupported, errors.NothingToRate, errors.TooMuchFeedback, errors.StoreFailed),
+    ),
+    Operation(
+        method="delete",
+        path="/v1/feedback/{response_id}",
+        name="takeBackFeedback",
+        group="Feedback",
+        summary="Take a rating back.",
+        answer=answers.FeedbackTakenBack,
+        parameters=(RESPONSE_ID,),
+        errors=(errors.Unsupported, errors.NothingToRate, errors.StoreFailed),
+        plain=(NOT_FOUND,),
     ),
     Operation(
         method="post",

@@ -20,6 +20,7 @@ from proxy.wire import (
     chat_request,
     completions_request,
     embeddings,
+    feedback,
     messages_content,
     messages_request,
     responses_format,
@@ -205,6 +206,7 @@ EMBEDDINGS = Asked(
         }
     },
 )
+FEEDBACK = Asked(name="Feedback", body=feedback.Body, ignored=(), inside={})
 MESSAGES = Asked(
     name="Messages",
     body=messages_request.Body,

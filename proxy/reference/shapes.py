@@ -29,6 +29,15 @@ class OutputTokensDetails(Shape, frozen=True, kw_only=True):
     reasoning_tokens: Count
 
 
+class Cost(Shape, frozen=True, kw_only=True):
+    """What was paid for it. Only for who asked for our extensions."""
+
+    usd_micros: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Millionths of a dollar; null where the price or the tokens are not known."),
+    ]
+
+
 class Usage(Shape, frozen=True, kw_only=True):
     """The tokens of a response."""
 
@@ -40,6 +49,7 @@ class Usage(Shape, frozen=True, kw_only=True):
     sl_estimated: Annotated[
         Literal[True] | UnsetType, Meta(description="The backend did not count, so the gateway did.")
     ] = UNSET
+    sl_cost: Cost | UnsetType = UNSET
 
 
 class TokenLogprob(Shape, frozen=True, kw_only=True):

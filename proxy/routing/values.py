@@ -6,14 +6,12 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from proxy import choice_words
 from proxy.runtime import Candidate
 
-Work: TypeAlias = Literal["interactive", "agent", "batch"]
-"""Who waits for the answer: a person, a program that goes on with it, or nobody now."""
-Data: TypeAlias = Literal["any", "no_training", "confidential"]
-"""What may become of a request's texts: anything; no training; or they stay with the operator's own machines."""
-Kind: TypeAlias = Literal["code", "math", "image", "audio", "file", "json"]
-"""What a request holds or asks for, beside plain text."""
+Work: TypeAlias = choice_words.Work
+Data: TypeAlias = choice_words.Data
+Kind: TypeAlias = choice_words.Kind
 Target: TypeAlias = tuple[str, str]
 """A backend's name and the id of its model."""
 

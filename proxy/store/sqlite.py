@@ -3,7 +3,7 @@
     remember → memory, and the group that waits ── one writer: BEGIN, the whole group, COMMIT ──▸ file
     get      ← memory, what waits, the file
 
-The writer has a thread of its own (quota/writer.py), and a group is one call to it: a busy loop holds no lock.
+The file has a thread that writes (database.py), and a group is one call to it: a busy loop holds no lock.
 
 A crash loses the group that was not committed yet, and no more. Nothing here holds up an answer: what cannot be
 written is lost from the file alone, said in the log and counted. Only who deletes waits for the file.
@@ -13,25 +13,27 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import TypeAlias
 
 import aiosqlite
 import structlog
+from msgspec.structs import astuple
 
 from proxy.errors import StoreFailed
+from proxy.store.database import Database, Tables
 from proxy.store.memory import MemoryStore
 from proxy.store.port import Row
-from proxy.store.sqlite_file import Delete, Responses, prepare, queries, responses_file
+from proxy.store.sqlite_file import queries
 from quota.file_lock import StillLocked
 from quota.sqlite_file import BUSY
-from quota.writer import Writer
 
 log = structlog.get_logger()
 EXPECTED = (sqlite3.Error, OSError, StillLocked, OverflowError, ValueError)  # the last two: what SQLite cannot hold
 SWEEP = 3600.0  # seconds between two deletions of what is past its time
 FLUSH = 10.0  # seconds that the last group gets when the gateway stops
 
+Delete: TypeAlias = tuple[str, tuple[str, ...]]
+"""The name of a query, and its parameters."""
 Write: TypeAlias = Callable[[Sequence[Delete], Sequence[Row], float | None], Awaitable[list[int]]]
 """Writes one group: deletes, new rows, and the time by which to expire others. How many each delete found."""
 
@@ -195,29 +197,32 @@ class SqliteStore:
 
 @asynccontextmanager
 async def opened(
-    path: Path, memory: MemoryStore, queue_bytes: int, now: Callable[[], float]
+    database: Database, memory: MemoryStore, queue_bytes: int, now: Callable[[], float]
 ) -> AsyncIterator[SqliteStore]:
-    """A store with its file open (`path` is absolute); leaving writes what waits. Raises StoreUnusable."""
-    await asyncio.to_thread(prepare, path)
-    file = responses_file(path)
-    writer: Writer[Responses] = Writer(connect=file.writing, lock=file.lock(), work=Responses())
+    """A store with its file open; leaving writes what waits. Raises StoreUnusable."""
+    await database.open()
 
     def write(deletes: Sequence[Delete], rows: Sequence[Row], expired: float | None) -> Awaitable[list[int]]:
-        return writer.submit(lambda responses: responses.write(deletes, rows, expired))
+        return database.write(lambda tables: write_group(tables, deletes, rows, expired))
 
-    writer.start("responses writer")
-    try:
-        async with aiosqlite.connect(file.reading, uri=True, timeout=BUSY, isolation_level=None) as reader:
-            store = SqliteStore(memory=memory, reader=reader, writer=write, queue_bytes=queue_bytes, now=now)
-            task = asyncio.create_task(store.run(), name="responses writer")
+    async with aiosqlite.connect(database.reading, uri=True, timeout=BUSY, isolation_level=None) as reader:
+        store = SqliteStore(memory=memory, reader=reader, writer=write, queue_bytes=queue_bytes, now=now)
+        task = asyncio.create_task(store.run(), name="responses writer")
+        try:
+            yield store
+        finally:
+            store.close()
             try:
-                yield store
-            finally:
-                store.close()
-                try:
-                    async with asyncio.timeout(FLUSH):
-                        await task
-                except TimeoutError:
-                    log.error("responses_not_written", reason="the disk is too slow to stop in time")
-    finally:
-        await writer.close()
+                async with asyncio.timeout(FLUSH):
+                    await task
+            except TimeoutError:
+                log.error("responses_not_written", reason="the disk is too slow to stop in time")
+
+
+def write_group(tables: Tables, deletes: Sequence[Delete], rows: Sequence[Row], expired: float | None) -> list[int]:
+    """Deletes, what has expired at that time, then new rows. How many each delete found."""
+    found = [tables.delete(query, *parameters) for query, parameters in deletes]
+    if expired is not None:
+        tables.delete("delete_expired", expired)
+    tables.put("put_response", [astuple(row) for row in rows])
+    return found

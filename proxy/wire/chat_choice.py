@@ -6,6 +6,7 @@ from backends.json import dumps
 from proxy.response_log import Entry, Mark, ResponseLog
 from proxy.wire.chat_reasoning import detail, details
 from proxy.wire.citations import chat_annotation
+from proxy.wire.usage import COST, total_cost
 
 TEXTS = {  # a part's event → the member of the delta that it adds to
     "response.output_text.delta": "content",
@@ -149,8 +150,11 @@ def all_logprobs(response: Json) -> Json | None:
     return {"content": found, "refusal": None} if found else None
 
 
-def usage_of(responses: list[Json]) -> Json | None:
-    """The tokens of all choices: each was a generation of its own that read the prompt. None when none is known."""
+def usage_of(responses: list[Json], *, extended: bool = False) -> Json | None:
+    """The tokens of all choices: each was a generation of its own that read the prompt. None when none is known.
+
+    With what they cost for a client that asked for our extensions.
+    """
     counted: list[Json] = [response["usage"] for response in responses if response.get("usage")]
     if not counted:
         return None
@@ -169,6 +173,8 @@ def usage_of(responses: list[Json]) -> Json | None:
     }
     if any(each.get("sl_estimated") for each in counted):
         usage["sl_estimated"] = True
+    if extended:
+        usage[COST] = total_cost(counted)
     return usage
 
 

@@ -25,7 +25,7 @@ def head_of(response: Json, prefix: str, kind: str) -> Json:
     }
 
 
-def chat_completion(responses: Sequence[Json]) -> Json:
+def chat_completion(responses: Sequence[Json], *, extended: bool = False) -> Json:
     """The whole, of responses that ended well."""
     choices = [
         {
@@ -37,18 +37,20 @@ def chat_completion(responses: Sequence[Json]) -> Json:
         for index, response in enumerate(responses)
     ]
     head = head_of(responses[0], "chatcmpl", "chat.completion")
-    return {**head, "choices": choices, "usage": usage_of(list(responses))}
+    return {**head, "choices": choices, "usage": usage_of(list(responses), extended=extended)}
 
 
 class ChatStream:
     """Encodes several logs as one stream. `response` is the first one's response object."""
 
-    def __init__(self, response: Json, logs: Sequence[ResponseLog], *, include_usage: bool) -> None:
+    def __init__(
+        self, response: Json, logs: Sequence[ResponseLog], *, include_usage: bool, extended: bool = False
+    ) -> None:
         self._head = head_of(response, "chatcmpl", "chat.completion.chunk")
         if include_usage:
             self._head["usage"] = None
         self._choices = [Choice(log) for log in logs]
-        self._include_usage = include_usage
+        self._include_usage, self._extended = include_usage, extended
         self._failed = False
 
     def frames(self, index: int, entries: Sequence[Entry]) -> bytes:
@@ -68,7 +70,7 @@ class ChatStream:
         """The usage where it was asked for, and [DONE]."""
         if self._failed:
             return b""
-        usage = usage_of([choice.response for choice in self._choices if choice.response])
+        usage = usage_of([each.response for each in self._choices if each.response], extended=self._extended)
         if not self._include_usage or usage is None:
             return DONE
         return data({**self._head, "choices": [], "usage": usage}) + DONE

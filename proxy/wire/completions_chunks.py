@@ -15,7 +15,7 @@ from proxy.wire_errors import error_body
 TEXTS = ("response.output_text.delta", "response.refusal.delta")
 
 
-def completion(responses: Sequence[Json]) -> Json:
+def completion(responses: Sequence[Json], *, extended: bool = False) -> Json:
     """The whole, of responses that ended well."""
     choices = []
     for index, response in enumerate(responses):
@@ -26,21 +26,23 @@ def completion(responses: Sequence[Json]) -> Json:
     return {
         **head_of(responses[0], "cmpl", "text_completion"),
         "choices": choices,
-        "usage": usage_of(list(responses)),
+        "usage": usage_of(list(responses), extended=extended),
     }
 
 
 class CompletionStream:
     """Encodes several logs as one stream. `response` is the first one's response object."""
 
-    def __init__(self, response: Json, logs: Sequence[ResponseLog], *, include_usage: bool) -> None:
+    def __init__(
+        self, response: Json, logs: Sequence[ResponseLog], *, include_usage: bool, extended: bool = False
+    ) -> None:
         self._head = head_of(response, "cmpl", "text_completion")
         if include_usage:
             self._head["usage"] = None
         self._logs = logs
         self._offsets = [0] * len(logs)
         self._responses: list[Json] = []
-        self._include_usage = include_usage
+        self._include_usage, self._extended = include_usage, extended
         self._failed = False
 
     def frames(self, index: int, entries: Sequence[Entry]) -> bytes:
@@ -71,7 +73,7 @@ class CompletionStream:
         """The usage where it was asked for, and [DONE]."""
         if self._failed:
             return b""
-        usage = usage_of(self._responses)
+        usage = usage_of(self._responses, extended=self._extended)
         if not self._include_usage or usage is None:
             return DONE
         return data({**self._head, "choices": [], "usage": usage}) + DONE

@@ -6,13 +6,13 @@ https://platform.openai.com/docs/api-reference/embeddings. OpenAI's SDKs ask for
 import sys
 from array import array
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from backends.json import dumps
-from backends.request import EmbeddingRequest
+from backends.request import NOTHING, EmbeddingRequest
 from proxy.errors import BadParameter
 from proxy.wire.convert import convert
 from proxy.wire.fields import check_names
@@ -65,10 +65,12 @@ def embedding_objects(vectors: Sequence["array[float]"], *, base64: bool) -> Ite
         yield b"," + one if index else one
 
 
-def embeddings_body(request: EmbeddingRequest, data: Sequence[bytes], input_tokens: int | None) -> bytes:
-    """The whole answer as JSON. `input_tokens` None is estimated, and marked so."""
+def embeddings_body(
+    request: EmbeddingRequest, data: Sequence[bytes], input_tokens: int | None, more: Mapping[str, object] = NOTHING
+) -> bytes:
+    """The whole answer as JSON, with `more` in its usage. `input_tokens` None is estimated, and marked so."""
     tokens = estimate(request) if input_tokens is None else input_tokens
-    usage: dict[str, Any] = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage: dict[str, Any] = {"prompt_tokens": tokens, "total_tokens": tokens, **more}
     if input_tokens is None:
         usage["sl_estimated"] = True
     rest = dumps({"model": request.model, "usage": usage})

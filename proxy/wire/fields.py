@@ -9,6 +9,14 @@ from proxy.errors import BadParameter, Unsupported
 
 def check_names(body: object, known: Collection[str]) -> Mapping[str, Any]:
     """`body`, an object that has no member beside `known`, and names a model. Raises BadParameter."""
+    fields = check_known(body, known)
+    if not fields.get("model"):
+        raise BadParameter("'model' is missing. GET /v1/models lists what there is.", "model")
+    return fields
+
+
+def check_known(body: object, known: Collection[str]) -> Mapping[str, Any]:
+    """`body`, an object that has no member beside `known`. Raises BadParameter."""
     if not isinstance(body, dict):
         raise BadParameter("The body must be a JSON object.")
     for key in body:
@@ -16,8 +24,6 @@ def check_names(body: object, known: Collection[str]) -> Mapping[str, Any]:
             near = get_close_matches(str(key)[:100], known, 1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise BadParameter(f"Unknown parameter: '{str(key)[:100]}'.{hint}", str(key)[:100])
-    if not body.get("model"):
-        raise BadParameter("'model' is missing. GET /v1/models lists what there is.", "model")
     return body
 
 

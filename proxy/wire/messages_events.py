@@ -13,6 +13,7 @@ from proxy.response_log import Entry, Mark, ResponseLog
 from proxy.wire.citations import block_citation
 from proxy.wire.failure import failure
 from proxy.wire.messages_blocks import Blocks
+from proxy.wire.usage import COST
 from proxy.wire_errors import error_body
 
 Json = dict[str, Any]
@@ -65,7 +66,7 @@ def head_of(response: Json) -> Json:
     }
 
 
-def message(response: Json) -> Json:
+def message(response: Json, *, extended: bool = False) -> Json:
     """The whole, of a response that ended well."""
     content: list[Json] = []
     for item in response["output"]:
@@ -75,7 +76,7 @@ def message(response: Json) -> Json:
             content += thought(item)
         else:
             content += [block for part in item["content"] for block in said(part)]
-    stopped = {"stop_reason": stop_reason(response), "usage": usage_of(response["usage"])}
+    stopped = {"stop_reason": stop_reason(response), "usage": usage_of(response["usage"], extended=extended)}
     return {**head_of(response), "content": content, **stopped}
 
 
@@ -122,18 +123,26 @@ def stop_reason(response: Json) -> str:
     return "refusal" if refused else "end_turn"
 
 
-def usage_of(usage: Json | None) -> Json:
-    """Tokens as this API counts them: the input without what came from a cache."""
+def usage_of(usage: Json | None, *, extended: bool = False) -> Json:
+    """Tokens as this API counts them: the input without what came from a cache, or went to one.
+
+    With what they cost for a client that asked for our extensions.
+    """
     if usage is None:
         usage = {"input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"cached_tokens": 0}}
     cached = usage["input_tokens_details"]["cached_tokens"]
+    written = usage["input_tokens_details"].get("cache_write_tokens", 0)
     counted: Json = {
-        "input_tokens": max(0, usage["input_tokens"] - cached),
-        "cache_creation_input_tokens": 0,
+        "input_tokens": max(0, usage["input_tokens"] - cached - written),
+        "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": usage["output_tokens"],
     }
-    return {**counted, "sl_estimated": True} if usage.get("sl_estimated") else counted
+    if usage.get("sl_estimated"):
+        counted["sl_estimated"] = True
+    if extended and COST in usage:
+        counted[COST] = usage[COST]
+    return counted
 
 
 def event(value: Json) -> bytes:
@@ -144,7 +153,8 @@ def event(value: Json) -> bytes:
 class MessageStream:
     """Encodes one log for one stream. `response` is its response object as it began."""
 
-    def __init__(self, response: Json, log: ResponseLog, request_id: str) -> None:
+    def __init__(self, response: Json, log: ResponseLog, request_id: str, *, extended: bool = False) -> None:
+        self._extended = extended
         self._message = head_of(response)
         self._log = log
         self._request_id = request_id
@@ -208,5 +218,5 @@ class MessageStream:
         if (error := failure(response)) is not None:
             return [error_object(error, self._request_id)]
         delta = {"stop_reason": stop_reason(response), "stop_sequence": None}
-        usage = usage_of(response["usage"])
+        usage = usage_of(response["usage"], extended=self._extended)
         return [{"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"}]

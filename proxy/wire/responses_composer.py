@@ -36,7 +36,7 @@ from proxy.response_log import Mark, Part, ResponseLog
 from proxy.wire.citations import annotation
 from proxy.wire.opaque import packed
 from proxy.wire.responses_call import OpenCall, clean
-from proxy.wire.usage import estimated_input, usage_of
+from proxy.wire.usage import COST, estimated_input, usage_of
 
 # Kind of text → its item, its part, the word in its event types, and the member that holds the whole text.
 KINDS: dict[type[Event], tuple[str, str, str]] = {
@@ -84,6 +84,7 @@ class Composer:
         self._item: dict[str, Any] | None = None  # the open message or reasoning
         self._reasoning_tokens = 0
         self.usage: Usage | None = None
+        self.costs: Callable[[Usage], int | None] = lambda _: None  # micro-dollars
 
     def start(self) -> None:
         """The response exists: said on admission, before a backend is chosen."""
@@ -115,7 +116,7 @@ class Composer:
 
     def say_nothing(self) -> None:
         """End without having asked a model: `generate` is false."""
-        self.usage = Usage(0, 0)
+        self.usage, self.costs = Usage(0, 0), lambda _: 0
         self._end("response.completed", "completed")
 
     def _rare(self, event: Event) -> None:
@@ -272,8 +273,15 @@ class Composer:
             said, thought = self._log.deltas, self._reasoning_tokens
             self.usage = replace(self.usage, output_tokens=said, reasoning_tokens=thought, estimated=True)
         self._request = None
-        self._response = {**self._snapshot(status), **facts, "output": self._output, "usage": usage_of(self.usage)}
+        self._response = {**self._snapshot(status), **facts, "output": self._output, "usage": self._used()}
         self._log.mark(Mark(event_type, {"response": self._response}, terminal=True))
+
+    def _used(self) -> dict[str, Any] | None:
+        """The usage, with what it cost: that is for those who asked for our extensions, and taken out for others."""
+        shown = usage_of(self.usage)
+        if shown is None or self.usage is None:
+            return None
+        return {**shown, COST: {"usd_micros": self.costs(self.usage)}}
 
     def _estimate(self) -> Usage:
         """What was counted: a delta is about a token. Without a word from the backend nothing is known."""

@@ -12,11 +12,11 @@ from proxy.wire_errors import sentence, wire
 
 
 class ResponseEvents:
-    """Encodes one log for one stream."""
+    """Encodes one log for one stream, whose reader has asked for our extensions or not."""
 
-    def __init__(self, log: ResponseLog) -> None:
+    def __init__(self, log: ResponseLog, *, extended: bool = False) -> None:
         self._log = log
-        self._frames = Frames(log, None)
+        self._frames = Frames(log, None, lambda: extended)
 
     def frames(self, index: int, entries: Sequence[Entry]) -> bytes:
         """Each entry is one message."""

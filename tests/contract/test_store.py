@@ -8,7 +8,7 @@ import pytest
 
 from proxy.store.memory import MemoryStore
 from proxy.store.port import OVERHEAD, Row, Store, Stored
-from proxy.store.sqlite import opened
+from tests.streamlane_db import opened
 
 ROOM = 1024 * 1024
 

@@ -41,7 +41,10 @@ HIDDEN = "redacted.EmwKAhgBEgy3va3pzix/LafPsn4aDFIT2Xlxh0L5L8rLVyIwxtE3rAFBa8cr3
 SHANNON = "Claude Shannon was born on April 30, 1916, in Petoskey, Michigan"
 WIKIPEDIA = ("https://en.wikipedia.org/wiki/Claude_Shannon", "Claude Shannon - Wikipedia")
 STREAMS: dict[str, list[Event]] = {  # deltas of one kind that follow each other are one here
-    "stream": [TextDelta("The capital of France is Paris."), Finished("stop", Usage(37, 15, cached_tokens=8))],
+    "stream": [
+        TextDelta("The capital of France is Paris."),
+        Finished("stop", Usage(37, 15, cached_tokens=8, written_tokens=4)),
+    ],
     "stream_tools": [
         TextDelta("Okay, let me look."),
         ToolCallStart(0, "toolu_01T1x1fJ34qAmk2tNTrN7Up6", "get_weather"),

@@ -37,7 +37,7 @@ FOLDER = "bedrock-written"
 STREAMS: dict[str, list[Event]] = {
     "stream": [
         *map(TextDelta, ("The", " capital", " of France is", " Paris", ".")),
-        Finished("stop", Usage(37, 15, cached_tokens=8)),
+        Finished("stop", Usage(37, 15, cached_tokens=8, written_tokens=4)),
     ],
     "stream_reasoning": [
         ReasoningDelta("Let me"),

@@ -1,7 +1,7 @@
 """The asynchronous client."""
 
 import asyncio
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from streamlane_client import http
 from streamlane_client.address import address
@@ -107,6 +107,16 @@ class AsyncClient:
     async def quota(self) -> list[Pool]:
         """What is left of the gateway's accounts. Raises StreamlaneError."""
         return await asyncio.to_thread(http.quota, self._address)
+
+    async def rate(
+        self, response_id: str, rating: Literal["up", "down"] | None, *, preferred_model: str | None = None
+    ) -> None:
+        """Say whether an answer was good, or with None take that back, so that the gateway's router can learn from it.
+
+        `preferred_model` is who would have been better than one that is rated "down". Raises StreamlaneError: the code
+        is "response_not_found" for an answer whose model the gateway did not choose.
+        """
+        await asyncio.to_thread(http.rate, self._address, response_id, rating, preferred_model)
 
     async def open(self) -> None:
         """Connect now instead of with the first answer. Raises StreamlaneError."""

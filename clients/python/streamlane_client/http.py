@@ -1,10 +1,11 @@
-"""What is asked over HTTP: which models there are, what is left, and what has become of an answer."""
+"""What is asked over HTTP: which models there are, what is left, what has become of an answer; and its rating."""
 
 import http.client
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 from streamlane_client.address import Address
 from streamlane_client.errors import ConnectionLost, refused_http
@@ -41,14 +42,33 @@ def response(address: Address, response_id: str, session: str) -> dict[str, Any]
     return held
 
 
+def rate(address: Address, response_id: str, rating: Literal["up", "down"] | None, preferred_model: str | None) -> None:
+    """Say whether an answer was good; None takes that back. Waits for the network. Raises StreamlaneError."""
+    if rating is None:
+        _ask(address, "DELETE", f"/feedback/{quote(response_id, safe='')}", None, dict)
+        return
+    said = {"response_id": response_id, "rating": rating, "preferred_model": preferred_model}
+    _ask(address, "POST", "/feedback", None, dict, said)
+
+
 def _get(address: Address, path: str, member: str | None, kind: type) -> Any:
+    found = _ask(address, "GET", path)
+    return found
+
+
+def _ask(
+    address: Address, method: str, path: str, member: str | None, kind: type, body: dict[str, Any] | None = None
+) -> Any:
     handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
     if address.is_loopback:
         handlers.append(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(address.base_url + path, headers=address.headers)  # noqa: S310  # http(s): checked
+    data = None if body is None else json.dumps(body).encode()
+    headers = {**address.headers, **({} if data is None else {"Content-Type": "application/json"})}
+    url = address.base_url + path
+    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310  # http(s): checked
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT) as answer:
-            status, headers, content = answer.status, answer.headers, answer.read()
+            status, told, content = answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         with error:
             raise refused_http(address.base_url, error.code, error.headers, error.read()) from None
@@ -63,5 +83,5 @@ def _get(address: Address, path: str, member: str | None, kind: type) -> Any:
     except (ValueError, KeyError, TypeError):
         found = None
     if not isinstance(found, kind):
-        raise refused_http(address.base_url, status, headers, None)
+        raise refused_http(address.base_url, status, told, None)
     return found

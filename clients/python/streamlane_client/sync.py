@@ -5,7 +5,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from streamlane_client import http
 from streamlane_client.address import address
@@ -126,6 +126,16 @@ class Client:
     def quota(self) -> list[Pool]:
         """What is left of the gateway's accounts. Raises StreamlaneError."""
         return http.quota(self._address)
+
+    def rate(
+        self, response_id: str, rating: Literal["up", "down"] | None, *, preferred_model: str | None = None
+    ) -> None:
+        """Say whether an answer was good, or with None take that back, so that the gateway's router can learn from it.
+
+        `preferred_model` is who would have been better than one that is rated "down". Raises StreamlaneError: the code
+        is "response_not_found" for an answer whose model the gateway did not choose.
+        """
+        http.rate(self._address, response_id, rating, preferred_model)
 
     def open(self) -> None:
         """Connect now instead of with the first answer. Raises StreamlaneError."""

@@ -174,6 +174,18 @@ test("text, times and usage come together in the message", () => {
   assert.deepEqual(speed(node), ["first token 0.25 s", "50.0 tok/s", "100 tokens"]);
 });
 
+test("what the gateway chose can be rated, and is told apart from what a person chose", () => {
+  const node = answer();
+  take(node, { type: "response.created", response: { id: "resp_1" } }, 5);
+  take(node, { type: "streamlane:route", model: "named", backend: "b" }, 6);
+  assert.deepEqual([node.response, node.routed, node.by], ["resp_1", undefined, undefined]);
+  take(node, { type: "streamlane:route", model: "small", backend: "b", router: { score: 0.2 } }, 7);
+  assert.deepEqual([node.routed, node.by], [true, "small"]);
+  const byRule = answer();
+  take(byRule, { type: "streamlane:route", model: "coder", backend: "b", rule: "code" }, 7);
+  assert.deepEqual([byRule.routed, byRule.by], [true, "coder"]);
+});
+
 test("tokens that the backend did not count are no exact number, also after an export", () => {
   const node = answer();
   take(node, delta("Hello"), 250);

@@ -201,7 +201,7 @@ arguments = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3)
 def test_an_answer_in_any_split(said: list[Event], calls: list[list[str]], size: int) -> None:
     for index, pieces in enumerate(calls):
         said = [*said, ToolCallStart(index, f"call_{index}", "weather"), *(ToolCallDelta(index, p) for p in pieces)]
-    said = [*said, Finished("stop", Usage(9, 4, 2, 1))]
+    said = [*said, Finished("stop", Usage(9, 4, 2, 1, written_tokens=3))]
     writer = Events("m", 9)
     body = writer.begin() + b"".join(map(writer.event, said[:-1])) + writer.finish(said[-1]) + writer.done()
     sse, decoder = SseDecoder(), Decoder()

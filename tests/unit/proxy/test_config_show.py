@@ -39,6 +39,9 @@ def test_the_text_is_toml_with_the_values_in_effect(loaded: Loaded) -> None:
     assert shown["backends"][0]["kind"] == "openai_compatible"
     assert shown["models"]["gpt-4.1"] == {
         "targets": ["gpu/a", "gpu/b"],
+        "strategy": "ordered",
+        "weights": [],
+        "sticky": "none",
         "instructions": 'Say "hi".',
         "max_output_tokens": 100,
     }

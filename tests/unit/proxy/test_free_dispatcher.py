@@ -10,7 +10,6 @@ from backends.base import Model
 from backends.errors import BackendError, RateLimited, ServerFailed
 from backends.events import Finished, TextDelta, Usage
 from backends.fake import FakeBackend, Step
-from proxy.deadlines import Deadlines
 from proxy.dispatcher import Dispatcher
 from proxy.metered import Draw, Metered
 from proxy.outcome import ANONYMOUS, Call, Notice
@@ -18,6 +17,7 @@ from proxy.runtime import Runtime
 from quota.ledger import Attempt, Denied, Granted
 from quota.memory_ledger import MemoryLedger
 from quota.pool import MINUTE, Pool, Rolling
+from tests import dispatching
 from tests.unit.proxy.free_world import HELLO, NOON
 from tests.unit.proxy.test_spending import spending
 
@@ -54,24 +54,21 @@ async def world(*scripts: list[Step]) -> tuple[Dispatcher, Slow, list[FakeBacken
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(0)
 
-    dispatcher = Dispatcher(
-        runtime=lambda: runtime,
-        deadlines=Deadlines(),
-        queue=8,
+    made = dispatching.dispatcher(
+        lambda: runtime,
         default_max_output_tokens=100,
-        on_outcome=[],
         spending=spending(ledger),
         now=lambda: 0.0,
         sleep=sleep,
         dice=lambda: 0.5,
     )
-    return dispatcher, ledger, backends
+    return made, ledger, backends
 
 
-async def ask(dispatcher: Dispatcher, heard: list[Notice] | None = None) -> None:
-    route, request = dispatcher.plan(HELLO)
+async def ask(through: Dispatcher, heard: list[Notice] | None = None) -> None:
+    route, request = through.plan(HELLO)
     notify = (lambda _: None) if heard is None else heard.append
-    async with dispatcher.open(CALL, route, request, HELLO.model, notify) as answer:
+    async with through.open(CALL, route, request, HELLO.model, notify) as answer:
         await answer.into(lambda batch: None)
 
 

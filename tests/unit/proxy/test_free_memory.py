@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from backends.events import Usage
 from backends.request import Message, Request, Text, said
 from proxy import free_memory
-from proxy.free_memory import ACTIVE, MOST_CONVERSATIONS, STICKY, FreeMemory, Seen, conversation_of, span_of
+from proxy.conversations import MOST as MOST_CONVERSATIONS
+from proxy.free_memory import ACTIVE, STICKY, FreeMemory, Seen, conversation_of, span_of
 from proxy.outcome import Attempt, Gaps, Outcome
 from quota.pool import DAY, HOUR, MINUTE, SECOND, Concurrent, Fixed, Gcra, Pool, Rolling
 

@@ -13,7 +13,10 @@ from proxy.deadlines import Deadlines
 from proxy.dispatcher import Dispatcher
 from proxy.errors import UnknownModel
 from proxy.outcome import ANONYMOUS, Call, Outcome
+from proxy.places import Places
+from proxy.queueing import Ticket
 from proxy.runtime import Alias, Runtime
+from tests import dispatching
 
 CALL = Call(ANONYMOUS, "req_1")
 ASKED = EmbeddingRequest("both", ("one two",))
@@ -50,7 +53,9 @@ class Stuck(FakeBackend):
         return await asyncio.Future()
 
 
-def dispatcher(*backends: FakeBackend, first_event: float = 60) -> tuple[Dispatcher, list[Outcome]]:
+def dispatcher(
+    *backends: FakeBackend, first_event: float = 60, places: Places | None = None
+) -> tuple[Dispatcher, list[Outcome]]:
     """One whose alias "both" leads to `backends` in order, and what it records."""
     outcomes: list[Outcome] = []
     runtime = Runtime(
@@ -58,12 +63,8 @@ def dispatcher(*backends: FakeBackend, first_event: float = 60) -> tuple[Dispatc
         aliases=MappingProxyType({"both": Alias(tuple(f"{each.name}/fake" for each in backends))}),
         models=MappingProxyType({each.name: (Model("fake"),) for each in backends}),
     )
-    made = Dispatcher(
-        runtime=lambda: runtime,
-        deadlines=Deadlines(first_event=first_event),
-        queue=1,
-        default_max_output_tokens=9,
-        on_outcome=[outcomes.append],
+    made = dispatching.dispatcher(
+        lambda: runtime, deadlines=Deadlines(first_event=first_event), places=places, on_outcome=[outcomes.append]
     )
     return made, outcomes
 
@@ -78,7 +79,7 @@ class Unable(FakeBackend):
 @pytest.mark.parametrize(("first", "failed"), [(Wordless, []), (Unable, ["a"]), (Full, ["a"])])
 async def test_the_next_target_embeds_what_the_first_cannot(first: type[FakeBackend], failed: list[str]) -> None:
     calls, outcomes = dispatcher(first("a"), FakeBackend("b"))
-    made = await calls.embed(CALL, ASKED)
+    made, _ = await calls.embed(CALL, ASKED)
     assert (len(made.vectors), made.input_tokens) == (1, 2)
     [outcome] = outcomes
     assert (outcome.status, outcome.model, outcome.backend, outcome.request_id) == ("completed", "both", "b", "req_1")
@@ -88,9 +89,10 @@ async def test_the_next_target_embeds_what_the_first_cannot(first: type[FakeBack
 
 
 async def test_nobody_waits_in_the_line_of_a_target_that_has_no_vectors() -> None:
-    calls, _ = dispatcher(Wordless("a", slots=1), FakeBackend("b"))
-    async with calls.lines()["a"].one(1, lambda _: None):
-        assert (await calls.embed(CALL, ASKED)).vectors
+    places, first = Places(seconds=60), Wordless("a", slots=1)
+    calls, _ = dispatcher(first, FakeBackend("b"), places=places)
+    async with places.place(first, Ticket("other"), lambda *_: None):
+        assert (await calls.embed(CALL, ASKED))[0].vectors
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import pytest
 from proxy.errors import StoreFailed
 from proxy.store.memory import MemoryStore
 from proxy.store.port import OVERHEAD, Row
-from proxy.store.sqlite import SqliteStore, opened
-from proxy.store.sqlite_file import MIGRATIONS, Delete, StoreUnusable, prepare, queries
+from proxy.store.sqlite import Delete, SqliteStore
+from proxy.store.sqlite_file import MIGRATIONS, StoreUnusable, prepare, queries
+from tests.streamlane_db import opened
 from tests.upstream import until
 
 ROOM = 1024 * 1024
@@ -194,7 +195,7 @@ import asyncio, sys
 from pathlib import Path
 from proxy.store.memory import MemoryStore
 from proxy.store.port import Row
-from proxy.store.sqlite import opened
+from tests.streamlane_db import opened
 
 async def main():
     async with opened(Path(sys.argv[1]), MemoryStore(0, lambda: 1000), 1 << 30, lambda: 1000) as store:

@@ -1,0 +1,1 @@
+"""What was routed, and what became of it: kept for the operator, and for the learned router to learn from."""

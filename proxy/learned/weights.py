@@ -1,0 +1,193 @@
+"""The weights of the learned router: what one file holds, written and read without pickle.
+
+The file is numpy's `.npz` with the arrays named below and `about`, a JSON text. Heads are linear: a head's output is
+its bias, its lexical weights times the standardised measures, and its hashed weights times the prompt's words, each
+weighed by its rarity and all together scaled to length 1. Hashed weights are stored in 8 bits, with a scale per head.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.json import dumps, loads_own
+from proxy.learned import features
+from proxy.learned.hashing import BUCKETS
+from proxy.learned.lexical import NAMES
+
+FORMAT = "streamlane router weights"
+VERSION = 1
+SHIPPED = Path(__file__).parent.parent / "data" / "router.npz"
+LIMIT = 16 << 20  # bytes; a file that is larger is none of ours
+MISSING = 255  # in `outcomes`: this model did not answer that row
+PERCENT = 100  # outcomes are stored in hundredths
+
+Floats = NDArray[np.float32]
+
+
+class WeightsUnusable(Exception):
+    """A weights file cannot be used; says what is wrong with it and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The heads that were trained on the same rows: those that each of these models answered."""
+
+    models: tuple[str, ...]
+    rows: int
+    bias: Floats  # [models]
+    lexical: Floats  # [models, measures]
+    hashed: NDArray[np.int8]  # [models, buckets]
+    scale: Floats  # [models]: a hashed weight is its 8 bits times this
+    outputs: NDArray[np.float16]  # [sample, models]: of heads that had not seen the row
+    outcomes: NDArray[np.uint8]  # [sample, models]: how the model did, in hundredths
+    familiar: NDArray[np.int8]  # [prototypes, measures]: what the rows look like (guard.py)
+    bounds: tuple[float, float]  # distance from a prototype at which the guard begins, and at which nothing is left
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Everything that a router knows."""
+
+    center: Floats  # [measures]
+    spread: Floats  # [measures]
+    rarity: Floats  # [buckets]; 0 for a bucket that was not seen in training
+    panels: tuple[Panel, ...]
+    default: tuple[str, str]  # the strong and the weak model that are meant when none are named
+    card: Mapping[str, Any] = field(default_factory=dict)  # data, licence, date, numbers
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models with a head, in the order of the alphabet."""
+        return tuple(sorted({model for panel in self.panels for model in panel.models}))
+
+
+ARRAYS: dict[str, type[np.generic]] = {
+    "bias": np.float32,
+    "lexical": np.float32,
+    "hashed": np.int8,
+    "scale": np.float32,
+    "outputs": np.float16,
+    "outcomes": np.uint8,
+    "familiar": np.int8,
+}
+
+
+def packed(weights: Weights) -> bytes:
+    """The file's bytes: the same weights give the same bytes."""
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "features": features.VERSION,
+        "measures": NAMES,
+        "default": weights.default,
+        "panels": [
+            {"models": panel.models, "rows": panel.rows, "bounds": panel.bounds} for panel in weights.panels
+        ],
+        "card": weights.card,
+    }
+    arrays: dict[str, Any] = {
+        "about": np.frombuffer(dumps(about), np.uint8),
+        "center": weights.center.astype(np.float32),
+        "spread": weights.spread.astype(np.float32),
+        "rarity": weights.rarity.astype(np.float16),
+    }
+    for number, panel in enumerate(weights.panels):
+        arrays |= {f"{name}_{number}": getattr(panel, name) for name in ARRAYS}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def write(weights: Weights, path: Path) -> None:
+    """Replaces the file at `path`. Raises OSError."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_bytes(packed(weights))
+    beside.replace(path)
+
+
+def read(path: Path | None = None) -> tuple[Weights, str]:
+    """The weights in a file (None: those that are shipped), and the file's short hash. Raises WeightsUnusable."""
+    path = path or SHIPPED
+    try:
+        with path.open("rb") as file:
+            data = file.read(LIMIT + 1)
+    except OSError as error:
+        raise WeightsUnusable(f"{path} cannot be read ({error.strerror}); name a file that train-router wrote") from None
+    return unpacked(data, str(path)), short_hash(data)
+
+
+def short_hash(data: bytes) -> str:
+    """16 hex digits that name a weights file."""
+    return sha256(data).hexdigest()[:16]
+
+
+def unpacked(data: bytes, name: str = "the file") -> Weights:
+    """The weights in these bytes. Raises WeightsUnusable, which calls them `name`."""
+    again = "train again with scripts/train-router"
+    if len(data) > LIMIT:
+        raise WeightsUnusable(f"{name} is larger than {LIMIT >> 20} MiB, so it holds no router weights; {again}")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            about = loads_own(file["about"].tobytes())
+            if about["format"] != FORMAT or about["version"] != VERSION:
+                raise WeightsUnusable(f"{name} has another format than version {VERSION} of {FORMAT}; {again}")
+            if about["features"] != features.VERSION or tuple(about["measures"]) != NAMES:
+                raise WeightsUnusable(f"{name} was trained on other features than this version computes; {again}")
+            weights = _weights(file, about)
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise WeightsUnusable(f"{name} holds no router weights ({type(error).__name__}); {again}") from None
+    _check(weights, name, again)
+    return weights
+
+
+def _weights(file: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Weights:
+    panels = [
+        Panel(
+            models=tuple(panel["models"]),
+            rows=int(panel["rows"]),
+            bounds=(float(panel["bounds"][0]), float(panel["bounds"][1])),
+            **{kind: file[f"{kind}_{number}"].astype(dtype, copy=False) for kind, dtype in ARRAYS.items()},
+        )
+        for number, panel in enumerate(about["panels"])
+    ]
+    strong, weak = about["default"]
+    return Weights(
+        center=file["center"].astype(np.float32),
+        spread=file["spread"].astype(np.float32),
+        rarity=file["rarity"].astype(np.float32),
+        panels=tuple(panels),
+        default=(strong, weak),
+        card=about["card"],
+    )
+
+
+def _check(weights: Weights, name: str, again: str) -> None:
+    shapes: list[tuple[NDArray[Any], Sequence[int]]] = [
+        (weights.center, (len(NAMES),)),
+        (weights.spread, (len(NAMES),)),
+        (weights.rarity, (BUCKETS,)),
+    ]
+    for panel in weights.panels:
+        heads, sample = len(panel.models), len(panel.outputs)
+        shapes += [
+            (panel.bias, (heads,)),
+            (panel.scale, (heads,)),
+            (panel.lexical, (heads, len(NAMES))),
+            (panel.hashed, (heads, BUCKETS)),
+            (panel.outputs, (sample, heads)),
+            (panel.outcomes, (sample, heads)),
+            (panel.familiar, (len(panel.familiar), len(NAMES))),
+        ]
+    if any(array.shape != tuple(shape) for array, shape in shapes):
+        raise WeightsUnusable(f"{name} holds arrays of the wrong size; {again}")
+    if not all(np.isfinite(array).all() for array, _ in shapes) or not (weights.spread > 0).all():
+        raise WeightsUnusable(f"{name} holds numbers that are none; {again}")
+    if not set(weights.default) <= set(weights.models):
+        raise WeightsUnusable(f"{name} has no head for its own default models; {again}")

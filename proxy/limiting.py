@@ -1,0 +1,109 @@
+"""How many requests one backend bears at once, read off its times to the first token, never off total times. Pure.
+
+It is the gradient of Netflix's concurrency-limits and of Envoy: limit = gradient x concurrency + headroom. The gradient
+is the time that would be well, by the one that was seen; the concurrency is that at which the request was begun, so
+that what was begun long ago says nothing of now. A median of many decides.
+
+A time is compared with its like only: the same model, a prompt of about the same length. It is well up to TOLERANCE
+times the usual, and always up to BUFFER seconds above it: machines stutter. There is no limit before times grow.
+"""
+
+from collections.abc import Callable
+from math import inf, sqrt
+from statistics import median
+
+from msgspec import Struct
+
+BUFFER = 1.0  # seconds
+TOLERANCE = 2.0
+LEAST = 4  # of a limit that adapts: below it nothing can be measured
+FEW = 10  # times of a kind, before one more is judged by them
+WINDOW = (4, 32)  # times that a decision needs: as many as the limit, within these bounds
+SOON, LATE = 1 / 16, 1 / 64  # how much a shorter, and a longer time says of the usual
+MEASURE = 300.0  # seconds in use after which the usual is measured again, by half the requests for a moment
+KINDS = 256  # that are remembered
+
+
+class Bounds(Struct, frozen=True):
+    """What an operator says of one backend's limit. `most` None sets none."""
+
+    least: int = LEAST
+    most: int | None = None
+    adaptive: bool = True
+
+
+class Usual:
+    """The usual time to the first token of one kind of request, in seconds, of `count` that were seen."""
+
+    __slots__ = ("count", "seconds")
+
+    def __init__(self) -> None:
+        self.count, self.seconds = 0, 0.0
+
+    @property
+    def well(self) -> float:
+        """The longest time that is no sign of too many requests."""
+        return max(TOLERANCE * self.seconds, self.seconds + BUFFER)
+
+    def learn(self, seconds: float, pressed: bool) -> None:
+        """One more time. What is long while there are many requests is not usual."""
+        if self.count:
+            seconds = min(seconds, self.well)
+        self.count += 1
+        if self.count <= FEW:
+            self.seconds += (seconds - self.seconds) / self.count
+        elif seconds < self.seconds:
+            self.seconds += (seconds - self.seconds) * SOON
+        elif not pressed:
+            self.seconds += (seconds - self.seconds) * LATE
+
+
+class Limit:
+    """The limit of one backend: `value`, infinite for none. `dice` gives 0 to 1."""
+
+    def __init__(self, bounds: Bounds, dice: Callable[[], float]) -> None:
+        self._most = inf if bounds.most is None else float(bounds.most)
+        self._least = min(float(bounds.least), self._most)
+        self._adaptive, self._dice = bounds.adaptive, dice
+        self._usual: dict[tuple[str, int], Usual] = {}
+        self._targets: list[float] = []
+        self._measure_at: float | None = None
+        self.value = self._most
+
+    def first(self, kind: tuple[str, int], seconds: float, among: int, now: float) -> None:
+        """A request's first token came `seconds` after it was begun, as one `among` so many."""
+        if not self._adaptive:
+            return
+        if (usual := self._usual.get(kind)) is None:
+            if len(self._usual) >= KINDS:
+                del self._usual[next(iter(self._usual))]
+            usual = self._usual[kind] = Usual()
+        pressed = 2 * among >= self.value
+        if usual.count >= FEW:
+            self._targets.append(self._target(usual.well, seconds, among))
+        usual.learn(seconds, pressed and self.value > self._least)
+        if len(self._targets) >= min(max(WINDOW[0], self.value), WINDOW[1]):
+            self.value = min(max(median(self._targets), self._least), self._most)
+            self._targets.clear()
+        if pressed:
+            self._measure(now)
+        else:
+            self._measure_at = None
+
+    def _target(self, well: float, seconds: float, among: int) -> float:
+        """What one time says of the limit. It is only raised from where it was in use."""
+        if seconds > well:
+            return min(self.value, among * well / seconds)
+        return max(self.value, among + sqrt(among))
+
+    def _measure(self, now: float) -> None:
+        """In use for long, nobody knows any more what is usual: then half as many are let in until the next decision.
+
+        The dice keep several gateways from doing so at once.
+        """
+        if self._measure_at is None:
+            self._measure_at = now + MEASURE * (0.85 + 0.3 * self._dice())
+        elif now >= self._measure_at:
+            self._measure_at = None
+            self._targets.clear()
+            self.value = max(self._least, self.value / 2)
