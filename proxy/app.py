@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from types import MappingProxyType
 
@@ -19,34 +20,27 @@ from backends import registry
 from backends.base import Backend
 from backends.errors import EngineUnavailable
 from backends.http import Transport
-from proxy import logs, outgoing
-from proxy.chooser import Chooser
+from proxy import configured_router, logs, outgoing
+from proxy.apis import apis
 from proxy.clients import Bounds, Clients
 from proxy.config import BackendOptions, Config
 from proxy.config_check import placeholders
-from proxy.configured import alias, model_facts, model_prices
-from proxy.conversations import Conversations
+from proxy.configured import alias, breaker_rules, model_facts, model_prices, room
 from proxy.data_dir import ensure_data_dir
-from proxy.deadlines import Deadlines
 from proxy.discovery import Discovery
-from proxy.dispatcher import Dispatcher
-from proxy.edge.bodies import Bodies
+from proxy.dispatch_setup import dispatcher_of, watched
+from proxy.edge.brought import Reads
 from proxy.edge.caller_keys import CallerKeys
-from proxy.edge.chat_api import ChatApi
-from proxy.edge.embeddings_api import EmbeddingsApi
-from proxy.edge.feedback_api import FeedbackApi
 from proxy.edge.guard import Guard
 from proxy.edge.http import Api, Health, Routed, application
-from proxy.edge.messages_api import MessagesApi
 from proxy.edge.ops import ops_application
 from proxy.edge.pages import Pages, clients_dir
+from proxy.edge.queue_api import QueueApi
 from proxy.edge.quota_api import QuotaApi
 from proxy.edge.reference import Reference
-from proxy.edge.responses_api import ResponsesApi
-from proxy.edge.sse import Streams
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
-from proxy.gauges import read_connections, read_gauges, read_held, read_history, read_quota
+from proxy.gauges import read_connections, read_gauges, read_held, read_history, read_places, read_quota
 from proxy.generations import Generations
 from proxy.health import report
 from proxy.held import SWEEP
@@ -58,9 +52,6 @@ from proxy.metering import Metering, accounts_of, metering
 from proxy.metrics import Metrics
 from proxy.places import Places
 from proxy.ports import StartError, bound, serving
-from proxy.router_setup import STICKY, busy_with
-from proxy.routing.breaker import Rules as BreakerRules
-from proxy.routing.choosing import State
 from proxy.routing.vitals import Vitals
 from proxy.runtime import Runtime
 from proxy.session import Limits
@@ -118,6 +109,7 @@ async def running(
         history = await stack.enter_async_context(call_history(config, file))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
 
+        rules, vitals = configured_router.rules(config.router), Vitals(breaker_rules(config.health), random.random)
         discovery = Discovery(
             Runtime(
                 MappingProxyType(dict(backends)),
@@ -126,7 +118,9 @@ async def running(
                 by_name=frozenset(options.name for options in (*by_name, *found.backends)),
                 metered=quota.metered if quota else MappingProxyType({}),
                 prices=model_prices(config.prices),
-            )
+                router=configured_router.router(config.router),
+            ),
+            watched(vitals),
         )
         watching = tasks.create_task(discovery.run())
         stack.callback(watching.cancel)
@@ -136,30 +130,20 @@ async def running(
         stack.callback(tasks.create_task(lag.run()).cancel)
 
         limits = config.limits
-        places = Places(seconds=config.deadlines.queue)
-        vitals = Vitals(BreakerRules(), random.random)
-        state = State(vitals, Conversations(STICKY), random.random, busy_with(places, discovery.states))
-        chooser = Chooser(state=state)
-        dispatcher = Dispatcher(
-            runtime=lambda: discovery.runtime,
-            deadlines=Deadlines(
-                queue=config.deadlines.queue,
-                first_event=config.deadlines.first_event,
-                idle=config.deadlines.idle,
-                total=config.deadlines.total,
-                retry=config.deadlines.retry,
-            ),
-            places=places,
+        places = Places(seconds=config.deadlines.queue, rooms=partial(room, config.load), waited=metrics.waited)
+        dispatcher = dispatcher_of(
+            config,
+            discovery,
+            rules=rules,
             vitals=vitals,
-            chooser=chooser,
-            default_max_output_tokens=limits.default_max_output_tokens,
+            places=places,
+            spending=quota.spending if quota else None,
             on_outcome=[
                 logs.outcome_line,
                 metrics.observe,
                 *([quota.spending.observe] if quota else []),
                 *([history.observe] if history else []),
             ],
-            spending=quota.spending if quota else None,
         )
         generations = Generations(
             dispatcher=dispatcher,
@@ -200,7 +184,8 @@ async def running(
             ),
             max_frame_bytes=limits.max_frame_bytes,
         )
-        read_gauges(metrics, sockets, clients, dispatcher, discovery)
+        read_gauges(metrics, sockets, clients, discovery)
+        read_places(metrics, places, lambda: discovery.runtime)
         read_held(metrics, generations, store)
         read_history(metrics, history)
         read_connections(metrics, transport.states)
@@ -231,21 +216,6 @@ async def running(
             health=health,
             started_at=int(time.time()),
         )
-        streams = Streams(send=config.deadlines.send)
-        bodies = Bodies(max_bytes=limits.max_frame_bytes)
-
-        def ready() -> bool:
-            return health.ready
-
-        responses = ResponsesApi(
-            generations=generations, dispatcher=dispatcher, streams=streams, bodies=bodies, ready=ready
-        )
-        chat = ChatApi(generations=generations, streams=streams, bodies=bodies, ready=ready)
-        messages = MessagesApi(
-            generations=generations, dispatcher=dispatcher, streams=streams, bodies=bodies, ready=ready
-        )
-        feedback = FeedbackApi(history=history, runtime=lambda: discovery.runtime, bodies=bodies)
-        embeddings = EmbeddingsApi(dispatcher=dispatcher, bodies=bodies, ready=ready)
         await discovery.first()
         base_url = await serving(
             stack,
@@ -253,18 +223,22 @@ async def running(
                 guard,
                 [
                     api,
-                    responses,
-                    chat,
-                    messages,
-                    embeddings,
-                    feedback,
+                    *apis(
+                        config,
+                        generations=generations,
+                        dispatcher=dispatcher,
+                        history=history,
+                        runtime=lambda: discovery.runtime,
+                        ready=lambda: health.ready,
+                    ),
                     *quota_api(quota, metrics, discovery),
+                    QueueApi(places=places, runtime=lambda: discovery.runtime),
                     health,
                     Pages(clients_dir()),
                     Reference(),
                 ],
                 metrics.refused,
-                CallerKeys([each.name for each in config.backends if getattr(each, "key_source", OURS) != OURS]),
+                Reads(CallerKeys([each.name for each in config.backends if takes_keys(each)]), rules.headers),
             ),
             public,
             "server",
@@ -379,6 +353,11 @@ async def drain(health: Health, sockets: Sockets, generations: Generations, seco
     finally:
         generations.cancel_all()
         sockets.cut()
+
+
+def takes_keys(options: BackendOptions) -> bool:
+    """Whether a backend is asked with its callers' own keys."""
+    return getattr(options, "key_source", OURS) != OURS
 
 
 def build(options: object, parts: registry.Parts) -> Backend:

@@ -1,4 +1,4 @@
-"""Chooses who answers a request: gathers what the pure choice looks at, and has what is slow done off the event loop."""
+"""Chooses who answers a request: gathers what the pure choice looks at; what is slow is done off the event loop."""
 
 import asyncio
 import time

@@ -10,9 +10,8 @@ from typing import Protocol, assert_never
 import structlog
 
 from backends.json import dumps
-from backends.request import NOTHING, Secret
 from proxy.attachment import Delivery
-from proxy.create import Create
+from proxy.create import NOTHING_BROUGHT, Brought, Create
 from proxy.errors import ProxyError
 from proxy.generation import Generation
 from proxy.generations import Generations
@@ -132,9 +131,9 @@ class Client:
         """How many of its lanes do what."""
         return self._session.lanes()
 
-    def receive(self, frame: bytes | str, keys: Mapping[str, Secret] = NOTHING) -> None:
-        """One text frame. `keys` are the caller's own, which came with the connection that it came by."""
-        self._obey(self._session.receive(frame, keys))
+    def receive(self, frame: bytes | str, brought: Brought = NOTHING_BROUGHT) -> None:
+        """One text frame. `brought` is what came with the connection that it came by."""
+        self._obey(self._session.receive(frame, brought))
 
     def receive_binary(self) -> None:
         """A binary frame."""

@@ -13,6 +13,7 @@ from proxy.choice_words import Sticky, Strategy
 from proxy.config_free import Account, Facts, Free, Quota
 from proxy.config_health import Health
 from proxy.config_history import History
+from proxy.config_places import Load
 from proxy.config_prices import Pricing
 from proxy.config_privacy import Privacy
 from proxy.config_router import Router, Weight
@@ -275,6 +276,7 @@ class Config(Table, frozen=True):
     discovery: Discovery = Discovery()
     free: Free = Free()
     quota: Quota = Quota()
+    load: Load = Load()
     health: Health = Health()
     privacy: Privacy = Privacy()
     history: History = History()

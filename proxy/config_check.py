@@ -119,6 +119,14 @@ def own_backends(own: Sequence[str], names: Sequence[str]) -> Iterator[Problem]:
             yield f"privacy.own_backends[{index}]", f'no backend is named "{name}".{nearest(name, names)} {have}'
 
 
+def loaded(names_in_load: Sequence[str], names: Sequence[str]) -> Iterator[Problem]:
+    """Each [load.backends.NAME] is a backend that there is, where any is named."""
+    for name in names_in_load:
+        if names and name not in names:
+            have = f"Backends: {', '.join(names)}."
+            yield f"load.backends.{name}", f'no backend is named "{name}".{nearest(name, names)} {have}'
+
+
 def address_fault(model: str, names: Sequence[str]) -> str | None:
     """What is wrong with a "BACKEND/MODEL"; None when nothing is."""
     backend, slash, rest = model.partition("/")

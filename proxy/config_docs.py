@@ -55,6 +55,7 @@ _EXAMPLES: dict[tuple[str, str], Any] = {  # where a default says nothing and th
 _ELSEWHERE = {"ladder", "rules", "when"}  # tables within tables, which have a heading of their own
 
 _NAMED = {  # tables that the user names or repeats, and what is inside them
+    "BackendLoad": "## `[load.backends.NAME]`",
     "Account": "## `[[accounts]]`",
     "AccountLimit": "### Each of an account's `limits`",
     "Rates": "### Each of its `prices`",

@@ -100,6 +100,8 @@ def _config(reader: Reader, raw: dict[str, Any], default: Path) -> Config | None
     names = [*ours, *(name for _, name in _names("accounts", lists["accounts"]))]
     if tables["free"]:
         reader.report(config_accounts.free(tables["free"], ours))
+    if tables["load"]:
+        reader.report(config_check.loaded(list(tables["load"].backends), names))
     if tables["privacy"]:
         reader.report(config_check.own_backends(tables["privacy"].own_backends or (), names))
     models = _models(reader, raw.get("models", {}), names)

@@ -9,7 +9,10 @@ from backends.request import Sampling
 from proxy.config import Abilities
 from proxy.config import Alias as AliasOptions
 from proxy.config_health import Health
+from proxy.config_places import BackendLoad, Load
 from proxy.config_prices import Pricing
+from proxy.limiting import Bounds
+from proxy.places import Room
 from proxy.prices import micros
 from proxy.routing.breaker import Rules
 from proxy.runtime import Alias, otherwise
@@ -40,6 +43,15 @@ def facts(name: str, options: Abilities) -> Model:
     """A [capabilities."BACKEND/MODEL"], which is its `name`."""
     able = Capabilities(**{each: getattr(options, each) for each in CAPABILITIES})
     return Model(name.partition("/")[2], options.context, able, options.max_output)
+
+
+def room(load: Load, backend: str) -> Room:
+    """What [load] says, and the backend's own table before it."""
+    own = load.backends.get(backend, BackendLoad())
+    keys = ("queue", "queue_tokens", "adaptive", "min_running", "max_running")
+    said = {key: getattr(load if getattr(own, key) is None else own, key) for key in keys}
+    bounds = Bounds(least=said["min_running"], most=said["max_running"], adaptive=said["adaptive"])
+    return Room(bounds, said["queue"], said["queue_tokens"])
 
 
 def breaker_rules(options: Health) -> Rules:

@@ -5,7 +5,17 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from backends.request import Request, Secret
+from backends.request import NOTHING, Request, Secret
+
+
+class Brought(Struct, frozen=True):
+    """What came beside a body: the caller's own keys by backend, and the headers that rules name, in lower case."""
+
+    keys: Mapping[str, Secret] = NOTHING
+    headers: Mapping[str, str] = NOTHING
+
+
+NOTHING_BROUGHT = Brought()
 
 
 class Create(Struct, frozen=True, kw_only=True):
@@ -30,10 +40,14 @@ class Create(Struct, frozen=True, kw_only=True):
     generate: bool = True
     background: bool = False
     event_id: str | None = None
+    headers: Mapping[str, str] = NOTHING
 
-    def with_keys(self, keys: Mapping[str, Secret]) -> "Create":
-        """This, asked with the caller's own keys."""
-        return structs.replace(self, request=structs.replace(self.request, keys=keys)) if keys else self
+    def bringing(self, brought: Brought) -> "Create":
+        """This, asked with the caller's own keys, and with the headers that rules look at."""
+        create = structs.replace(self, headers=brought.headers) if brought.headers else self
+        if not brought.keys:
+            return create
+        return structs.replace(create, request=structs.replace(create.request, keys=brought.keys))
 
     @property
     def model(self) -> str:

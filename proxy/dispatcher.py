@@ -181,7 +181,7 @@ class Dispatcher:
                 observe(outcome)
 
     async def _routed(self, tries: "Tries[R, T]", route: Route) -> T:
-        """What the first of the route's sets gives that can do what is asked: each is tried once, and so is each target.
+        """What the first of the route's sets gives that can do what is asked; each is tried once, and so each target.
 
         Raises the last error of those that were asked.
         """
@@ -390,7 +390,7 @@ class Dispatcher:
             if turn.wait:
                 await self._sleep(turn.wait)
             record = tries.record
-            ticket = ticket_of(record.call, candidate.model, tries.request, time.monotonic() - record.began)
+            ticket = ticket_of(record.call, candidate.model, tries.request, self._now() - record.began)
             tell = partial(told, tries.notify, candidate)
             return await tries.stack.enter_async_context(self._places.place(candidate.backend, ticket, tell))
 

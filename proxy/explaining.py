@@ -8,7 +8,6 @@ from proxy.routing.values import Decision
 from proxy.selection import Selection
 
 Tell = Callable[[Notice], None]
-FEATURES = 5  # contributions to a score that are worth telling
 
 
 def passing_by(
@@ -78,5 +77,4 @@ def router_shown(decision: Decision) -> dict[str, object]:
         "share": round(scored.share, 4),
         "unfamiliar": round(scored.unfamiliar, 4),
         "guarded": scored.guarded,
-        "because": [{"feature": name, "adds": round(value, 4)} for name, value in scored.features[:FEATURES]],
     }

@@ -1,21 +1,22 @@
 """What a scrape reads where it is true: sockets, sessions, lines, backends and their keys, pools, memory."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from backends.base import Keyed
 from backends.http_pool import PoolState
 from proxy import metrics_table
 from proxy.clients import Clients
 from proxy.discovery import Discovery
-from proxy.dispatcher import Dispatcher
 from proxy.edge.ws import Sockets
 from proxy.generations import Generations
 from proxy.history.history import History
 from proxy.metered import Metered
 from proxy.metrics import OTHER, Labels, Metrics
 from proxy.metrics_table import Metric
+from proxy.places import Gate, Places
 from proxy.quota_counts import QuotaCounts
 from proxy.quota_report import Row, report_on
+from proxy.routing.values import Target
 from proxy.routing.vitals import Standing, Vitals
 from proxy.runtime import Runtime
 from proxy.session import State
@@ -23,18 +24,12 @@ from proxy.store.port import Store
 from quota.ledger import Ledger
 
 
-def read_gauges(
-    metrics: Metrics, sockets: Sockets, clients: Clients, dispatcher: Dispatcher, discovery: Discovery
-) -> None:
-    """Where a scrape reads what is true now. A backend that was never asked has no line before it yet."""
+def read_gauges(metrics: Metrics, sockets: Sockets, clients: Clients, discovery: Discovery) -> None:
+    """Where a scrape reads what is true now."""
 
     def lanes() -> dict[Labels, float]:
         counted = sockets.lanes()
         return {(state.value,): counted[state] for state in State}
-
-    def queues() -> dict[Labels, float]:
-        lines = dispatcher.lines()
-        return {(name,): lines[name].waiting if name in lines else 0 for name in discovery.runtime.backends}
 
     def keys() -> dict[Labels, float]:
         counts = {
@@ -54,7 +49,6 @@ def read_gauges(
     metrics.read(metrics_table.SESSIONS, lambda: {(state,): count for state, count in clients.sessions.items()})
     metrics.read(metrics_table.SESSION_BYTES, lambda: {(): clients.held})
     metrics.read(metrics_table.RESUMES, lambda: {(result,): count for result, count in clients.resumes.items()})
-    metrics.read(metrics_table.QUEUE, queues)
     metrics.read(metrics_table.KEYS, keys)
     metrics.read(
         metrics_table.BACKEND_UP, lambda: {(each.name,): float(each.state == "up") for each in discovery.states()}
@@ -64,26 +58,25 @@ def read_gauges(
 def read_vitals(metrics: Metrics, vitals: Vitals, runtime: Callable[[], Runtime], now: Callable[[], float]) -> None:
     """How each target is that was asked. A model that its backend does not list is "other", at its worst."""
 
+    def listed() -> set[Target]:
+        return {(backend, each.id) for backend, models in runtime().models.items() for each in models}
+
     def read(metric: Metric, value: Callable[[Standing], float | None]) -> None:
         def values() -> Mapping[Labels, float]:
-            models = runtime().models
-            found: dict[Labels, float] = {}
-            for (backend, model), standing in vitals.standings(now()):
+            known, found = listed(), dict[Labels, float]()
+            for target, standing in vitals.standings(now()):
                 if (one := value(standing)) is not None:
-                    listed = any(each.id == model for each in models.get(backend, ()))
-                    labels = (backend, model if listed else OTHER)
+                    labels = (target[0], target[1] if target in known else OTHER)
                     found[labels] = max(one, found.get(labels, one))
             return found
 
         metrics.read(metric, values)
 
     def cooldowns() -> Mapping[Labels, float]:
-        models = runtime().models
-        found: dict[Labels, float] = {}
+        known, found = listed(), dict[Labels, float]()
         for each in vitals.cooldowns(now()):
             scope, backend, model = each.place
-            listed = not model or any(one.id == model for one in models.get(backend, ()))
-            labels = (backend, model if listed else OTHER, scope.value)
+            labels = (backend, model if not model or (backend, model) in known else OTHER, scope.value)
             found[labels] = max(each.until - now(), found.get(labels, 0.0))
         return found
 
@@ -91,6 +84,25 @@ def read_vitals(metrics: Metrics, vitals: Vitals, runtime: Callable[[], Runtime]
     read(metrics_table.BREAKER, lambda standing: states[standing.state])
     read(metrics_table.RECENT_FIRST_TOKEN, lambda standing: standing.first_token)
     metrics.read(metrics_table.COOLDOWN, cooldowns)
+
+
+def read_places(metrics: Metrics, places: Places, runtime: Callable[[], Runtime]) -> None:
+    """The places of each backend, and the line before them."""
+
+    def gates() -> Iterator[tuple[str, Gate]]:
+        return ((name, places.gate(backend)) for name, backend in runtime().backends.items())
+
+    def waiting() -> dict[Labels, float]:
+        return {(name, work): count for name, gate in gates() for work, count in gate.line.waiting().items()}
+
+    def refused() -> dict[Labels, float]:
+        return {(name, why): count for name, gate in gates() for why, count in gate.refused.items()}
+
+    metrics.read(metrics_table.QUEUE, waiting)
+    metrics.read(metrics_table.QUEUE_TOKENS, lambda: {(name,): gate.line.tokens for name, gate in gates()})
+    metrics.read(metrics_table.QUEUE_REFUSED, refused)
+    metrics.read(metrics_table.RUNNING, lambda: {(name,): gate.running for name, gate in gates()})
+    metrics.read(metrics_table.LIMIT, lambda: {(name,): gate.limit for name, gate in gates()})
 
 
 def read_connections(metrics: Metrics, states: Callable[[], Mapping[str, PoolState]]) -> None:

@@ -21,7 +21,7 @@ from proxy.store.port import Row
 from proxy.turns import Turn
 from proxy.wire.responses_composer import Composer
 from proxy.wire.responses_snapshot import snapshot
-from proxy.wire_errors import sentence, wire
+from proxy.wire_errors import retry_after_ms, sentence, wire
 
 log = structlog.get_logger()
 
@@ -161,9 +161,9 @@ class Generation:
         except Exception as error:
             if not isinstance(error, BackendError | ProxyError):
                 log.exception("generation_failed")
-            code, message = wire(error).code, sentence(error)
+            code, message, again = wire(error).code, sentence(error), retry_after_ms(error)
             self.error = bare(error)
-            self._end(lambda: self._composer.fail(code, message))
+            self._end(lambda: self._composer.fail(code, message, again))
         finally:
             self._task = None  # it holds its context, and this may be held for long
 

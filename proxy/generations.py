@@ -98,7 +98,7 @@ class Generations:
         request = replace(asked(create, previous), tenant=principal.id)
         route, request = self._dispatcher.plan(request)
         response_id = self._new_id("resp")
-        call = Call(principal, request_id or self._new_id("req"), response_id)
+        call = Call(principal, request_id or self._new_id("req"), response_id, create.headers)
         response_log = self._logs[principal.id, response_id] = ResponseLog(self._max_response_bytes)
         members = response_object(create, request, response_id, int(time.time()))
         # The log has them as objects, which its first events and its last one share.

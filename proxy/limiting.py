@@ -59,20 +59,20 @@ class Usual:
 
 
 class Limit:
-    """The limit of one backend: `value`, infinite for none. `dice` gives 0 to 1."""
+    """The limit of one backend: `value`, from `least` to `most`, infinite for none. `dice` gives 0 to 1."""
 
     def __init__(self, bounds: Bounds, dice: Callable[[], float]) -> None:
-        self._most = inf if bounds.most is None else float(bounds.most)
-        self._least = min(float(bounds.least), self._most)
-        self._adaptive, self._dice = bounds.adaptive, dice
+        self.most = inf if bounds.most is None else float(bounds.most)
+        self.least = min(float(bounds.least), self.most)
+        self.adaptive, self._dice = bounds.adaptive, dice
         self._usual: dict[tuple[str, int], Usual] = {}
         self._targets: list[float] = []
         self._measure_at: float | None = None
-        self.value = self._most
+        self.value = self.most
 
     def first(self, kind: tuple[str, int], seconds: float, among: int, now: float) -> None:
         """A request's first token came `seconds` after it was begun, as one `among` so many."""
-        if not self._adaptive:
+        if not self.adaptive:
             return
         if (usual := self._usual.get(kind)) is None:
             if len(self._usual) >= KINDS:
@@ -81,9 +81,9 @@ class Limit:
         pressed = 2 * among >= self.value
         if usual.count >= FEW:
             self._targets.append(self._target(usual.well, seconds, among))
-        usual.learn(seconds, pressed and self.value > self._least)
+        usual.learn(seconds, pressed and self.value > self.least)
         if len(self._targets) >= min(max(WINDOW[0], self.value), WINDOW[1]):
-            self.value = min(max(median(self._targets), self._least), self._most)
+            self.value = min(max(median(self._targets), self.least), self.most)
             self._targets.clear()
         if pressed:
             self._measure(now)
@@ -106,4 +106,4 @@ class Limit:
         elif now >= self._measure_at:
             self._measure_at = None
             self._targets.clear()
-            self.value = max(self._least, self.value / 2)
+            self.value = max(self.least, self.value / 2)

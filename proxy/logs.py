@@ -64,7 +64,7 @@ def to_json(line: object, **_: object) -> str:
 
 def outcome_line(outcome: Outcome) -> None:
     """One line for one finished request."""
-    usage = outcome.usage
+    usage, routed = outcome.usage, outcome.routed
     log.info(
         "request",
         request_id=outcome.request_id,
@@ -82,5 +82,7 @@ def outcome_line(outcome: Outcome) -> None:
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
         cost_usd_micros=outcome.cost,
+        rule=routed.rule if routed else None,
+        score=None if routed is None or routed.score is None else round(routed.score, 4),
         tokens_per_second=None if outcome.tokens_per_second is None else round(outcome.tokens_per_second, 1),
     )

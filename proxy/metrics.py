@@ -69,6 +69,10 @@ class Metrics(Collector):
         """Something was answered with `error`, and became no request."""
         self._counts[metrics_table.REFUSED][(wire(error).code,)] += 1
 
+    def waited(self, backend: str, priority: str, seconds: float) -> None:
+        """A request has waited so long for a place at a backend, and got it."""
+        self._add(metrics_table.QUEUE_WAIT, (backend, priority), seconds)
+
     def lagged(self, seconds: float) -> None:
         """The event loop came back so much later than asked for."""
         self._add(metrics_table.LOOP_LAG, (), seconds)

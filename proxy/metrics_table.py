@@ -95,7 +95,31 @@ REUSED = Metric(
 QUEUE = Metric(
     "gauge",
     "streamlane_queue_length",
-    "Requests that wait for a place at the backend, for want of slots.",
+    "Requests that wait for a place at the backend.",
+    ("backend", "priority"),
+)
+QUEUE_TOKENS = Metric(
+    "gauge", "streamlane_queue_tokens", "Tokens of their prompts and longest answers, estimated.", ("backend",)
+)
+QUEUE_WAIT = Metric(
+    "histogram",
+    "streamlane_queue_wait_seconds",
+    "How long those waited that had to wait for their place and got it.",
+    ("backend", "priority"),
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+QUEUE_REFUSED = Metric(
+    "counter",
+    "streamlane_queue_refused_total",
+    "Requests that got no place: full, because as many as may already waited; too_late, because they would have waited "
+    "longer than they may; or deadline, because they had.",
+    ("backend", "reason"),
+)
+RUNNING = Metric("gauge", "streamlane_backend_running", "Requests that have a place at the backend.", ("backend",))
+LIMIT = Metric(
+    "gauge",
+    "streamlane_backend_limit",
+    "How many may have a place at the backend now; +Inf where there is no limit. New ones wait while more run.",
     ("backend",),
 )
 REQUESTS = Metric(
@@ -238,6 +262,11 @@ METRICS = (
     CONNECTS,
     REUSED,
     QUEUE,
+    QUEUE_TOKENS,
+    QUEUE_WAIT,
+    QUEUE_REFUSED,
+    RUNNING,
+    LIMIT,
     REQUESTS,
     FAILED_ATTEMPTS,
     REFUSED,

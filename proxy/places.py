@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from random import random
-from types import MappingProxyType
 from typing import TypeAlias
 
 from backends.base import Backend
 from backends.errors import BackendError, DeadlineExceeded, QueueFull
+from proxy.fairness import Work
 from proxy.limiting import Bounds, Limit
 from proxy.queueing import Entry, Line, Ticket
 
@@ -23,6 +23,8 @@ Tell: TypeAlias = Callable[[int, float | None], None]
 
 It does not raise.
 """
+Waited: TypeAlias = Callable[[str, Work, float], None]
+"""Hears of each who had to wait for a place, and got it: at which backend, how urgent, and for how many seconds."""
 RECENT = 1 / 32  # how much the newest call says of how long a place is held
 TELLING = 0.2  # seconds between two times at which those in line are told that it has moved
 AWAY = (1.0, 60.0)  # seconds, the least and the most, that who is refused is asked to stay away
@@ -63,11 +65,10 @@ class Gate:
         room: Room,
         seconds: float,
         now: Callable[[], float],
-        waited: Callable[[str, float], None],
+        waited: Waited,
     ) -> None:
         self.backend, self.room = backend, room
         self._seconds, self.now, self._waited = seconds, now, waited
-        self._most = inf if room.bounds.most is None else room.bounds.most
         self._adapting = Limit(room.bounds, random)
         self.line: Line[Waiter] = Line(room.queued, room.queued_tokens)
         self.running = 0
@@ -85,7 +86,18 @@ class Gate:
     def limit(self) -> float:
         """How many may hold a place now. A backend that has slots knows that itself."""
         slots = self.backend.slots
-        return self._adapting.value if slots is None else min(slots, self._most)
+        return self._adapting.value if slots is None else min(slots, self._adapting.most)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that the limit may be."""
+        slots, adapting = self.backend.slots, self._adapting
+        return (adapting.least, adapting.most) if slots is None and adapting.adaptive else (self.limit, self.limit)
+
+    @property
+    def free(self) -> bool:
+        """Whether who came now would have a place at once."""
+        return self.running < self.limit
 
     def wait(self, place: int) -> float | None:
         """About how many seconds it takes until so many have had their turn; None before anything has ended."""
@@ -123,7 +135,7 @@ class Gate:
                 timer.cancel()
         if (error := waiter.turn.result()) is not None:
             raise error
-        self._waited(self.backend.name, self.now() - since)
+        self._waited(self.backend.name, ticket.work, self.now() - since)
 
     def leave(self, seconds: float) -> None:
         """One who has held a place for so long gives it to the next."""
@@ -209,21 +221,17 @@ class Place:
 
 
 class Places:
-    """Those of all backends. `seconds` is how long one may wait; `rooms` are of backends by name, `room` of the rest.
-
-    `waited` hears of each who had to wait for a place: the backend's name, and for how many seconds.
-    """
+    """Those of all backends. `seconds` is how long one may wait; `rooms` has what the operator says of each by name."""
 
     def __init__(
         self,
         *,
         seconds: float,
-        room: Room = Room(),
-        rooms: Mapping[str, Room] = MappingProxyType({}),
-        waited: Callable[[str, float], None] = lambda _, __: None,
+        rooms: Callable[[str], Room] = lambda _: Room(),
+        waited: Waited = lambda *_: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._seconds, self._room, self._rooms, self._waited, self._now = seconds, room, rooms, waited, now
+        self._seconds, self._rooms, self._waited, self._now = seconds, rooms, waited, now
         self._gates: dict[str, Gate] = {}
 
     def place(self, backend: Backend, ticket: Ticket, tell: Tell) -> Place:
@@ -237,7 +245,7 @@ class Places:
         """Where its places are."""
         name = backend.name
         if name not in self._gates:
-            self._gates[name] = Gate(backend, self._rooms.get(name, self._room), self._seconds, self._now, self._waited)
+            self._gates[name] = Gate(backend, self._rooms(name), self._seconds, self._now, self._waited)
         self._gates[name].backend = backend
         return self._gates[name]
 

@@ -166,7 +166,8 @@ class Runtime:
         return Route((TargetSet(name, (self._candidate(name),)),))
 
     def used(self, use: Use, alias: Alias = NO_ALIAS) -> Route:
-        """Where a rule leads. `alias` is that of the name that was asked for; a rule that leads to one alone has it.
+        """Where a rule leads. `alias` is that of the name that was asked for, whose defaults stay; of an alias that the
+        rule names, only the targets and their strategy count.
 
         What is not there any more, as a free model that was taken out, is left out. Raises UnknownModel where that is
         all of it.
@@ -182,8 +183,6 @@ class Runtime:
         if use.strategy is not None or use.sticky != "none":
             among = tuple(each for one in sets for each in one.candidates)
             sets = (TargetSet(use.name, among, use.strategy or "ordered", use.weights, use.sticky),)
-        if len(use.entries) == 1:
-            alias = self.aliases.get(first, alias)
         return Route(tuple(changed(each, max_price=use.max_price) for each in sets), alias)
 
     def targets(self, names: Iterable[str]) -> tuple[Candidate, ...]:

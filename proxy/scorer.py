@@ -21,10 +21,3 @@ class LearnedScorer:
         else:
             share = bisect_left(self._quantiles, found.score) / len(self._quantiles)
         return Scored(found.score, share, found.unfamiliar, found.guarded)
-
-    def explained(self, question: str) -> Scored:
-        """The same, with what each feature of the prompt adds."""
-        scored = self.scored(question)
-        return Scored(
-            scored.score, scored.share, scored.unfamiliar, scored.guarded, self._pair.explain(question).contributions
-        )

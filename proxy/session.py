@@ -15,8 +15,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from backends.json import JsonError, loads
-from backends.request import NOTHING, Secret
-from proxy.create import Create
+from proxy.create import NOTHING_BROUGHT, Brought, Create
 from proxy.errors import (
     BadFrame,
     BadStreamId,
@@ -150,8 +149,8 @@ class Session:
         self._size = 0  # bytes of the frame that is looked at
         self.held = 0  # about how many bytes its creates take, and the event ids
 
-    def receive(self, frame: bytes | str, keys: Mapping[str, Secret] = NOTHING) -> list[Command]:
-        """One text frame. `keys` are those of its connection, for what it creates: a session may have others later."""
+    def receive(self, frame: bytes | str, brought: Brought = NOTHING_BROUGHT) -> list[Command]:
+        """One text frame. `brought` came with its connection, for what it creates: a session may have others later."""
         first, self._fresh = self._fresh, False
         self._size = len(frame)
         try:
@@ -164,7 +163,7 @@ class Session:
         if stream_id is not None and not (isinstance(stream_id, str) and STREAM_ID.fullmatch(stream_id)):
             return [Refuse(BadStreamId(), None)]
         try:
-            return self._event(event, stream_id, first, keys)
+            return self._event(event, stream_id, first, brought)
         except ProxyError as error:
             return [Refuse(error, stream_id)]
 
@@ -223,11 +222,11 @@ class Session:
             self.held -= self._event_ids.pop((stream_id, event_id), 0)
 
     def _event(
-        self, event: dict[str, Any], stream_id: str | None, first: bool, keys: Mapping[str, Secret]
+        self, event: dict[str, Any], stream_id: str | None, first: bool, brought: Brought
     ) -> list[Command]:
         match event.get("type"):
             case "response.create":
-                return self._create(event, stream_id, keys)
+                return self._create(event, stream_id, brought)
             case "response.cancel":
                 response_id = event.get("response_id")
                 if response_id is not None and not isinstance(response_id, str):
@@ -277,7 +276,7 @@ class Session:
         flow: list[Command] = [] if window is None else [Window(window)]
         return flow if paused is None else [*flow, Pause(stream_id, paused)]
 
-    def _create(self, event: dict[str, Any], stream_id: str | None, keys: Mapping[str, Secret]) -> list[Command]:
+    def _create(self, event: dict[str, Any], stream_id: str | None, brought: Brought) -> list[Command]:
         event_id = event.get("event_id") if self._resumable else None
         if event_id is not None:
             if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
@@ -288,7 +287,7 @@ class Session:
                 return [] if under_way else [Repeated(stream_id, event_id)]
         if self._draining:
             raise Draining
-        create = parse_create(event).with_keys(keys)
+        create = parse_create(event).bringing(brought)
         lane = self._lanes.get(stream_id)
         if lane is None:
             if len(self._lanes) > self._limits.lanes:  # the default lane is not counted

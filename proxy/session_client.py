@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.json import dumps
-from backends.request import NOTHING, Secret
 from proxy.attachment import Delivery, Rewound, Sent
 from proxy.client import Client, Outlet, Stream
+from proxy.create import NOTHING_BROUGHT, Brought
 from proxy.errors import AlreadyAnswered, BadFrame, ResumeGap
 from proxy.generation import Generation
 from proxy.session import EVENT_IDS, Ack, Pause, Repeated, Window
@@ -128,9 +128,9 @@ class SessionClient(Client):
         self._weigh()
         return result
 
-    def receive(self, frame: bytes | str, keys: Mapping[str, Secret] = NOTHING) -> None:
+    def receive(self, frame: bytes | str, brought: Brought = NOTHING_BROUGHT) -> None:
         """One text frame, by the connection that it has now."""
-        super().receive(frame, keys)
+        super().receive(frame, brought)
         self._weigh()
 
     def leave(self, outlet: Outlet) -> None:

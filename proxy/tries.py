@@ -41,7 +41,7 @@ class Tries(Generic[R, T]):
 
 
 def steps_of(decision: Decision) -> Iterator[tuple[str | None, Sequence[Candidate]]]:
-    """The candidates in order: of sets that follow each other together, of one of free/… for itself, with its profile."""
+    """The candidates in order: of sets that follow each other together; of one of free/… alone, with its profile."""
     for (profile, _), among in groupby(decision.sets, lambda each: (each.profile, each.name if each.profile else "")):
         yield profile, [pick.candidate for each in among for pick in each.picks]
 

@@ -141,13 +141,21 @@ def error_body(error: Exception) -> dict[str, object]:
     }
     if isinstance(error, FreeQuotaExhausted):
         body["pools"] = error.pools
+    if (ms := retry_after_ms(error)) is not None:
+        body["retry_after_ms"] = ms
     return body
 
 
 def retry_after(error: Exception) -> str | None:
     """The value of a `Retry-After`: seconds until another try makes sense, rounded up; None where that is not known."""
+    ms = retry_after_ms(error)
+    return None if ms is None else f"{max(1, ceil(ms / 1000))}"
+
+
+def retry_after_ms(error: Exception) -> int | None:
+    """The same in milliseconds."""
     seconds = 1 if isinstance(error, Draining) else getattr(error, "retry_after", None)
-    return f"{max(1, ceil(seconds))}" if isinstance(seconds, int | float) else None
+    return ceil(seconds * 1000) if isinstance(seconds, int | float) else None
 
 
 def error_event(error: Exception, stream_id: str | None = None) -> dict[str, object]:

@@ -1,35 +1,22 @@
 """`streamlane router`: measure the learned router, set its threshold, score prompts, and ask it why."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from proxy.cli.router_calibrate import calibrate
 from proxy.cli.router_eval import evaluate
-from proxy.cli.router_history import history, history_scores
+from proxy.cli.router_history import history
 from proxy.cli.router_rules import rules
-from proxy.cli.router_shared import FILE, console, labelled, loaded_pair, one_sentence, opened, print_json
-from proxy.cli.shared import Group, config_file
+from proxy.cli.router_shared import SHARE, console, loaded_pair, one_sentence, opened, pair_options, print_json
+from proxy.cli.shared import Group
 
 if TYPE_CHECKING:
-    from proxy.learned.calibration import Kept, Threshold
     from proxy.learned.router import PairRouter
 
 CHUNK = 1000  # prompts that are scored and printed together
-SHARE = click.FloatRange(0, 1)
-
-
-def pair_options(command: Any) -> Any:
-    """--strong, --weak and --weights."""
-    for option in (
-        click.option("--weights", type=FILE, metavar="FILE", help="Weights of your own. Otherwise those that ship."),
-        click.option("--weak", metavar="MODEL", help="The weak model, as the weights name it."),
-        click.option("--strong", metavar="MODEL", help="The strong model, as the weights name it."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(cls=Group)
@@ -41,92 +28,9 @@ def router() -> None:
 
 
 router.add_command(evaluate)
+router.add_command(calibrate)
 router.add_command(rules)
 router.add_command(history)
-
-
-@router.command()
-@click.option(
-    "--strong-share", type=SHARE, metavar="SHARE", help="The part of calls for the strong model, such as 0.3."
-)
-@click.option("--quality", type=SHARE, metavar="PART", help="Or the part of its quality to keep, on labelled prompts.")
-@click.option("--data", type=FILE, metavar="FILE", help="Prompts of your traffic, as JSON lines.")
-@click.option("--from-history", is_flag=True, help="Instead, the questions that the gateway was asked.")
-@config_file
-@pair_options
-@click.option("--out", type=FILE, default=Path("router-calibration.json"), metavar="FILE", show_default=True)
-def calibrate(
-    *,
-    strong_share: float | None,
-    quality: float | None,
-    data: Path | None,
-    from_history: bool,
-    config: Path | None,
-    strong: str | None,
-    weak: str | None,
-    weights: Path | None,
-    out: Path,
-) -> None:
-    """Find the threshold for a share of strong calls, on prompts like those that will come.
-
-    FILE has a `prompt` in each line. For --quality each line also needs `scores` of both models: the smallest share is
-    found that surely keeps this part of the strong model's quality. Writes a file to review; a gateway that runs
-    changes nothing.
-    """
-    if (strong_share is None) == (quality is None):
-        raise click.UsageError("Give either --strong-share or --quality, such as --strong-share 0.3.")
-    if (data is None) != from_history:
-        raise click.UsageError("Give either --data FILE or --from-history.")
-    if quality is not None and data is None:
-        raise click.UsageError("--quality needs the outcomes of both models on each prompt: give --data FILE.")
-    with one_sentence():
-        from proxy.cli import router_view as view
-        from proxy.learned import calibration
-
-        loaded, pair = loaded_pair(weights, strong, weak)
-        scores, data_hash = _scores(data, pair) if data else history_scores(config, pair)
-        kept: Kept | None = None
-        if strong_share is None:
-            assert quality is not None
-            assert data is not None
-            kept = _keeping(data, scores, pair, quality)
-            strong_share = kept.share
-        found: Threshold = calibration.threshold_for(scores, strong_share)
-        made = calibration.calibration(
-            scores,
-            router_hash=loaded.hash,
-            strong=pair.strong,
-            weak=pair.weak,
-            made=_today(),
-            data_hash=data_hash,
-        )
-        _write(out, made)
-    for line in [*([view.kept(kept)] if kept else []), *view.thresholds(found, len(scores))]:
-        click.echo(line)
-    click.echo(f"\nWrote {out}. Nothing is changed yet. To use it, in streamlane.toml:\n")
-    click.echo(f'[router]\ncalibration = "{out}"')
-
-
-def _scores(data: Path, pair: "PairRouter") -> tuple[Any, str]:
-    """Those of a file's prompts, and the hash of these."""
-    from proxy.learned.prompts import prompts
-
-    with opened(data) as lines:
-        asked = list(prompts(lines))
-    return pair.scores(asked), _hash(asked)
-
-
-def _keeping(data: Path, scores: Any, pair: "PairRouter", quality: float) -> "Kept":
-    from proxy.learned.calibration import keeping
-    from proxy.learned.labels import as_rows
-
-    table = as_rows(labelled(data), pair.strong, pair.weak)
-    both = table.labelled()
-    if not both.size:
-        raise ValueError(
-            f"{data} has no outcomes of {pair.strong} and {pair.weak}: name others with --strong and --weak."
-        )
-    return keeping(table.run(both, scores[both]), quality)
 
 
 @router.command()
@@ -189,21 +93,3 @@ def explain_score(pair: "PairRouter", prompt: str, threshold: float, *, as_json:
         click.echo(line)
     click.echo()
     console().print(view.contributions(found.contributions, found.logit, found.bias))
-
-
-def _hash(prompts: Sequence[str]) -> str:
-    from hashlib import sha256
-
-    return sha256("\0".join(prompts).encode("utf-8", "replace")).hexdigest()[:16]
-
-
-def _today() -> str:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).date().isoformat()
-
-
-def _write(file: Path, value: Any) -> None:
-    from msgspec import json
-
-    file.write_bytes(json.format(json.encode(value), indent=2) + b"\n")

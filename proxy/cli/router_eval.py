@@ -190,9 +190,10 @@ def _times(prompts: Sequence[str], weights: Path | None) -> "Sequence[Times]":
 
 
 def _draw(file: Path, report: "Report", pair: tuple[str, str], prices: "Prices", where: str) -> None:
+    from proxy.cli.router_view import few
     from proxy.learned.curve import Picture, svg
 
-    title = f"Quality and cost of the learned router: {where}"
+    title = f"Quality and cost of the learned router: {few(where)}"
     drawn = svg(Picture(title, *pair, prices, report.router, report.oracle, report.low, report.high))
     file.write_text(drawn, encoding="utf-8")
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from proxy.history.labels import Kept
     from proxy.history.reading import HistoryFile
-    from proxy.learned.router import PairRouter
 
 
 @click.command()
@@ -38,15 +37,6 @@ def history(config: Path | None, limit: int, as_json: bool) -> None:
         console().print(table(rows))
         if len(rows) == limit:
             click.echo(f"These are the newest {limit}; --limit shows more.")
-
-
-def history_scores(config: Path | None, pair: "PairRouter") -> tuple[Any, str]:
-    """Those of the questions in the history under these weights, and the hash of what is kept of them."""
-    from proxy.history.questions import hash_of, questions, to_calibrate_on
-
-    with history_file(config) as file:
-        rows = to_calibrate_on(file.newest())
-    return pair.scores_of(questions(rows)), hash_of(rows)
 
 
 @contextmanager

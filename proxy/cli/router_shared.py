@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 WIDE = 200  # columns of what is no terminal
 FILE = click.Path(path_type=Path, dir_okay=False)
+SHARE = click.FloatRange(0, 1)
+
+
+def pair_options(command: Any) -> Any:
+    """--strong, --weak and --weights."""
+    for option in (
+        click.option("--weights", type=FILE, metavar="FILE", help="Weights of your own. Otherwise those that ship."),
+        click.option("--weak", metavar="MODEL", help="The weak model, as the weights name it."),
+        click.option("--strong", metavar="MODEL", help="The strong model, as the weights name it."),
+    ):
+        command = option(command)
+    return command
 
 
 @contextmanager

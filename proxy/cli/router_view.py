@@ -68,7 +68,7 @@ def table(report: "Report", strong: str, weak: str) -> "RenderableType":
         exact = line.protocol in ("random", "oracle")
         parts = (line.cpt50, line.cpt80, line.saving95)
         shown.add_row(
-            f"{line.protocol}\n  {line.bench}, {line.prompts:,} prompts",
+            f"{line.protocol}\n  {few(line.bench)}, {line.prompts:,} prompts",
             cell(line.apgr, 1, 3, exact),
             *(cell(part, 100, 1, exact) for part in parts),
             style="bright_black" if exact else "",
@@ -77,6 +77,12 @@ def table(report: "Report", strong: str, weak: str) -> "RenderableType":
         cells = ["" if part is None else f"{part * 100:.1f}" for part in (each.cpt50, each.cpt80, None)]
         shown.add_row(f"published {each.router}, {each.bench}", f"{each.apgr:.3f}", *cells, style="bright_black")
     return shown
+
+
+def few(benches: str) -> str:
+    """The names of one or two benchmarks, or how many there are."""
+    count = benches.count(" + ") + 1
+    return benches if count <= 2 else f"{count} benchmarks"
 
 
 def cell(estimate: "Estimate", times: float, digits: int, exact: bool) -> str:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys, extended
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, brought, extended
 from proxy.edge.sse import Streams
 from proxy.errors import Draining, ResponseCancelled
 from proxy.generation import Generation
@@ -71,7 +71,7 @@ class ChatApi:
         started: list[Generation] = []
         try:
             for each in choices.creates:
-                create = each.with_keys(caller_keys(request))
+                create = each.bringing(brought(request))
                 started += [self._generations.start(request[PRINCIPAL], create, request[REQUEST_ID])]
         except BaseException:
             for generation in started:

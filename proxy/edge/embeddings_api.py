@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from backends.unhurried import unhurried
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
-from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, caller_keys, extended
+from proxy.edge.request_facts import PRINCIPAL, REQUEST_ID, brought, extended
 from proxy.errors import Draining
 from proxy.outcome import Call
 from proxy.wire.embeddings import embedding_objects, embeddings_body, parse_embeddings
@@ -35,7 +35,7 @@ class EmbeddingsApi:
         if not self._ready():
             raise Draining
         asked, base64 = parse_embeddings(await self._bodies.json_object(request))
-        asked = replace(asked, keys=caller_keys(request))
+        asked = replace(asked, keys=brought(request).keys)
         made, cost = await self._dispatcher.embed(Call(request[PRINCIPAL], request[REQUEST_ID]), asked)
         data = await unhurried(embedding_objects(made.vectors, base64=base64))
         more = {COST: {"usd_micros": cost}} if extended(request) else {}

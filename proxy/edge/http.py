@@ -8,12 +8,12 @@ import structlog
 from aiohttp import web
 
 from backends.errors import BackendError
-from proxy.edge.caller_keys import CallerKeys
+from proxy.edge.brought import Reads
 from proxy.edge.cors import is_preflight, preflight, share
 from proxy.edge.guard import OPEN, Guard
 from proxy.edge.lost import where_instead
 from proxy.edge.replies import error_response, json_response, plain_error
-from proxy.edge.request_facts import CALLER_KEYS, PRINCIPAL, REQUEST_ID, caller_keys, give_back, request_id
+from proxy.edge.request_facts import BROUGHT, PRINCIPAL, REQUEST_ID, brought, give_back, request_id
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import Sockets
 from proxy.errors import Draining, ForbiddenHost, ForbiddenOrigin, ProxyError
@@ -24,7 +24,7 @@ from proxy.wire_errors import wire
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SOCKET = "/v1/responses"
-NO_CALLER_KEYS = CallerKeys(())
+NO_READS = Reads()
 
 
 class Routed(Protocol):
@@ -99,7 +99,7 @@ class Api:
                 "Over HTTP, POST to this path, or GET /v1/responses/ID.",
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
-        return await self._sockets.serve(request, request[PRINCIPAL], caller_keys(request))
+        return await self._sockets.serve(request, request[PRINCIPAL], brought(request))
 
     async def ticket(self, request: web.Request) -> web.Response:
         """A ticket for one socket."""
@@ -140,7 +140,7 @@ def checks(
     guard: Guard,
     on_refused: Callable[[Exception], None],
     there: Callable[[str], str],
-    keys: CallerKeys = NO_CALLER_KEYS,
+    reads: Reads = NO_READS,
 ) -> Any:
     """The middleware that lets a request in, or says why not. `there` says what one may look for instead of a path."""
 
@@ -159,7 +159,7 @@ def checks(
                 guard.check(request.headers)
                 ticket = request.query.get("ticket") if request.path == SOCKET else None
                 request[PRINCIPAL] = guard.principal(request.headers, ticket)
-                request[CALLER_KEYS] = dict(keys.read(request.headers))
+                request[BROUGHT] = reads.read(request.headers)
             return await handler(request)
         except ProxyError as error:
             on_refused(error)
@@ -205,12 +205,12 @@ def application(
     guard: Guard,
     routed: Sequence[Routed],
     on_refused: Callable[[Exception], None],
-    keys: CallerKeys = NO_CALLER_KEYS,
+    reads: Reads = NO_READS,
 ) -> web.Application:
     """The public listener. `on_refused` is told each error that a request was refused with."""
     routes = [route for each in routed for route in each.routes()]
     known = frozenset(route.path.split("/")[2] for route in routes if route.path.startswith("/v1/"))
-    app = web.Application(middlewares=[checks(guard, on_refused, partial(where_instead, known=known), keys)])
+    app = web.Application(middlewares=[checks(guard, on_refused, partial(where_instead, known=known), reads)])
     app.add_routes(routes)
     share(app, guard)
     give_back(app)

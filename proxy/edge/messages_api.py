@@ -13,7 +13,7 @@ from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.chat_api import ended_well
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys, extended
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, brought, extended
 from proxy.edge.sse import Streams
 from proxy.errors import Draining
 from proxy.generations import Generations
@@ -52,7 +52,7 @@ class MessagesApi:
         if not self._ready():
             raise Draining
         create, streamed = parse_messages(await self._bodies.json_object(request))
-        create = create.with_keys(caller_keys(request))
+        create = create.bringing(brought(request))
         generation = self._generations.start(request[PRINCIPAL], create, request[REQUEST_ID])
         request[GENERATION] = generation
         if streamed:
@@ -65,7 +65,7 @@ class MessagesApi:
 
     async def count_tokens(self, request: web.Request) -> web.Response:
         """How long a prompt is: counted by the backend where it can, else estimated, and marked so."""
-        asked = replace(parse_count(await self._bodies.json_object(request)), keys=caller_keys(request))
+        asked = replace(parse_count(await self._bodies.json_object(request)), keys=brought(request).keys)
         counted = await self._dispatcher.count_tokens(asked)
         answer: dict[str, Any] = {"input_tokens": counted}
         if counted is None:

@@ -4,12 +4,11 @@ The id is the client's own where it may be logged, else a new one; every respons
 """
 
 import re
-from collections.abc import Mapping
 from secrets import token_hex
 
 from aiohttp import web
 
-from backends.request import NOTHING, Secret
+from proxy.create import NOTHING_BROUGHT, Brought
 from proxy.edge.caller_keys import PREFIX
 from proxy.generation import Generation
 from proxy.outcome import Principal
@@ -19,7 +18,7 @@ ANTHROPIC_HEADER = "Request-Id"  # where its SDKs look for it
 FIT = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 PRINCIPAL = web.RequestKey("principal", Principal)
 REQUEST_ID = web.RequestKey("request_id", str)
-CALLER_KEYS = web.RequestKey("caller_keys", dict[str, Secret])
+BROUGHT = web.RequestKey("brought", Brought)
 EXTENSIONS_HEADER = "X-Streamlane-Ext"
 ROUTE_HEADER = "X-Streamlane-Route"
 GENERATION = web.RequestKey("generation", Generation)  # what answers it, the first of several
@@ -36,10 +35,10 @@ def request_id(request: web.Request) -> str:
     return new_request_id()
 
 
-def caller_keys(request: web.Request) -> Mapping[str, Secret]:
-    """The caller's own keys, by backend."""
-    keys: Mapping[str, Secret] = request.get(CALLER_KEYS, NOTHING)
-    return keys
+def brought(request: web.Request) -> Brought:
+    """The caller's own keys, and the headers that rules look at."""
+    found: Brought = request.get(BROUGHT, NOTHING_BROUGHT)
+    return found
 
 
 def extended(request: web.Request) -> bool:

@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.dispatcher import Dispatcher
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
-from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, caller_keys, extended
+from proxy.edge.request_facts import GENERATION, PRINCIPAL, REQUEST_ID, brought, extended
 from proxy.edge.sse import Streams
 from proxy.errors import BadParameter, Draining, EventsGone, UnknownResponse
 from proxy.generation import Generation
@@ -65,7 +65,7 @@ class ResponsesApi:
             raise Draining
         body = await self._bodies.json_object(request)
         streamed = flag(body, "stream")
-        create = parse_create(body, http=True).with_keys(caller_keys(request))
+        create = parse_create(body, http=True).bringing(brought(request))
         generation = await self._generations.begin(request[PRINCIPAL], create, request[REQUEST_ID])
         request[GENERATION] = generation
         if streamed:
@@ -77,7 +77,7 @@ class ResponsesApi:
 
     async def input_tokens(self, request: web.Request) -> web.Response:
         """How long a prompt is: counted by the backend where it can, else estimated, and marked so."""
-        create = parse_create(await self._bodies.json_object(request), http=True).with_keys(caller_keys(request))
+        create = parse_create(await self._bodies.json_object(request), http=True).bringing(brought(request))
         asked = await self._generations.conversation(request[PRINCIPAL], create)
         counted = await self._dispatcher.count_tokens(asked)
         answer: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": counted}

@@ -7,7 +7,6 @@ the socket's buffer is above its mark; then a writer task waits for the client, 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from backends.request import NOTHING, Secret
 from proxy.clients import Clients
+from proxy.create import NOTHING_BROUGHT, Brought
 from proxy.edge import subprotocol
 from proxy.edge.request_facts import extended
 from proxy.errors import BadParameter, ProxyError
@@ -53,7 +52,7 @@ class SocketDeadlines:
 class Socket:
     """One client's connection, from the upgrade to its end: the outlet of a client. `wanted` is its session, if any.
 
-    `keys` are the caller's own, by backend: for what is created by this connection.
+    `brought` is what came with it: for what is created by this connection.
     """
 
     def __init__(
@@ -66,13 +65,13 @@ class Socket:
         protocol: str | None,
         extended: bool,
         wanted: Resume | None,
-        keys: Mapping[str, Secret],
+        brought: Brought,
     ) -> None:
         self._clients = clients
         self._principal = principal
         self._extended = extended
         self._wanted = wanted
-        self._keys = keys
+        self._brought = brought
         self._deadlines = deadlines
         self._ws = web.WebSocketResponse(
             protocols=(protocol,) if protocol else (),
@@ -154,7 +153,7 @@ class Socket:
             self._heard = self._loop.time()
             match message.type:
                 case WSMsgType.TEXT if is_utf8(message.data):
-                    self._client.receive(message.data, self._keys)
+                    self._client.receive(message.data, self._brought)
                 case WSMsgType.TEXT:  # RFC 6455 8.1: the connection must fail
                     self._gone = self._closing = True
                     await self._close(WSCloseCode.INVALID_TEXT, b"A text frame must be UTF-8.")
@@ -322,9 +321,9 @@ class Sockets:
         self._none_open = asyncio.Event()
 
     async def serve(
-        self, request: web.Request, principal: Principal, keys: Mapping[str, Secret] = NOTHING
+        self, request: web.Request, principal: Principal, brought: Brought = NOTHING_BROUGHT
     ) -> web.StreamResponse:
-        """One socket, from its upgrade to its end. `keys` are the caller's own, by backend.
+        """One socket, from its upgrade to its end. `brought` is what came with it.
 
         Raises BadParameter when the client offers only secrets as subprotocols, BadSessionKey or TooManySessions.
         """
@@ -339,7 +338,7 @@ class Sockets:
             protocol=subprotocol.selected(request.headers),
             extended=asked_for_extensions(request),
             wanted=wanted,
-            keys=keys,
+            brought=brought,
         )
         self._open.add(socket)
         try:

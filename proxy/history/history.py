@@ -98,6 +98,7 @@ class History:
         self._waiting: list[Entry] = []
         self._calls: list[tuple[Callable[[Tables], Any], asyncio.Future[Any]]] = []  # and who waits for it
         self._work = asyncio.Event()
+        self._begun = False  # something was kept, or will be when it is written
         self._closing = False
         self._full = False
         self.lost = 0
@@ -111,7 +112,7 @@ class History:
         put(self._asked, response_id, _Asked(key, self._now(), learn, stored and self._prompts), RUNNING)
 
     def observe(self, outcome: Outcome) -> None:
-        """A call has ended. It is kept if a router chose who answers, or if its name was chosen after such an answer."""
+        """A call has ended. It is kept if who answers was chosen here, or chosen by a person after such an answer."""
         asked = self._asked.pop(outcome.response_id, UNKNOWN)
         first = self._first(asked, outcome)
         if outcome.response_id in self._gone or (outcome.routed is None and first is None):
@@ -129,6 +130,7 @@ class History:
             return
         again_of = None if first is None else first.response_id
         self._waiting.append(Entry(now, outcome, asked.learn, asked.text, again_of))
+        self._begun = True
         self._work.set()
 
     def forget(self, response_id: str) -> None:
@@ -257,7 +259,7 @@ class History:
         if self._closing:
             raise StoreFailed
         # None of ours otherwise; SQLite takes no half of a surrogate pair.
-        if not response_id.isascii() or not (self._waiting or self._database.exists):
+        if not response_id.isascii() or not (self._begun or self._database.exists):
             return None
         waiter: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._calls.append((call, waiter))

@@ -1,4 +1,4 @@
-"""The words, signs and neighbouring pairs of a prompt, each hashed into one of 2^14 buckets. Pure."""
+"""The words, signs and neighbouring pairs of a prompt, each hashed into one of 2^15 buckets. Pure."""
 
 import re
 from zlib import crc32
@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-BITS = 14
+BITS = 15
 BUCKETS = 1 << BITS
 
 _TOKEN = re.compile(rb"[a-z\x80-\xff]+(?:'[a-z]+)?|[0-9]+|[^\sa-z0-9]")

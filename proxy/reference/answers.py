@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, UnsetType
 
+from proxy.reference.queue_shapes import Queue
 from proxy.reference.shapes import Cost, Count, QuotaPool, Response, Shape
 
 Estimated: TypeAlias = Annotated[
@@ -386,5 +387,5 @@ class MessagesError(Shape, frozen=True, kw_only=True):
 
 ANSWERS = (
     Response, Deleted, DeletedAll, InputTokens, InputItems, ChatCompletion, Completion, Embeddings, Models, Model,
-    Ticket, Quota, Message, CountedTokens, Feedback, FeedbackTakenBack,
+    Ticket, Quota, Queue, Message, CountedTokens, Feedback, FeedbackTakenBack,
 )  # fmt: skip

@@ -240,13 +240,6 @@ class PassedOver(Shape, frozen=True, kw_only=True):
     reason: str
 
 
-class Contribution(Shape, frozen=True, kw_only=True):
-    """What one feature of the prompt adds to the logit of the score."""
-
-    feature: str
-    adds: float
-
-
 class RouterVerdict(Shape, frozen=True, kw_only=True):
     """What the learned router said."""
 
@@ -256,7 +249,6 @@ class RouterVerdict(Shape, frozen=True, kw_only=True):
     share: Annotated[float, Meta(description="The part of the calibrated mix that scores less.")]
     unfamiliar: Annotated[float, Meta(description="How little the prompt is like what was learned from, 0 to 1.")]
     guarded: Annotated[bool, Meta(description="Whether that is so much that the score was drawn to the middle.")]
-    because: list[Contribution]
 
 
 class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="streamlane:route"):
@@ -267,6 +259,9 @@ class Route(OfResponse, frozen=True, kw_only=True, tag_field="type", tag="stream
     model: Annotated[str, Meta(description="The backend's own name for it.")]
     backend: str
     queue_position: Annotated[int, Meta(ge=0, description="1 is next, 0 its turn.")]
+    estimated_wait: Annotated[
+        float | UnsetType, Meta(description="Seconds until its turn, about; not before anything has ended there.")
+    ] = UNSET
     reason: Annotated[str | UnsetType, Meta(description="Why this one, of several.")] = UNSET
     rule: Annotated[str | UnsetType, Meta(description="The operator's rule that decided, by its name.")] = UNSET
     router: RouterVerdict | UnsetType = UNSET

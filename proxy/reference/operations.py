@@ -299,6 +299,16 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=answers.Quota,
     ),
     Operation(
+        method="get",
+        path="/v1/queue",
+        name="getQueue",
+        group="Queue",
+        summary="See how busy the backends are.",
+        about="What each backend bears at once, how many run and wait there, and the requests of the key that asks "
+        "which wait. Of other keys there are numbers only.",
+        answer=answers.Queue,
+    ),
+    Operation(
         method="post",
         path="/v1/feedback",
         name="rateAnswer",

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Again: TypeAlias = Annotated[
+    Annotated[int, Meta(ge=0)] | UnsetType, Meta(description="When another try makes sense, where that is known.")
+]
 QuotedText: TypeAlias = Annotated[str | UnsetType, Meta(description="What the provider quotes.")]
 
 
@@ -166,6 +169,7 @@ class ResponseFailure(Shape, frozen=True, kw_only=True):
 
     code: str
     message: str
+    retry_after_ms: Again = UNSET
 
 
 class IncompleteDetails(Shape, frozen=True, kw_only=True):
@@ -275,6 +279,7 @@ class Error(Shape, frozen=True, kw_only=True):
     code: Annotated[str, Meta(description="One of the error codes.")]
     message: str
     param: Annotated[str | None, Meta(description="The field that was wrong.")]
+    retry_after_ms: Again = UNSET
 
 
 class ErrorBody(Shape, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""When a second backend is asked the same before the first has answered. Pure: the dispatcher does it, the clock is its.
+"""When a second backend is asked the same, before the first has answered. Pure: somebody else asks, and has the clock.
 
 A hedge buys a shorter wait for a request that is slower than nearly all others, and is paid twice. So it is off unless
 somebody wants it, waits for what is late by the target's own measure, and is taken by a few requests in a hundred at

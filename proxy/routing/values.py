@@ -47,14 +47,13 @@ class Facts(Struct, frozen=True):
 class Scored(Struct, frozen=True):
     """The learned router's verdict: the probability that the strong model wins. `share` is where that lies in the
     calibrated mix, 0 to 1; `unfamiliar` how little the prompt is like what it was trained on, 0 to 1; `guarded` whether
-    that was too much for the score to be trusted. `features` are the largest signed contributions, for people.
+    that was too much for the score to be trusted.
     """
 
     score: float
     share: float
     unfamiliar: float = 0.0
     guarded: bool = False
-    features: tuple[tuple[str, float], ...] = ()
 
 
 class Pick(Struct, frozen=True):

@@ -15,6 +15,5 @@ def failure(response: Mapping[str, Any]) -> dict[str, Any] | None:
         return error_body(ResponseCancelled())
     if response["status"] != "failed":
         return None
-    code = response["error"]["code"]
-    message = response["error"]["message"]
-    return {"type": TYPES.get(code, UNEXPECTED.type), "code": code, "message": message, "param": None}
+    said = response["error"]  # its code, its message, and when to try again where that is known
+    return {"type": TYPES.get(said["code"], UNEXPECTED.type), **said, "param": None}

@@ -110,9 +110,12 @@ class Composer:
         """End before the backend did: cancelled, or at a bound of ours. What was said so far stays."""
         self._end("response.incomplete", status, incomplete_details={"reason": reason})
 
-    def fail(self, code: str, message: str) -> None:
+    def fail(self, code: str, message: str, retry_after_ms: int | None = None) -> None:
         """End with an error. What was said so far stays."""
-        self._end("response.failed", "failed", error={"code": code, "message": message})
+        error: dict[str, object] = {"code": code, "message": message}
+        if retry_after_ms is not None:
+            error["retry_after_ms"] = retry_after_ms
+        self._end("response.failed", "failed", error=error)
 
     def say_nothing(self) -> None:
         """End without having asked a model: `generate` is false."""

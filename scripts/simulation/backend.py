@@ -188,4 +188,3 @@ class SimulatedBackend:
         if len(self._cache) > CACHED:
             self._cache.popitem(last=False)
         return tokens, cached
-

@@ -8,12 +8,12 @@ from quota.price import Price
 from scripts.simulation.backend import SimulatedBackend, Speed
 from scripts.simulation.weather import HOUR, Spell, Weather, always, flaps
 
-REQUESTS = 6000  # of 24 hours
+REQUESTS = 4000  # of 24 hours
 WEIGHTS = (1.0, 2.0, 2.0, 2.0, 1.0)  # for `weighted`, in the order of `backends`
 WHAT = {
     "gone": "the cheapest by its list; it answered yesterday",
-    "attic": "a machine of ours: 2 answers at once, no price",
-    "budget": "cheap and slow; 8 requests a minute, then 429",
+    "attic": "a machine of ours: 2 answers at once; its power costs",
+    "budget": "cheap and slow; 6 requests a minute, then 429",
     "steady": "the middle; slow for an hour and a half after noon",
     "swift": "dear and quick; down for some minutes now and then",
 }
@@ -30,17 +30,17 @@ def backends(seed: int, hours: float) -> tuple[SimulatedBackend, ...]:
     brown = Weather([Spell(13 * HOUR, 14.5 * HOUR, "slow", 6.0)])
     swift = flaps(dice, hours * HOUR, up=2.5 * HOUR, down=300, kind="failing")
     return (
-        SimulatedBackend("gone", price=price(0.05, 0.20), weather=always("silent"), seed=seed),
+        SimulatedBackend("gone", price=price(0.02, 0.05), weather=always("silent"), seed=seed),
         SimulatedBackend(
             "attic",
             speed=Speed(first=0.5, prefill=1500, pace=35, most=55),
-            price=price(0, 0),
+            price=price(0.04, 0.12),
             slots=2,
             room=2,
             seed=seed,
         ),
         SimulatedBackend(
-            "budget", speed=Speed(first=1.4, prefill=3000, pace=30), price=price(0.10, 0.40), per_minute=8, seed=seed
+            "budget", speed=Speed(first=1.4, prefill=3000, pace=30), price=price(0.10, 0.40), per_minute=6, seed=seed
         ),
         SimulatedBackend(
             "steady", speed=Speed(first=0.6, prefill=6000, pace=60), price=price(0.5, 1.5), weather=brown, seed=seed

@@ -16,7 +16,7 @@ SHARES: tuple[tuple[Work, float], ...] = (("interactive", 0.75), ("agent", 0.25)
 TURNS = {"interactive": 3.0, "agent": 8.0, "batch": 1.0}  # of a conversation, on average
 THINKING = {"interactive": 40.0, "agent": 0.5, "batch": 0.0}  # median seconds between an answer and the next question
 PROMPT = {"interactive": 120, "agent": 500, "batch": 900}  # median tokens of a question, tool results included
-ANSWER = {"interactive": 330, "agent": 180, "batch": 400}  # median tokens
+ANSWER = {"interactive": 450, "agent": 260, "batch": 500}  # median tokens
 PATIENCE = {"interactive": 30.0, "agent": 60.0, "batch": 600.0}  # seconds until the first token; then they leave
 NIGHT, AT_ONCE = 2 * HOUR, 4  # when the batch begins, and how many of its requests are asked at once
 
@@ -32,13 +32,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Talk:
-    """One conversation, from its first question on. `begins` is in seconds of the day."""
+    """One conversation, from its first question on. `begins` is in seconds of the day. What comes later than
+    `deadline_ms`, counted to the first token, is of no use to them.
+    """
 
     name: str
     begins: float
     user: str
     work: Work
     turns: tuple[Turn, ...]
+    deadline_ms: int | None = None
 
 
 def shape(hour: float) -> float:

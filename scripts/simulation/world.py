@@ -17,13 +17,16 @@ from proxy.chooser import Chooser
 from proxy.conversations import Conversations
 from proxy.deadlines import Deadlines
 from proxy.dispatcher import Dispatcher
+from proxy.discovery import ANSWER, FRESH, SOON
 from proxy.outcome import Call, Outcome, Principal
 from proxy.places import Places
 from proxy.routing.breaker import Rules
 from proxy.routing.choosing import State
+from proxy.routing.hedging import Hedges
 from proxy.routing.strategies import Busy
 from proxy.routing.vitals import Vitals
 from proxy.runtime import Candidate, Route, Runtime, Sticky, Strategy, TargetSet
+from proxy.wire.extras import RouteWish
 from proxy.wire_errors import wire
 from scripts.simulation.backend import CHARACTERS, LENGTH, NAME, SimulatedBackend
 from scripts.simulation.traffic import LONGEST, PATIENCE, Talk, Turn, Work
@@ -67,6 +70,7 @@ class World:
         *,
         weights: tuple[float, ...] = (),
         sticky: Sticky = "none",
+        hedges: Hedges | None = None,
         seed: int = 0,
     ) -> None:
         self.backends = tuple(backends)
@@ -91,6 +95,7 @@ class World:
             chooser=Chooser(state=state, now=self._now),
             default_max_output_tokens=LONGEST,
             on_outcome=[self.outcomes.append],
+            hedges=hedges,
             now=self._now,
             sleep=asyncio.sleep,
             dice=dice,
@@ -102,10 +107,27 @@ class World:
 
     async def day(self, talks: Iterable[Talk]) -> None:
         """All of them, each at its time; until the last one has ended."""
-        async with asyncio.TaskGroup() as people:
-            for talk in talks:
-                await asyncio.sleep(talk.begins - self._now())
-                people.create_task(self.talk(talk))
+        probes = [asyncio.create_task(self._probe(each)) for each in self.backends]
+        try:
+            async with asyncio.TaskGroup() as people:
+                for talk in talks:
+                    await asyncio.sleep(talk.begins - self._now())
+                    people.create_task(self.talk(talk))
+        finally:
+            for probe in probes:
+                probe.cancel()
+
+    async def _probe(self, backend: SimulatedBackend) -> None:
+        """Ask again and again how it is, as proxy/discovery.py does."""
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER):
+                    await backend.models()
+                up = True
+            except (BackendError, TimeoutError):
+                up = False
+            self.vitals.probed(backend.name, up, self._now())
+            await asyncio.sleep(FRESH if up else SOON)
 
     async def talk(self, talk: Talk) -> None:
         """Ask the questions one after the other, each with all that was said before; stop where one is not answered."""
@@ -124,7 +146,8 @@ class World:
     async def ask(self, talk: Talk, name: str, messages: tuple[Message, ...], turn: Turn) -> Ended:
         """One request, until its answer is whole, it failed, or its caller had no more patience."""
         came, first, last = self._now(), None, None
-        request = Request("day", messages, LONGEST, extras={LENGTH: turn.answer, NAME: name})
+        wishes = {"sl_route": RouteWish(work=talk.work, deadline_ms=talk.deadline_ms)}
+        request = Request("day", messages, LONGEST, extras={**wishes, LENGTH: turn.answer, NAME: name})
         how: Literal["answered", "refused", "broken", "left"] = "answered"
         code, backend = "", None
 

@@ -1,6 +1,7 @@
 """What an operator reads from `/metrics` after real requests: some complete, fail, fall back or are cancelled."""
 
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -176,12 +177,17 @@ async def test_sockets_lanes_queues_and_backends_are_read_as_they_are_now() -> N
     assert idle("sockets") == 2
     assert idle("lanes", state="idle") == 2
     assert idle("lanes", state="running") == 0
-    assert idle("queue_length", backend="stuck") == 0
+    assert idle("queue_length", backend="stuck", priority="interactive") == 0
+    assert (idle("backend_running", backend="stuck"), idle("backend_limit", backend="stuck")) == (0, 1)
+    assert idle("backend_limit", backend="dead") == math.inf
     assert idle("backend_up", backend="stuck") == 1
     assert idle("backend_up", backend="dead") == 0
     busy = Scrape(text)
     assert busy("lanes", state="running") == 2
-    assert busy("queue_length", backend="stuck") == 1
+    assert busy("queue_length", backend="stuck", priority="interactive") == 1
+    assert busy("queue_length", backend="stuck", priority="batch") == 0
+    assert busy("queue_tokens", backend="stuck") == 4097  # a word, and the longest answer by default
+    assert busy("backend_running", backend="stuck") == 1
     assert ("\nprocess_cpu_seconds_total " in text) == (sys.platform == "linux")
 
 

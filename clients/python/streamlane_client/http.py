@@ -4,6 +4,8 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from email.message import Message
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -45,20 +47,28 @@ def response(address: Address, response_id: str, session: str) -> dict[str, Any]
 def rate(address: Address, response_id: str, rating: Literal["up", "down"] | None, preferred_model: str | None) -> None:
     """Say whether an answer was good; None takes that back. Waits for the network. Raises StreamlaneError."""
     if rating is None:
-        _ask(address, "DELETE", f"/feedback/{quote(response_id, safe='')}", None, dict)
+        _send(address, "DELETE", f"/feedback/{quote(response_id, safe='')}")
         return
     said = {"response_id": response_id, "rating": rating, "preferred_model": preferred_model}
-    _ask(address, "POST", "/feedback", None, dict, said)
+    _send(address, "POST", "/feedback", said)
 
 
 def _get(address: Address, path: str, member: str | None, kind: type) -> Any:
-    found = _ask(address, "GET", path)
+    status, headers, content = _send(address, "GET", path)
+    try:
+        found = json.loads(content)
+        found = found[member] if member else found
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, kind):
+        raise refused_http(address.base_url, status, headers, None)
     return found
 
 
-def _ask(
-    address: Address, method: str, path: str, member: str | None, kind: type, body: dict[str, Any] | None = None
-) -> Any:
+def _send(
+    address: Address, method: str, path: str, body: Mapping[str, Any] | None = None
+) -> tuple[int, Message, bytes]:
+    """The status, the headers and the content of the answer. Raises StreamlaneError, also where it is an error."""
     handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
     if address.is_loopback:
         handlers.append(urllib.request.ProxyHandler({}))
@@ -68,7 +78,7 @@ def _ask(
     request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310  # http(s): checked
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT) as answer:
-            status, told, content = answer.status, answer.headers, answer.read()
+            return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         with error:
             raise refused_http(address.base_url, error.code, error.headers, error.read()) from None
@@ -77,11 +87,3 @@ def _ask(
         reason = (getattr(cause, "strerror", None) or str(cause)).lower()
         message = f"No gateway answers at {address.base_url} ({reason})."
         raise ConnectionLost(message, code="connection_failed") from None
-    try:
-        found = json.loads(content)
-        found = found[member] if member else found
-    except (ValueError, KeyError, TypeError):
-        found = None
-    if not isinstance(found, kind):
-        raise refused_http(address.base_url, status, told, None)
-    return found

@@ -56,6 +56,16 @@ const scenarios = {
     say(await client.create({ model, input, temperature: 0 }).text());
   },
 
+  async rate() {
+    const { id } = await client.create({ model: "auto", input: "Hello" }).done;
+    for (const [rating, options] of [["down", { preferredModel: "small" }], [null], ["up"]]) {
+      await client.rate(id, rating, options);
+      say(rating);
+      await told();
+    }
+    say(await refused(client.rate("resp_none", "up")));
+  },
+
   async models() {
     say((await client.models()).map(({ id }) => id));
   },

@@ -134,6 +134,18 @@ def test_the_details_of_usage() -> None:
     assert events(chunk({}, "stop", usage=USAGE | details), b"[DONE]") == [Finished("stop", Usage(5, 2, 4, 1))]
 
 
+def test_reasoning_that_only_the_total_counts_is_output() -> None:
+    """xAI's way: 5 of the prompt, 2 of the completion and 7 of reasoning are 14 in all."""
+    details = {"total_tokens": 14, "completion_tokens_details": {"reasoning_tokens": 7}}
+    assert events(chunk({}, "stop", usage=USAGE | details), b"[DONE]") == [Finished("stop", Usage(5, 9, 0, 7))]
+
+
+def test_what_went_into_the_cache_is_told() -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3}}
+    [end] = events(chunk({}, "stop", usage=USAGE | details), b"[DONE]")
+    assert end == Finished("stop", Usage(5, 2, 2, written_tokens=3))
+
+
 @pytest.mark.parametrize("wrong", [-1, "5", 5.0, True, None, [], 10**12, {}])
 def test_wrong_usage_is_no_usage(wrong: Any) -> None:
     assert events(chunk({}, "stop", usage=USAGE | {"prompt_tokens": wrong}), b"[DONE]") == [Finished("stop", None)]

@@ -130,6 +130,10 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] = {}) -> tuple[
         ),
         (f"{FAKE}[models.fast]\ntargets = ['gpu']", 'models.fast.targets[0]: expected "BACKEND/MODEL", got "gpu"'),
         (
+            f"{FAKE}[prices.'gpo/m']\ninput = 0\noutput = 0",
+            'prices."gpo/m": no backend is named "gpo". Did you mean "gpu"? Backends: gpu.',
+        ),
+        (
             f"{FAKE}[models.fast]\ntargets = ['gpu/m', 'gpu/m']",
             'models.fast.targets[1]: "gpu/m" is there twice. Remove one.',
         ),

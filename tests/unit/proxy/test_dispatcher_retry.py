@@ -58,7 +58,7 @@ class World:
             aliases=MappingProxyType({"all": Alias(tuple(f"{each.name}/fake" for each in backends))}),
             models=MappingProxyType({each.name: (Model("fake"),) for each in backends}),
         )
-        self.places = Places(seconds=60, room=Room(queued=queue))
+        self.places = Places(seconds=60, rooms=lambda _: Room(queued=queue))
         self.dispatcher = dispatcher(
             lambda: self.runtime,
             deadlines=Deadlines(retry=retry),

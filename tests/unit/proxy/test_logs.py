@@ -27,7 +27,7 @@ def outcome(**changed: object) -> Outcome:
 
 def test_a_finished_request_is_one_line_with_everything() -> None:
     with capture_logs() as lines:
-        logs.outcome_line(outcome())
+        logs.outcome_line(outcome(cost=1234))
     assert lines == [
         {
             "event": "request",
@@ -46,6 +46,7 @@ def test_a_finished_request_is_one_line_with_everything() -> None:
             "duration_ms": 1260.0,
             "input_tokens": 12,
             "output_tokens": 41,
+            "cost_usd_micros": 1234,
             "tokens_per_second": 40.0,
         }
     ]
@@ -58,8 +59,8 @@ def test_what_is_not_known_is_null_and_never_a_guess() -> None:
         )
     [line] = lines
     assert (line["status"], line["error"]) == ("failed", "backend_unreachable")
-    unknown = ("first_event_ms", "input_tokens", "output_tokens", "tokens_per_second")
-    assert [line[name] for name in unknown] == [None] * 4
+    unknown = ("first_event_ms", "input_tokens", "output_tokens", "cost_usd_micros", "tokens_per_second")
+    assert [line[name] for name in unknown] == [None] * 5
 
 
 def test_an_answer_that_came_at_once_has_no_speed() -> None:

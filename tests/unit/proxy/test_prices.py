@@ -2,13 +2,16 @@
 
 import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from backends.events import Usage
 from backends.request import Audio, EmbeddingRequest, Message, Request, said
 from proxy import prices
+from proxy.cli.models import models
 from proxy.metered import Draw, Metered
 from proxy.prices import Row, chargeable, cost, known, published, table
 from quota.price import Price
@@ -26,8 +29,8 @@ def test_each_row_is_exact_and_says_where_and_when_it_was_read(provider: prices.
         assert row.source.startswith("https://")
         assert date.fromisoformat(row.date)
         assert row.until is None or date.fromisoformat(row.until)
-        for said in (row.input, row.cached_input, row.cache_write, row.output):
-            assert said is None or re.fullmatch(r"\d+(\.\d{1,6})?", said), "a micro-dollar is the smallest"
+        for text in (row.input, row.cached_input, row.cache_write, row.output):
+            assert text is None or re.fullmatch(r"\d+(\.\d{1,6})?", text), "a micro-dollar is the smallest"
         price = row.price()
         assert price.input, "what costs nothing is no row"
         assert price.cached_input is None or price.cached_input < price.input
@@ -89,6 +92,18 @@ def test_only_what_was_counted_has_a_cost() -> None:
 def test_what_has_a_price_of_its_own_is_not_charged_by_the_usual_one(changes: dict[str, Any], usual: bool) -> None:
     assert chargeable(Request(**{"model": "m", "messages": (said("user", "hi"),)} | changes)) is usual
     assert chargeable(EmbeddingRequest("m", ("hi",)))
+
+
+def test_the_command_shows_the_operators_prices_and_then_the_published_ones(tmp_path: Path) -> None:
+    file = tmp_path / "streamlane.toml"
+    file.write_text(
+        '[[backends]]\nkind = "fake"\nname = "mine"\n[prices."mine/gpt-5-mini"]\ninput = 0\noutput = 0.125\n'
+    )
+    shown = CliRunner().invoke(models, ["prices", "gpt-5-mini", "--config", str(file)], env={"HOME": str(tmp_path)})
+    assert shown.exit_code == 0
+    words = [line.split() for line in shown.output.splitlines()]
+    assert words[1] == ["mine/gpt-5-mini", "0", "0.125", "the", "configuration"]
+    assert words[2][:5] == ["gpt-5-mini", "0.25", "0.025", "2", "openai,"]
 
 
 def metered(**changes: Any) -> Metered:

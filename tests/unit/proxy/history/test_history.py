@@ -283,6 +283,15 @@ async def test_who_leaves_while_its_rating_is_written_takes_nothing_along(histor
     assert {row.response_id for row in rows(tmp_path)} == {"resp_1", "resp_2"}
 
 
+async def test_what_is_rated_while_the_first_call_is_written_is_there(history: Opening, tmp_path: Path) -> None:
+    async with history() as it:
+        ask(it)
+        for _ in range(3):  # of the loop: the group is on its way, and there is no file yet
+            await asyncio.sleep(0)
+        await it.rate("me", "resp_1", "up")
+    assert [row.rating for row in rows(tmp_path)] == [1]
+
+
 async def test_responses_and_history_share_the_file(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "streamlane.db"
     before = SqliteFile(path, queries=queries(), migrations=MIGRATIONS[:1])

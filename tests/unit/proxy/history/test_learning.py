@@ -8,14 +8,12 @@ import pytest
 from proxy.history.compact import compact
 from proxy.history.labels import Labelled
 from proxy.history.learning import learned
-from proxy.history.questions import hash_of, questions, to_calibrate_on
 from proxy.learned.features import extract
 from proxy.learned.packing import packed, unpacked
 from proxy.learned.router import LearnedRouter
 from proxy.learned.rows import Row
 from proxy.learned.training import TooFewRows, fit
 from proxy.learned.weights import Weights
-from tests.unit.proxy.history.test_labels import row
 
 STRONG, WEAK = "cloud/large", "local/small"
 SUMS = [f"What is {number} plus {number * 3}?" for number in range(60)]
@@ -50,7 +48,7 @@ def test_the_same_feedback_gives_the_same_weights(base: Weights) -> None:
 
 def test_too_little_of_these_models_is_refused_in_words(base: Weights) -> None:
     labels = [*said(SUMS, "another/model", 1.0), *said(POEMS[:20], WEAK, 0.0), Labelled(b"damaged", {WEAK: 1.0}, 1.0)]
-    with pytest.raises(TooFewRows, match="20 rated answers.*--strong and --weak"):
+    with pytest.raises(TooFewRows, match=r"20 rated answers.*--strong and --weak"):
         learned(labels, strong=[STRONG], weak=[WEAK], base=base)
 
 
@@ -68,16 +66,3 @@ def test_features_come_out_of_the_file_as_they_went_in(prompt: str) -> None:
 )
 def test_what_is_damaged_or_of_another_version_is_nothing(data: bytes) -> None:
     assert unpacked(data) is None
-
-
-def test_questions_to_calibrate_on_come_from_features_and_from_texts() -> None:
-    kept = [row(features=compact("one")), row(features=None), row(features=None, question="two"), row(features=b"bad")]
-    assert [len(each) for each in (questions(kept), questions([]))] == [2, 0]
-    assert hash_of(kept) != hash_of(kept[:2])
-
-
-def test_the_learned_routers_own_traffic_calibrates_it_and_before_there_is_any_the_rules_does() -> None:
-    rule, again, none = row(rule="code"), row(), row(rule="code", features=None)
-    scored = row(profile="auto", score=0.3)
-    assert to_calibrate_on([rule, scored, again, none]) == [scored]
-    assert to_calibrate_on([rule, again, none]) == [rule]

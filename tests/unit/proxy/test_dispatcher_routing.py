@@ -1,0 +1,155 @@
+"""The dispatcher among several sets: each target once, breakers, hedges, and a caller's own deadline."""
+
+import asyncio
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from backends.base import Model
+from backends.errors import CircuitOpen, DeadlineExceeded, ServerFailed, Unreachable
+from backends.events import Event, Finished, TextDelta, Usage
+from backends.fake import FakeBackend
+from backends.request import Request, said
+from proxy.outcome import ANONYMOUS, Call, Notice, Outcome
+from proxy.routing.hedging import Hedges
+from proxy.runtime import Route, Runtime, TargetSet
+from proxy.wire.extras import RouteWish
+from tests.dispatching import dispatcher
+
+CALL = Call(ANONYMOUS, "req_1")
+ANSWER: list[Any] = [[TextDelta("Hi")], [Finished("stop", Usage(1, 1))]]
+BROKEN: list[Any] = [ServerFailed(500)]
+
+
+class World:
+    """A dispatcher over `sets` of backends, tried in order; its clock stands still unless it is told otherwise."""
+
+    def __init__(self, *sets: Sequence[FakeBackend], **options: Any) -> None:
+        self.outcomes: list[Outcome] = []
+        self.notices: list[Notice] = []
+        backends = {each.name: each for among in sets for each in among}
+        self.runtime = Runtime(
+            backends=MappingProxyType(backends),
+            models=MappingProxyType({name: (Model("fake"),) for name in backends}),
+        )
+        self.route = Route(
+            tuple(
+                TargetSet(f"set {number}", self.runtime.targets(f"{each.name}/fake" for each in among))
+                for number, among in enumerate(sets)
+            )
+        )
+        self.time = 0.0
+        self.dispatcher = dispatcher(
+            lambda: self.runtime,
+            now=lambda: self.time,
+            dice=lambda: 0.5,
+            on_outcome=[self.outcomes.append],
+            **options,
+        )
+
+    async def ask(self, **wish: Any) -> list[Event]:
+        extras = {"sl_route": RouteWish(**wish)} if wish else {}
+        request = Request("all", (said("user", "Hi"),), 9, extras=extras)
+        events: list[Event] = []
+
+        def take(batch: Sequence[Event]) -> None:
+            events.extend(batch)
+
+        async with self.dispatcher.open(CALL, self.route, request, "all", self.notices.append) as answer:
+            await answer.into(take)
+        return events
+
+    def answered(self) -> str | None:
+        return self.outcomes[-1].backend
+
+
+async def test_a_target_that_is_in_two_sets_is_asked_once() -> None:
+    a, b = FakeBackend("a", script=BROKEN), FakeBackend("b", script=ANSWER)
+    world = World([a], [a, b])
+    await world.ask()
+    assert (len(a.requests), len(b.requests), world.answered()) == (1, 1, "b")
+
+
+async def test_a_dead_backend_costs_nobody_anything_once_its_breaker_is_open() -> None:
+    dead, well = FakeBackend("dead", script=[Unreachable("refused")]), FakeBackend("well", script=ANSWER)
+    world = World([dead, well])
+    for _ in range(50):
+        await world.ask()
+    assert len(dead.requests) <= 10
+    assert not world.outcomes[-1].failed_attempts
+    over = world.notices[-1].data["passed_over"]
+    assert isinstance(over, list)
+    assert over[0]["backend"] == "dead"
+
+
+async def test_one_that_is_alone_is_refused_at_once_and_found_again() -> None:
+    alone = FakeBackend("alone", script=[Unreachable("refused")])
+    world = World([alone])
+    for _ in range(20):
+        with pytest.raises((Unreachable, CircuitOpen)):
+            await world.ask()
+    asked = len(alone.requests)
+    with pytest.raises(CircuitOpen) as caught:
+        await world.ask()
+    assert len(alone.requests) == asked
+    assert caught.value.retry_after
+    alone.script = ANSWER
+    world.time += 600
+    await world.ask()
+    await world.ask()
+    assert len(alone.requests) == asked + 2
+
+
+async def test_a_slow_target_gets_another_beside_it_and_who_is_first_answers() -> None:
+    stuck = asyncio.Event()
+    slow, quick = FakeBackend("slow", script=[stuck, *ANSWER]), FakeBackend("quick", script=ANSWER)
+    world = World([slow, quick], hedges=Hedges(share=1.0, after=0.01))
+    assert (await world.ask())[0] == TextDelta("Hi")
+    assert (world.answered(), slow.open, quick.open) == ("quick", 0, 0)
+    assert world.dispatcher.lines()["slow"].running == 0
+    assert world.dispatcher.lines()["quick"].running == 0
+    await_one = asyncio.create_task(world.ask(hedge=False))
+    await asyncio.sleep(0.05)
+    assert len(quick.requests) == 1, "who does not want it gets none"
+    stuck.set()
+    await await_one
+    assert world.answered() == "slow"
+
+
+async def test_a_hedge_that_fails_leaves_the_first_and_is_not_asked_again() -> None:
+    stuck = asyncio.Event()
+    slow, broken, last = (
+        FakeBackend("slow", script=[stuck, ServerFailed(500)]),
+        FakeBackend("broken", script=BROKEN),
+        FakeBackend("last", script=ANSWER),
+    )
+    world = World([slow, broken, last], hedges=Hedges(share=1.0, after=0.01))
+    asking = asyncio.create_task(world.ask())
+    while not broken.requests:
+        await asyncio.sleep(0.005)
+    stuck.set()
+    await asking
+    assert (len(slow.requests), len(broken.requests), world.answered()) == (1, 1, "last")
+
+
+async def test_a_hedged_call_that_is_cancelled_leaves_nothing() -> None:
+    stuck = asyncio.Event()
+    a, b = FakeBackend("a", script=[stuck, *ANSWER]), FakeBackend("b", script=[stuck, *ANSWER])
+    world = World([a, b], hedges=Hedges(share=1.0, after=0.01))
+    asking = asyncio.create_task(world.ask())
+    while not b.requests:
+        await asyncio.sleep(0.005)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert (a.open, b.open, world.outcomes[-1].status) == (0, 0, "cancelled")
+    assert {name: gate.running for name, gate in world.dispatcher.lines().items()} == {"a": 0, "b": 0}
+
+
+async def test_a_callers_deadline_ends_the_wait_for_the_first_token() -> None:
+    world = World([FakeBackend("a", script=[asyncio.Event(), *ANSWER])])
+    with pytest.raises(DeadlineExceeded) as caught:
+        await world.ask(deadline_ms=30)
+    assert caught.value.name == "requested"
