@@ -11,13 +11,13 @@
     ├── RateLimited            we ask too often
     ├── QuotaExhausted         the account, or its free share of the day or month, is spent
     ├── Overloaded             the backend is full
-    ├── QueueFull              the line before it is full, or too long for what may wait
+    ├── QueueFull              the line before it is full, or too long for what may wait (backends/unasked.py)
     ├── NotReady               the backend starts, or loads its model
     ├── ModelLoadFailed        the backend tried to load the model and could not
     ├── ServerFailed           the backend broke down (5xx, an error inside a stream)
     ├── ProtocolViolation      the backend's bytes make no sense
     ├── Unreachable            no connection, or refused, or name unknown
-    ├── CircuitOpen            it failed again and again, and is not asked for a while
+    ├── CircuitOpen            it failed again and again, and is not asked for a while (backends/unasked.py)
     ├── StreamBroken           the connection ended before the answer did
     ├── DeadlineExceeded       too late; says which deadline
     └── EngineUnavailable      the in-process engine or its model file cannot be used
@@ -266,27 +266,6 @@ class Overloaded(BackendError):
         return f"{self.who} is overloaded. Try again {when}."
 
 
-class QueueFull(BackendError):
-    """No place in the line before the backend: as many calls as may already wait, or it would take too long.
-
-    Then `wait` is how long about. Both are in seconds.
-    """
-
-    owner = Owner.US
-    retryable = True
-    scope = Scope.BACKEND
-
-    def __init__(self, retry_after: float = 1.0, wait: float | None = None) -> None:
-        self.retry_after, self.wait = retry_after, wait
-        super().__init__(retry_after, wait)
-
-    def __str__(self) -> str:
-        why = "as many as may already wait for it"
-        if self.wait is not None:
-            why = f"the wait for it would be about {duration(self.wait)}, longer than this request may wait"
-        return f"{self.who} is overloaded: {why}. Try again in {duration(self.retry_after or 1.0)}."
-
-
 class NotReady(BackendError):
     """The backend starts, or loads its model. `retry_after` is in seconds, None where the backend did not say."""
 
@@ -363,29 +342,6 @@ class Unreachable(BackendError):
 
     def __str__(self) -> str:
         return f"{self.who} cannot be reached ({self.why}). The operator must check that it runs, and its base_url."
-
-
-class CircuitOpen(BackendError):
-    """It failed again and again, and is not asked for a while. `retry_after` is in seconds.
-
-    With `probing` one request tries already whether it is well again.
-    """
-
-    owner = Owner.PROVIDER
-    retryable = True
-    scope = Scope.MODEL
-    asked = False
-
-    def __init__(self, retry_after: float, scope: Scope = Scope.MODEL, *, probing: bool = False) -> None:
-        self.retry_after, self.scope, self.probing = retry_after, scope, probing
-        super().__init__(retry_after, scope)
-
-    def __str__(self) -> str:
-        what = self.who if self.scope is Scope.BACKEND else f"This model of {self.who[0].lower()}{self.who[1:]}"
-        how = "; one request tries it now" if self.probing else ""
-        return (
-            f"{what} failed again and again and is not asked now{how}. Try again in {duration(self.retry_after or 0)}."
-        )
 
 
 class StreamBroken(BackendError):

@@ -40,7 +40,7 @@ from proxy.edge.quota_api import QuotaApi
 from proxy.edge.reference import Reference
 from proxy.edge.tickets import Tickets
 from proxy.edge.ws import SocketDeadlines, Sockets
-from proxy.gauges import read_connections, read_gauges, read_held, read_history, read_places, read_quota
+from proxy.gauges import read_connections, read_gauges, read_held, read_history, read_places, read_quota, read_vitals
 from proxy.generations import Generations
 from proxy.health import report
 from proxy.held import SWEEP
@@ -186,6 +186,7 @@ async def running(
         )
         read_gauges(metrics, sockets, clients, discovery)
         read_places(metrics, places, lambda: discovery.runtime)
+        read_vitals(metrics, vitals, lambda: discovery.runtime, time.monotonic)
         read_held(metrics, generations, store)
         read_history(metrics, history)
         read_connections(metrics, transport.states)
@@ -199,6 +200,7 @@ async def running(
                 longest_pause=lag.longest,
                 sockets=len(sockets),
                 responses=generations.running,
+                standings=vitals.standings(time.monotonic()),
             )
         )
         tickets = Tickets(now=time.monotonic)

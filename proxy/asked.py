@@ -4,8 +4,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from backends.base import Model
 from backends.request import EmbeddingRequest, Request, said
-from proxy.fitness import within
 from proxy.runtime import NO_ALIAS, Candidate, Route
 
 R = TypeVar("R", Request, EmbeddingRequest)
@@ -37,3 +37,10 @@ def asked_of(candidate: Candidate, request: R) -> R:
     if isinstance(request, Request):
         return within(request, candidate.known)
     return request
+
+
+def within(request: Request, known: Model) -> Request:
+    """`request` for an answer that is no longer than the model can give."""
+    if known.max_output is None or request.max_output_tokens <= known.max_output:
+        return request
+    return replace(request, max_output_tokens=known.max_output)

@@ -136,7 +136,8 @@ def example_file(found: Sequence[Mapping[str, str]] = ()) -> str:
     tables = _tables(whole)
     parts = [_HEAD, "".join(_commented("", {"data_dir": whole["properties"]["data_dir"]}))]
     for name, table in tables.items():
-        parts.append("".join([f"# {table['description']}\n[{name}]\n", *_commented(name, table["properties"])]))
+        about = table["description"].replace("\n", "\n# ")
+        parts.append("".join([f"# {about}\n[{name}]\n", *_commented(name, table["properties"])]))
     if found:
         parts.append(_FOUND)
     parts += ["".join(["[[backends]]\n", *(f"{k} = {toml_value(v)}\n" for k, v in table.items())]) for table in found]

@@ -33,7 +33,6 @@ from proxy.chooser import Chooser
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import BadParameter, FreeQuotaExhausted
 from proxy.explaining import decided, explained, passing_by
-from proxy.fitness import fitting
 from proxy.outcome import Call, Notice, Outcome
 from proxy.places import Gate, Place, Places
 from proxy.prices import chargeable
@@ -41,6 +40,7 @@ from proxy.queue_ticket import ticket_of
 from proxy.race import race
 from proxy.record import Record
 from proxy.retry import MOST_ATTEMPTS, Attempts, Budget, Turn
+from proxy.routing.constraints import fitting
 from proxy.routing.hedging import Hedges
 from proxy.routing.vitals import Vitals
 from proxy.runtime import NAMES_OF_PROFILES, Candidate, Route, Runtime
@@ -250,10 +250,8 @@ class Dispatcher:
         held: Spend | None,
     ) -> T:
         """One attempt; the first of several, where that is allowed and it is slow, with a second one beside it."""
-        candidate, hedges, after = candidates[turn.candidate], self._hedges, None
-        if hedges is not None and not attempts.made and may_hedge(tries.request, candidates[:2]):
-            after = hedges.due(self._vitals.standing(candidate, self._now()).first_token, self._now())
-        if hedges is None or after is None:
+        candidate, hedges = candidates[turn.candidate], self._hedges
+        if hedges is None or attempts.made or not may_hedge(tries.request, candidates[:2]):
             return await self._attempt(tries, candidate, turn, held)
         rival, other = tries.rival(), candidates[1]
 
@@ -266,7 +264,7 @@ class Dispatcher:
 
         try:
             ways = (lambda: self._attempt(tries, candidate, turn, held), beside)
-            number, answer = await race(ways, after, lambda: hedges.take(self._now()))
+            number, answer = await race(ways, hedges.due(self._now()), lambda: hedges.take(self._now()))
             if number == 1:
                 await tries.stack.aclose()
                 tries.record.won(rival.record)

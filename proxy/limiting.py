@@ -18,8 +18,9 @@ BUFFER = 1.0  # seconds
 TOLERANCE = 2.0
 LEAST = 4  # of a limit that adapts: below it nothing can be measured
 FEW = 10  # times of a kind, before one more is judged by them
-WINDOW = (4, 32)  # times that a decision needs: as many as the limit, within these bounds
+WINDOW = (4, 12)  # times that a decision needs: as many as the limit, within these bounds
 SOON, LATE = 1 / 16, 1 / 64  # how much a shorter, and a longer time says of the usual
+CROWD = 1.5  # times as many as usual: what takes longer among them says nothing of what is usual
 MEASURE = 300.0  # seconds in use after which the usual is measured again, by half the requests for a moment
 KINDS = 256  # that are remembered
 
@@ -33,28 +34,31 @@ class Bounds(Struct, frozen=True):
 
 
 class Usual:
-    """The usual time to the first token of one kind of request, in seconds, of `count` that were seen."""
+    """The usual time to the first token of one kind of request, in seconds, and among how many; `count` were seen."""
 
-    __slots__ = ("count", "seconds")
+    __slots__ = ("among", "count", "seconds")
 
     def __init__(self) -> None:
-        self.count, self.seconds = 0, 0.0
+        self.count, self.seconds, self.among = 0, 0.0, 0.0
 
     @property
     def well(self) -> float:
         """The longest time that is no sign of too many requests."""
         return max(TOLERANCE * self.seconds, self.seconds + BUFFER)
 
-    def learn(self, seconds: float, pressed: bool) -> None:
+    def learn(self, seconds: float, among: int, pressed: bool) -> None:
         """One more time. What is long while there are many requests is not usual."""
-        if self.count:
-            seconds = min(seconds, self.well)
+        well = self.well
+        if self.count and seconds > well:
+            seconds = well
+        else:
+            self.among += (among - self.among) * (SOON if self.count else 1)
         self.count += 1
         if self.count <= FEW:
             self.seconds += (seconds - self.seconds) / self.count
         elif seconds < self.seconds:
             self.seconds += (seconds - self.seconds) * SOON
-        elif not pressed:
+        elif not pressed and among <= CROWD * self.among:
             self.seconds += (seconds - self.seconds) * LATE
 
 
@@ -80,15 +84,22 @@ class Limit:
             usual = self._usual[kind] = Usual()
         pressed = 2 * among >= self.value
         if usual.count >= FEW:
-            self._targets.append(self._target(usual.well, seconds, among))
-        usual.learn(seconds, pressed and self.value > self.least)
-        if len(self._targets) >= min(max(WINDOW[0], self.value), WINDOW[1]):
-            self.value = min(max(median(self._targets), self.least), self.most)
-            self._targets.clear()
+            well, least = usual.well, min(max(WINDOW[0], self.value), WINDOW[1])
+            self._targets.append(self._target(well, seconds, among))
+            # What goes wrong is answered as soon as half of a decision's times say so.
+            if len(self._targets) >= (least / 2 if seconds > well else least):
+                self._decide()
+        usual.learn(seconds, among, pressed and self.value > self.least)
         if pressed:
             self._measure(now)
         else:
             self._measure_at = None
+
+    def _decide(self) -> None:
+        value = min(max(median(self._targets), self.least), self.most)
+        if value != self.value or len(self._targets) >= WINDOW[1]:
+            self.value = value
+            self._targets.clear()
 
     def _target(self, well: float, seconds: float, among: int) -> float:
         """What one time says of the limit. It is only raised from where it was in use."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
-from backends.errors import QueueFull
+from backends.unasked import QueueFull
 from proxy.fairness import Waiting, order
 
 

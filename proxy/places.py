@@ -13,7 +13,8 @@ from random import random
 from typing import TypeAlias
 
 from backends.base import Backend
-from backends.errors import BackendError, DeadlineExceeded, QueueFull
+from backends.errors import BackendError, DeadlineExceeded
+from backends.unasked import QueueFull
 from proxy.fairness import Work
 from proxy.limiting import Bounds, Limit
 from proxy.queueing import Entry, Line, Ticket

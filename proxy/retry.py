@@ -9,16 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from backends.errors import (
-    BackendError,
-    DeadlineExceeded,
-    ModelLoadFailed,
-    ModelNotFound,
-    Owner,
-    QueueFull,
-    QuotaExhausted,
-    Scope,
-)
+from backends.errors import BackendError, DeadlineExceeded, ModelLoadFailed, ModelNotFound, Owner, QuotaExhausted, Scope
+from backends.unasked import QueueFull
 
 MOST_ATTEMPTS = 3  # of one call, in all
 BASE, CAP = 0.5, 8.0  # seconds; the wait is drawn from 0 to BASE, twice that, … ("full jitter")

@@ -221,9 +221,7 @@ class Session:
         if event_id is not None:
             self.held -= self._event_ids.pop((stream_id, event_id), 0)
 
-    def _event(
-        self, event: dict[str, Any], stream_id: str | None, first: bool, brought: Brought
-    ) -> list[Command]:
+    def _event(self, event: dict[str, Any], stream_id: str | None, first: bool, brought: Brought) -> list[Command]:
         match event.get("type"):
             case "response.create":
                 return self._create(event, stream_id, brought)

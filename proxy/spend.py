@@ -13,7 +13,6 @@ from backends.errors import (
     DeadlineExceeded,
     ModelNotFound,
     Owner,
-    QueueFull,
     QuotaExhausted,
     RateLimited,
     Unreachable,
@@ -21,6 +20,7 @@ from backends.errors import (
 from backends.events import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart, Usage
 from backends.limits import Limited
 from backends.request import EmbeddingRequest, Request
+from backends.unasked import QueueFull
 from proxy.estimate import Ended, Estimate, used, utf8
 from proxy.metered import Metered
 from quota.ledger import Attempt

@@ -10,9 +10,9 @@ from backends.base import Batches
 from backends.errors import UnsupportedFeature
 from backends.events import Citation, Event, Signature
 from backends.request import EmbeddingRequest, Request
-from proxy.fitness import fitting
 from proxy.outcome import Notice
 from proxy.record import Record
+from proxy.routing.constraints import fitting
 from proxy.routing.values import Decision
 from proxy.runtime import Candidate
 from proxy.wire.extras import wish_of

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from backends import errors as backend
+from backends import unasked
 from backends.errors import BackendError
 from proxy.errors import (
     AlreadyAnswered,
@@ -104,13 +105,13 @@ WIRE: dict[type[Exception], WireError] = {
     backend.RateLimited: WireError(429, "rate_limit_error", "rate_limit_exceeded"),
     backend.QuotaExhausted: WireError(429, "insufficient_quota", "insufficient_quota"),
     backend.Overloaded: WireError(503, SERVER, "backend_overloaded"),
-    backend.QueueFull: WireError(503, SERVER, "backend_overloaded"),
+    unasked.QueueFull: WireError(503, SERVER, "backend_overloaded"),
     backend.NotReady: WireError(503, SERVER, "backend_not_ready"),
     backend.ModelLoadFailed: WireError(502, SERVER, "model_load_failed"),
     backend.ServerFailed: WireError(502, SERVER, "backend_failed"),
     backend.ProtocolViolation: WireError(502, SERVER, "backend_protocol_error"),
     backend.Unreachable: WireError(502, SERVER, "backend_unreachable"),
-    backend.CircuitOpen: WireError(503, SERVER, "backend_circuit_open"),
+    unasked.CircuitOpen: WireError(503, SERVER, "backend_circuit_open"),
     backend.StreamBroken: WireError(502, SERVER, "backend_stream_broken"),
     backend.DeadlineExceeded: WireError(504, SERVER, "deadline_exceeded"),
     backend.EngineUnavailable: WireError(503, SERVER, "engine_unavailable"),

@@ -11,7 +11,7 @@ from proxy.cli.router_eval import evaluate
 from proxy.cli.router_history import history
 from proxy.cli.router_rules import rules
 from proxy.cli.router_shared import SHARE, console, loaded_pair, one_sentence, opened, pair_options, print_json
-from proxy.cli.shared import Group
+from proxy.cli.shared import Group, config_file, without_keys
 
 if TYPE_CHECKING:
     from proxy.learned.router import PairRouter
@@ -55,27 +55,62 @@ def score(file: Path, strong: str | None, weak: str | None, weights: Path | None
 
 @router.command()
 @click.argument("prompt")
+@config_file
+@click.option("--model", default="auto", show_default=True, help="The name that is asked for.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header that a rule looks at.")
+@click.option("--user", default="anonymous", help="The principal, as the log has it.")
 @pair_options
-@click.option(
-    "--strong-share", type=SHARE, default=0.5, show_default=True, help="The part of calls for the strong one."
-)
-@click.option("--threshold", type=SHARE, help="Or the score from which on it answers.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--strong-share", type=SHARE, help="Only the score, for this part of calls to the strong model.")
+@click.option("--threshold", type=SHARE, help="Only the score, and from which one on the strong model answers.")
+@click.option("--json", "as_json", is_flag=True, help="Only the score, as JSON, for programs.")
 def explain(
     *,
     prompt: str,
+    config: Path | None,
+    model: str,
+    headers: tuple[str, ...],
+    user: str,
     strong: str | None,
     weak: str | None,
     weights: Path | None,
-    strong_share: float,
+    strong_share: float | None,
     threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Show how the learned router scores PROMPT, what it decides, and because of what; - is standard input."""
+    """Show which rule or score decides about PROMPT, who is asked and who is not, and why; - is standard input."""
+    from backends.errors import BackendError
+    from proxy.cli import router_way
+    from proxy.errors import ProxyError
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    options = without_keys(config)
     with one_sentence():
+        if (
+            strong_share is None
+            and threshold is None
+            and not as_json
+            and (options.router.rules or options.router.strong or options.router.ladder)
+        ):
+            brought = dict(each.partition("=")[::2] for each in headers)
+            try:
+                choice = router_way.way(
+                    options, model, text, {name.lower(): value for name, value in brought.items()}, user
+                )
+            except (ProxyError, BackendError) as error:
+                raise click.ClickException(str(error)) from None
+            for line in router_way.told(choice, model):
+                click.echo(line)
+            if choice.decision.scored is None:
+                return
+            click.echo()
+            made = choice.decision
+            threshold = made.threshold
+            strong_share = None if choice.route.ask is None or threshold is not None else choice.route.ask.shares[-1]
+            weights = weights or options.router.weights_file
+            strong, weak = strong or options.router.strong_model, weak or options.router.weak_model
         pair = loaded_pair(weights, strong, weak)[1]
-        text = sys.stdin.read() if prompt == "-" else prompt
-        explain_score(pair, text, pair.threshold(strong_share) if threshold is None else threshold, as_json=as_json)
+        share = 0.5 if strong_share is None else strong_share
+        explain_score(pair, text, pair.threshold(share) if threshold is None else threshold, as_json=as_json)
 
 
 def explain_score(pair: "PairRouter", prompt: str, threshold: float, *, as_json: bool = False) -> None:

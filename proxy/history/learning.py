@@ -5,17 +5,34 @@ that training begins with speak, and only what was said moves them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from proxy.history.labels import Labelled
+from proxy.history.labels import Labelled, rows_for_training
+from proxy.history.reading import reading
 from proxy.learned.features import Features, together
 from proxy.learned.packing import unpacked
 from proxy.learned.ridge import Heads
 from proxy.learned.training import FOLDS, LEAST, Examples, Shared, TooFewRows, fit
-from proxy.learned.weights import Weights
+from proxy.learned.weights import Panel, Weights
+
+
+def from_history(
+    folder: Path, *, strong: Collection[str], weak: Collection[str], base: Weights, seed: int = 0
+) -> tuple[Weights, int]:
+    """What the history in that data_dir teaches, and of how many questions it has a label. The card says so, too.
+
+    Raises StoreUnusable and TooFewRows.
+    """
+    with reading(folder) as file:
+        labelled = list(rows_for_training(file.rated()))
+    about = {"labelled": len(labelled), "strong": [*strong], "weak": [*weak]}
+    card = {**base.card, "history": about}
+    return learned(labelled, strong=strong, weak=weak, base=base, seed=seed, card=card), len(labelled)
 
 
 def learned(
@@ -62,13 +79,30 @@ def learned(
         fold=np.array(folds, np.intp),
     )
     like = dict(zip(names, base.default, strict=True))
-    return fit(data, seed=seed, models=names, default=names, base=base, like=like, card=card)
+    made = fit(data, seed=seed, models=names, default=names, base=base, like=like, card=card)
+    panels = [
+        also_familiar(each, default_panel(base)) if set(each.models) == set(names) else each for each in made.panels
+    ]
+    return replace(made, panels=tuple(panels))
+
+
+def also_familiar(panel: Panel, base: Panel) -> Panel:
+    """What the weights that training begins with know is familiar to the new ones as well."""
+    familiar = np.concatenate([base.familiar, panel.familiar])
+    return replace(
+        panel, familiar=familiar, bounds=(max(base.bounds[0], panel.bounds[0]), max(base.bounds[1], panel.bounds[1]))
+    )
+
+
+def default_panel(weights: Weights) -> Panel:
+    """That of the strong and the weak model that are meant when none are named."""
+    panels = [each for each in weights.panels if set(weights.default) <= set(each.models)]
+    return max(panels, key=lambda each: each.rows)
 
 
 def default_heads(weights: Weights) -> Heads:
     """Of the strong and the weak model that are meant when none are named."""
-    panels = [each for each in weights.panels if set(weights.default) <= set(each.models)]
-    panel = max(panels, key=lambda each: each.rows)
+    panel = default_panel(weights)
     heads = [panel.models.index(model) for model in weights.default]
     bias, lexical, hashed, scale = (
         each[heads].astype(np.float64) for each in (panel.bias, panel.lexical, panel.hashed, panel.scale)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 UNIT = 32.0  # prototypes are stored in 8 bits: this many steps per standard deviation
 PROTOTYPES = 96
 ROUNDS = 8
-INSIDE = 0.995  # of the training rows are within the first bound
+OUTSIDE = 60  # rows of the training may lie beyond the first bound,
+MOST_OUTSIDE = 0.04  # but not more than this part of them: what few rows taught is trusted less far from them
+RAMP = 1.25  # the second bound, as a multiple of the first
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +46,9 @@ def prototypes(standard: Floats, seed: int) -> NDArray[np.int8]:
 
 def bounds(standard: Floats, familiar: NDArray[np.int8]) -> tuple[float, float]:
     """Where the guard begins and ends, from rows like those that a router will be asked about."""
-    begin = float(np.quantile(_nearest(standard, familiar / UNIT)[1], INSIDE))
-    return begin, 1.25 * begin + 1e-6
+    inside = 1 - min(MOST_OUTSIDE, OUTSIDE / len(standard))
+    begin = float(np.quantile(_nearest(standard, familiar / UNIT)[1], inside))
+    return begin, RAMP * begin + 1e-6
 
 
 def _nearest(rows: Floats, centres: Floats) -> tuple[NDArray[np.intp], Floats]:

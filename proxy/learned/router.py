@@ -6,7 +6,7 @@ well, neither wins. Inference needs numpy alone, opens no network, and may be sh
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import exp, inf
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from proxy.learned.weights import Panel, Weights, WeightsUnusable, packed, read,
 __all__ = ["Explanation", "LearnedRouter", "PairRouter", "Scored", "WeightsUnusable"]
 
 CLIP = 4.0
+CALIBRATION = "calibration: how often such scores won"
 GUARD = "guard: unlike the training data"
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,9 @@ class LearnedRouter:
                 raise ValueError(f"no head for the model {model!r}; there are heads for {', '.join(self.models)}")
         panels = [panel for panel in self._weights.panels if {strong, weak} <= set(panel.models)]
         if not panels:
-            raise ValueError(f"{strong!r} and {weak!r} were not trained on the same prompts, so they cannot be compared")
+            raise ValueError(
+                f"{strong!r} and {weak!r} were not trained on the same prompts, so they cannot be compared"
+            )
         return PairRouter(self._weights, max(panels, key=lambda panel: panel.rows), strong, weak)
 
 
@@ -82,9 +85,10 @@ class PairRouter:
         first, second = panel.models.index(strong), panel.models.index(weak)
         gains = panel.outputs[:, first].astype(np.float64) - panel.outputs[:, second]
         wins = (panel.outcomes[:, first] > panel.outcomes[:, second]).astype(np.float64)
-        slope, intercept = platt.fit(gains, wins)
-        logits = np.sort(slope * gains + intercept)
-        self._mix = _probability(logits)
+        self._curve = platt.fit(gains, wins)
+        slope, intercept = self._curve.slope, self._curve.intercept
+        logits = np.sort([self._curve.corrected(margin) for margin in slope * gains + intercept])
+        self._mix = platt.probability(logits)
         self._neutral = float(logits.mean())
         lexical = panel.lexical[first].astype(np.float64) - panel.lexical[second]
         hashed = panel.hashed[first] * np.float64(panel.scale[first]) - panel.hashed[second] * np.float64(
@@ -115,12 +119,14 @@ class PairRouter:
     def explain(self, prompt: str) -> Explanation:
         """What the router says of one prompt, and what each of its features did to that."""
         features = extract(prompt)
-        scored, logit, drawn = self._scored(features, True)
+        scored, logit, corrected, drawn = self._scored(features, True)
         measures, words = self._contributions(features)
         names = named(text_of(prompt)[1])
         parts = [*zip(NAMES, measures.tolist(), strict=True)]
-        parts += [(names[bucket], value) for bucket, value in zip(features.buckets.tolist(), words.tolist(), strict=True)]
-        parts += [(GUARD, drawn)]
+        parts += [
+            (names[bucket], value) for bucket, value in zip(features.buckets.tolist(), words.tolist(), strict=True)
+        ]
+        parts += [(CALIBRATION, corrected), (GUARD, drawn)]
         told = sorted((part for part in parts if part[1]), key=lambda part: -abs(part[1]))
         return Explanation(scored.score, scored.unfamiliar, scored.guarded, logit, self.bias, tuple(told))
 
@@ -134,14 +140,17 @@ class PairRouter:
         """The strong share of the calibrated mix, 0 to 1, when this score is the threshold."""
         return 1 - float(np.searchsorted(self._mix, score, side="left")) / max(1, len(self._mix))
 
-    def _scored(self, features: Features, guarded: bool) -> tuple[Scored, float, float]:
+    def _scored(self, features: Features, guarded: bool) -> tuple[Scored, float, float, float]:
+        """The score, its logit, and what of that are the corrections of the calibration and of the guard."""
         standard = self._standard(features)
         length = float(self._rarity_squared[features.buckets].sum()) ** 0.5 or 1.0
-        logit = self.bias + float(standard @ self._lexical) + float(self._hashed[features.buckets].sum()) / length
+        margin = self.bias + float(standard @ self._lexical) + float(self._hashed[features.buckets].sum()) / length
+        corrected = self._curve.corrected(margin) - margin
         strange = guard.unfamiliar(guard.distance(standard, self._familiar), self._bounds) if guarded else 0.0
-        drawn = strange * (self._neutral - logit)
-        logit += drawn
-        return Scored(float(_probability(logit)), strange, strange > 0), logit, drawn
+        drawn = strange * (self._neutral - margin - corrected)
+        logit = margin + corrected + drawn
+        score = 1 / (1 + exp(-logit))
+        return Scored(score, strange, strange > 0), logit, corrected, drawn
 
     def _standard(self, features: Features) -> Floats:
         return np.asarray(np.clip((features.lexical - self._center) / self._spread, -CLIP, CLIP), np.float64)
@@ -149,7 +158,3 @@ class PairRouter:
     def _contributions(self, features: Features) -> tuple[Floats, Floats]:
         length = float(self._rarity_squared[features.buckets].sum()) ** 0.5 or 1.0
         return self._standard(features) * self._lexical, self._hashed[features.buckets] / length
-
-
-def _probability(logit: Any) -> Any:
-    return 1 / (1 + np.exp(-logit))

@@ -129,9 +129,7 @@ class Shared:
         return Table(lexical, csr_matrix((rarity * scale, batch.buckets, batch.ends), shape=words.shape))
 
 
-def panels_of(
-    data: Examples, wanted: Sequence[str] | None
-) -> list[tuple[tuple[str, ...], NDArray[np.intp], Floats]]:
+def panels_of(data: Examples, wanted: Sequence[str] | None) -> list[tuple[tuple[str, ...], NDArray[np.intp], Floats]]:
     """The models, rows and outcomes of each panel: one for each set of models that answered the same rows, and one of
     the two tiers, for all rows that several models answered."""
     answered = np.isfinite(data.outcomes)

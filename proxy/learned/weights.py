@@ -87,9 +87,7 @@ def packed(weights: Weights) -> bytes:
         "features": features.VERSION,
         "measures": NAMES,
         "default": weights.default,
-        "panels": [
-            {"models": panel.models, "rows": panel.rows, "bounds": panel.bounds} for panel in weights.panels
-        ],
+        "panels": [{"models": panel.models, "rows": panel.rows, "bounds": panel.bounds} for panel in weights.panels],
         "card": weights.card,
     }
     arrays: dict[str, Any] = {
@@ -119,7 +117,9 @@ def read(path: Path | None = None) -> tuple[Weights, str]:
         with path.open("rb") as file:
             data = file.read(LIMIT + 1)
     except OSError as error:
-        raise WeightsUnusable(f"{path} cannot be read ({error.strerror}); name a file that train-router wrote") from None
+        raise WeightsUnusable(
+            f"{path} cannot be read ({error.strerror}); name a file that train-router wrote"
+        ) from None
     return unpacked(data, str(path)), short_hash(data)
 
 

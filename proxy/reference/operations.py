@@ -8,6 +8,7 @@ from msgspec import Struct
 from backends.errors import BackendError
 from proxy import errors
 from proxy.reference import answers, requests
+from proxy.reference.queue_shapes import Queue
 from proxy.reference.requests import Asked
 from proxy.reference.shapes import Response
 from proxy.wire_errors import WIRE
@@ -306,7 +307,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="See how busy the backends are.",
         about="What each backend bears at once, how many run and wait there, and the requests of the key that asks "
         "which wait. Of other keys there are numbers only.",
-        answer=answers.Queue,
+        answer=Queue,
     ),
     Operation(
         method="post",

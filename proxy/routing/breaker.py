@@ -5,6 +5,7 @@
     half-open ── the probe answers ──▶ closed
     half-open ── the probe fails ──▶ open, for twice as long, up to a bound
     half-open ── the probe is left without a verdict ──▶ the next one is the probe
+    (who waited for a first token as long as a slow one takes, and left, is a fault: that is a verdict)
 
 A verdict counts for the state in which its attempt began: what began before it opened says nothing of a recovery. For
 that each attempt has a ticket, the number of the state that let it pass.
@@ -127,9 +128,15 @@ class Breaker:
             self._newest(now)[1] -= 1
             self._bad(now)
 
-    def left(self, ticket: int, now: float) -> None:
-        """It ended without a verdict. A probe makes room for the next one."""
-        if ticket == self._era and self._until is not None:
+    def left(self, ticket: int, now: float, waited: float | None = None) -> None:
+        """It ended without a verdict. A probe makes room for the next one.
+
+        Who has `waited` for a first token as long as a slow one takes leaves a verdict: it is a fault. Otherwise a
+        target that hangs would never open where callers have less patience than the deadlines.
+        """
+        if waited is not None and waited >= max(self._rules.slow_least, self._rules.slow_factor * (self.usual or 0.0)):
+            self.failed(ticket, now)
+        elif ticket == self._era and self._until is not None:
             self._probing, self._until = False, min(self._until, now)
             self._era += 1
 

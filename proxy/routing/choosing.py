@@ -19,6 +19,7 @@ from proxy.routing.values import Decision, Facts, Ordered, PassedOver, Pick, Sco
 from proxy.routing.vitals import Standing, Vitals
 from proxy.runtime import Candidate, Route, RouterAsk, TargetSet
 
+BY_LOAD = frozenset({"least_busy", "two_choices"})
 MIDDLE = 0.5  # of the mix, and as a score: for a request without anything that could be scored
 QUOTA = "by what is left of its quota"
 
@@ -124,13 +125,16 @@ class _Look:
     def at(self, among: TargetSet) -> Found:
         """Those of a set that may be asked; the others are passed over."""
         limits = Limits(self._state.own, among.max_price, self._visited)
+        timed = self._facts is not None and self._facts.deadline is not None
+        loaded = timed or among.strategy in BY_LOAD
         found: list[Able] = []
         for place, candidate in enumerate(among.candidates):
             target = (candidate.backend.name, candidate.model)
             if target in self._seen:
                 continue
             self._seen.add(target)
-            standing, busy = self.standing(candidate), self._state.busy(candidate.backend)
+            standing = self.standing(candidate)
+            busy = self._state.busy(candidate.backend) if loaded else IDLE
             weight = among.weights[place] if among.weights else 1.0
             able = Able(candidate, standing, busy, weight)
             over = in_the_way(candidate, self._facts, self._asks, standing, wait=busy.wait, limits=limits)

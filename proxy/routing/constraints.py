@@ -26,6 +26,7 @@ from quota.price import most
 
 GUESSES = frozenset({"down", "deadline"})
 SURE = 0.75  # of the estimated tokens a prompt has at least: texts have more characters per token than was assumed
+LACKS = "does not support "
 TRAINING = frozenset({"trains", "unclear"})
 THEIR_CLOUD = ("-cloud", ":cloud")  # how Ollama marks the models that it sends on to its own machines
 
@@ -76,7 +77,7 @@ def in_the_way(
     if limits.visited and (candidate.backend.name, candidate.model) in limits.visited:
         return PassedOver(candidate, "visited", "it was asked already")
     if (lacking := unable(candidate, asks)) is not None:
-        return PassedOver(candidate, "capability", f"does not support {lacking[0]}", lacking[1])
+        return incapable(candidate, *lacking)
     if facts is not None:
         found = _forbidden(candidate, facts, limits) or _too_long(candidate, facts) or _too_dear(candidate, facts)
         if found is not None:
@@ -88,6 +89,29 @@ def in_the_way(
     if facts is not None and facts.deadline is not None:
         return _late(candidate, facts.deadline, standing, wait)
     return None
+
+
+def fitting(
+    candidates: Sequence[Candidate], request: Request | EmbeddingRequest
+) -> tuple[tuple[Candidate, ...], tuple[PassedOver, ...]]:
+    """Those that may be able to do what is asked, in their order, and the others: for sets whose order is Spending's.
+
+    Raises UnsupportedFeature when none is left.
+    """
+    asks, fit, passed = asks_of(request), list[Candidate](), list[PassedOver]()
+    for each in candidates:
+        if (lacking := unable(each, asks)) is None:
+            fit.append(each)
+        else:
+            passed.append(incapable(each, *lacking))
+    if not fit:
+        raise UnsupportedFeature(*unable(candidates[0], asks) or ("", None))
+    return tuple(fit), tuple(passed)
+
+
+def incapable(candidate: Candidate, feature: str, param: str) -> PassedOver:
+    """One that has not what is asked for."""
+    return PassedOver(candidate, "capability", f"{LACKS}{feature}", param)
 
 
 def unable(candidate: Candidate, asks: Asks) -> tuple[str, str] | None:
@@ -125,7 +149,7 @@ def none_left(
             return error
     able = [each for each in passed if each.why != "capability"]
     if not able:
-        return UnsupportedFeature(passed[0].reason.removeprefix("does not support "), passed[0].param)
+        return UnsupportedFeature(passed[0].reason.removeprefix(LACKS), passed[0].param)
     if all(each.why == "context" for each in able):
         longest = max(each.candidate.known.context or 0 for each in able)
         return ContextLengthExceeded(None if facts is None else facts.tokens, longest)

@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from backends.errors import (
     BackendError,
-    CircuitOpen,
     DeadlineExceeded,
     NotReady,
     Overloaded,
@@ -22,6 +21,7 @@ from backends.errors import (
     Scope,
     Unreachable,
 )
+from backends.unasked import CircuitOpen
 from proxy.routing.averages import Average
 from proxy.routing.breaker import Breaker, Rules, State
 from proxy.routing.cooldowns import Cooldown, Cooldowns
@@ -131,18 +131,21 @@ class Visit:
         if self._cooldowns is not None and not (self._mine and error.scope is not Scope.BACKEND):
             self._cooldowns.refused(one.target, error, now)
         if self._first is None:
-            fail = one.breaker.failed if blame == "model" else one.breaker.left
-            fail(mine, now)
+            if blame == "model":
+                one.breaker.failed(mine, now)
+            else:  # a deadline that is not theirs may have been over before they said a word
+                ours = blame is None and isinstance(error, DeadlineExceeded)
+                one.breaker.left(mine, now, now - self._began if ours else None)
             fail = one.whole.breaker.failed if blame == "backend" else one.whole.breaker.left
             fail(all_of_it, now)
         elif blame is not None:
             (one.breaker if blame == "model" else one.whole.breaker).broke(now)
 
     def left(self, now: float) -> None:
-        """It was cancelled, or ended in a way that says nothing of the target."""
+        """It was cancelled. Whether that says something of the target depends on how long it was waited for."""
         if self._end() and self._first is None:
             mine, all_of_it = self._tickets
-            self._one.breaker.left(mine, now)
+            self._one.breaker.left(mine, now, now - self._began)
             self._one.whole.breaker.left(all_of_it, now)
 
     def _end(self) -> bool:

@@ -21,6 +21,7 @@ LENGTH = "simulated_length"  # the field of a request that says how many tokens 
 NAME = "simulated_name"  # and the one with a name for it, for whoever counts attempts
 CONNECT = 10.0  # seconds, after which the gateway gives a connection up
 REFUSED, REFUSING = 0.02, 0.15  # seconds until a machine, and a provider, says no
+STALLING = 8.0  # seconds until a proxy gives up what is behind it
 BATCHES = 5  # of an answer: fewer than in life, for a day has to end
 CACHED = 500  # conversations whose prompts a server remembers
 CHARACTERS = 4  # of a token
@@ -102,6 +103,9 @@ class SimulatedBackend:
         entered = False
         try:
             await self._met(how)
+            if how == "stalling":
+                await asyncio.sleep(STALLING)
+                raise ServerFailed(504)
             if (wait := self._limited(came)) is not None:
                 how = "limited"
                 await asyncio.sleep(REFUSING)

@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
-from backends import errors
-from backends.errors import BackendError, Owner
+from backends import errors, unasked
+from backends.errors import BackendError, Owner, Scope
 
 EXAMPLES = [
     errors.InvalidRequest(400),
@@ -26,7 +26,10 @@ EXAMPLES = [
     errors.RateLimited(2.5),
     errors.Overloaded(),
     errors.Overloaded(1),
-    errors.QueueFull(),
+    unasked.QueueFull(),
+    unasked.QueueFull(2.0, 9.0),
+    unasked.CircuitOpen(3.0),
+    unasked.CircuitOpen(3.0, Scope.BACKEND, probing=True),
     errors.NotReady(),
     errors.NotReady(12),
     errors.ModelLoadFailed(""),
@@ -48,7 +51,7 @@ def leaves(error: type[BackendError]) -> set[type[BackendError]]:
 
 def test_every_error_has_an_example_here_and_a_place_in_the_drawing() -> None:
     tree = [line.split()[1] for line in (inspect.getdoc(errors) or "").splitlines() if line.strip()[:1] in ("├", "└")]
-    ours = {leaf for leaf in leaves(BackendError) if leaf.__module__ == errors.__name__}
+    ours = {leaf for leaf in leaves(BackendError) if leaf.__module__ in {errors.__name__, unasked.__name__}}
     assert {type(example) for example in EXAMPLES} == ours
     assert sorted(tree) == sorted(leaf.__name__ for leaf in ours)
 

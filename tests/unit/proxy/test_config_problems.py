@@ -42,6 +42,11 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] = {}) -> tuple[
         ("deadlines.idle = 0", "deadlines.idle: expected a number > 0"),
         ("deadlines.idle = nan", "deadlines.idle: expected a number > 0"),
         ("deadlines.idle = inf", "deadlines.idle: expected a number <= 86400"),
+        (
+            f"{FAKE}[privacy]\nown_backends = ['gpus']",
+            'privacy.own_backends[0]: no backend is named "gpus". Did you mean "gpu"? Backends: gpu.',
+        ),
+        ("health.error_share = 0", "health.error_share: expected a number > 0"),
         ("limits.lanes = 0", "limits.lanes: expected a whole number >= 1"),
         ("log.format = 'xml'", 'log.format: expected one of "auto", "pretty", "json", got "xml"'),
         (

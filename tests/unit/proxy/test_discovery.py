@@ -89,6 +89,30 @@ async def test_the_states_are_in_the_configurations_order() -> None:
         assert set(found.runtime.models) == {"a", "b"}
 
 
+@pytest.mark.parametrize(
+    ("answer", "heard"),
+    [
+        (Load(0, 0), (True, "")),
+        (NotReady(9), (None, "it is starting, or loading its model")),
+        (Unreachable("refused"), (False, "it cannot be reached (refused)")),
+        (DeadlineExceeded("connect", 5), (False, "it did not answer in time when it was asked how it is")),
+        (AuthenticationFailed(401), None),  # it may answer others, or be asked with a caller's key
+        (ProtocolViolation("a web page"), None),  # it may have no such list
+    ],
+)
+async def test_who_watches_hears_how_a_backend_is(
+    answer: Load | Exception, heard: tuple[bool | None, str] | None
+) -> None:
+    states: list[tuple[str, bool | None, str]] = []
+    server = Server("a", answer)
+    found = Discovery(Runtime(MappingProxyType({"a": server})), lambda name, up, why: states.append((name, up, why)))
+    task = asyncio.create_task(found.run())
+    await found.first()
+    task.cancel()
+    await asyncio.wait([task])
+    assert states[:1] == ([] if heard is None else [("a", *heard)])
+
+
 async def test_the_load_is_asked_again_and_again_and_the_list_is_not() -> None:
     server = Server("a", Load(0, 0))
     async with watching(server) as found:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from backends.base import Model
-from backends.errors import CircuitOpen, DeadlineExceeded, ServerFailed, Unreachable
+from backends.errors import DeadlineExceeded, ServerFailed, Unreachable
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.fake import FakeBackend
 from backends.request import Request, said
+from backends.unasked import CircuitOpen
 from proxy.outcome import ANONYMOUS, Call, Notice, Outcome
 from proxy.routing.hedging import Hedges
 from proxy.runtime import Route, Runtime, TargetSet

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.errors import QueueFull
+from backends.unasked import QueueFull
 from proxy.line import Line
 
 

@@ -15,7 +15,6 @@ from backends.errors import (
     InvalidRequest,
     ModelNotFound,
     Overloaded,
-    QueueFull,
     QuotaExhausted,
     RateLimited,
     Scope,
@@ -24,6 +23,7 @@ from backends.errors import (
     Unreachable,
 )
 from backends.limits import Refused, spoken
+from backends.unasked import QueueFull
 from proxy.metered import Draw, Metered
 from proxy.observed import Known, Told, answered, date, failed
 from quota.headers import HeaderRule

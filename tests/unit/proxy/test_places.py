@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.errors import DeadlineExceeded, QueueFull
+from backends.errors import DeadlineExceeded
 from backends.fake import FakeBackend
+from backends.unasked import QueueFull
 from proxy.limiting import FEW, Bounds
 from proxy.places import Places, Room
 from proxy.queueing import Ticket

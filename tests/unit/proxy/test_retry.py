@@ -21,7 +21,6 @@ from backends.errors import (
     NotReady,
     Overloaded,
     ProtocolViolation,
-    QueueFull,
     QuotaExhausted,
     RateLimited,
     Scope,
@@ -30,6 +29,7 @@ from backends.errors import (
     Unreachable,
     UnsupportedFeature,
 )
+from backends.unasked import QueueFull
 from proxy.retry import CAP, MOST_ATTEMPTS, SHARE, WINDOW, Attempts, Budget, transient
 
 SECONDS = 30.0

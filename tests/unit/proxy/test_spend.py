@@ -15,7 +15,6 @@ from backends.errors import (
     ModelNotFound,
     Overloaded,
     ProtocolViolation,
-    QueueFull,
     QuotaExhausted,
     RateLimited,
     ServerFailed,
@@ -24,6 +23,7 @@ from backends.errors import (
 )
 from backends.events import Event, Finished, TextDelta, ToolCallDelta, ToolCallStart, Usage
 from backends.request import Request, said
+from backends.unasked import QueueFull
 from proxy.estimate import Estimate
 from proxy.metered import Draw, Metered
 from proxy.spend import Spend

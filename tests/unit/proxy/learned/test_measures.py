@@ -187,7 +187,7 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
         scores = dice.random(400)
         helps = dice.random(400) < scores  # chance of a gain: the score; the true curve is 2c - c², its area 2/3
         run = Run(scores, helps.astype(np.float64), np.zeros(400), np.arange(400))
-        [found] = estimates([run], lambda drawn: [apgr(drawn)], draws=200, seed=seed)
+        [found] = estimates([run], lambda drawn: [apgr(drawn)], draws=100, seed=seed)
         missed += not found.low <= 2 / 3 <= found.high
     assert missed <= 9
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from backends.base import Model
 from backends.capabilities import Capabilities
-from backends.errors import BackendError, CircuitOpen, RateLimited, ServerFailed, Unreachable, UnsupportedFeature
+from backends.errors import BackendError, RateLimited, ServerFailed, Unreachable, UnsupportedFeature
+from backends.unasked import CircuitOpen
 from proxy.choice_words import Strategy
 from proxy.conversations import Conversations
 from proxy.errors import NoModelFits, ProxyError

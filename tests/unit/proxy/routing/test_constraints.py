@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from backends.base import Model, Remote
 from backends.capabilities import Capabilities
-from backends.errors import BackendError, CircuitOpen, ContextLengthExceeded, RateLimited, UnsupportedFeature
+from backends.errors import BackendError, ContextLengthExceeded, RateLimited, UnsupportedFeature
 from backends.fake import FakeBackend
 from backends.http_backend import HttpBackend
 from backends.registry import KINDS, load
 from backends.request import Message, Request, Secret, Text, Tool
+from backends.unasked import CircuitOpen
 from proxy.errors import NoModelFits
 from proxy.routing.constraints import Asks, Limits, asks_of, dollars, in_the_way, none_left, own_machine
 from proxy.routing.values import PassedOver

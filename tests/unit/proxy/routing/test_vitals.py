@@ -10,7 +10,6 @@ from backends.errors import (
     AuthenticationFailed,
     BackendError,
     CallerKeyNeeded,
-    CircuitOpen,
     ContentFiltered,
     ContextLengthExceeded,
     DeadlineExceeded,
@@ -22,7 +21,6 @@ from backends.errors import (
     Overloaded,
     Owner,
     ProtocolViolation,
-    QueueFull,
     QuotaExhausted,
     RateLimited,
     Scope,
@@ -31,6 +29,7 @@ from backends.errors import (
     Unreachable,
     UnsupportedFeature,
 )
+from backends.unasked import CircuitOpen, QueueFull
 from proxy.routing.averages import FORGOTTEN, HALF_LIFE, Average
 from proxy.routing.breaker import Rules
 from proxy.routing.vitals import MOST, Vitals, blamed
@@ -122,6 +121,26 @@ def test_who_is_cancelled_gives_no_verdict_and_frees_the_probe() -> None:
     again = among.begin(A, 5.0)
     again.failed(Unreachable("refused"), 6.0)
     assert among.standing(A, 6.0).opens_in == 8.0
+
+
+@pytest.mark.parametrize("error", [None, DeadlineExceeded("requested", 15), DeadlineExceeded("total", 15)])
+def test_who_waits_long_for_a_first_token_and_leaves_tells_that_it_hangs(error: BackendError | None) -> None:
+    """Callers have less patience than the deadlines: without that, a target that hangs would be asked for ever."""
+
+    def leaving(among: Vitals, after: float) -> str:
+        for number in range(RULES.failures):
+            visit = among.begin(A, 20.0 * number)
+            end = 20.0 * number + after
+            visit.left(end) if error is None else visit.failed(error, end)
+        return among.standing(A, end).state
+
+    assert leaving(vitals(), RULES.slow_least - 1) == "closed"
+    assert leaving(vitals(), RULES.slow_least) == "open"
+    slow = vitals()
+    slow.begin(A, 0.0).first(3.0)  # it is usually slow, so ten seconds are nothing
+    assert leaving(slow, RULES.slow_least) == "closed"
+    assert leaving(slow, 3 * RULES.slow_factor) == "open"
+    assert slow.standing(B, 100.0).state == "closed", "another model there may be well"
 
 
 def test_a_limit_is_no_fault_and_ends_when_it_says() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backends.base import Model
-from backends.capabilities import CAPABILITIES, Capabilities
+from backends.capabilities import CAPABILITIES, WORDS, Capabilities, Capability
 from backends.errors import UnsupportedFeature
 from backends.fake import FakeBackend
 from backends.request import (
@@ -23,12 +23,13 @@ from backends.request import (
     ToolResult,
     said,
 )
-from proxy.fitness import WORDS, fitting, within
+from proxy.asked import within
+from proxy.routing.constraints import fitting
 from proxy.runtime import Candidate
 
 HI = (said("user", "Hi."),)
 SEEN = (Message("user", (Text("Look."), Image("image/png", "AAAA"))),)
-NEEDS: dict[str, Any] = {
+NEEDS: dict[Capability, Any] = {
     "tools": Request("m", HI, tools=(Tool("look"),)),
     "images": Request("m", SEEN),
     "audio": Request("m", (Message("user", (Audio("wav", "AAAA"),)),)),
@@ -49,7 +50,7 @@ def candidate(name: str, able: Capabilities = NONE, extras: frozenset[str] = fro
 
 
 @pytest.mark.parametrize("need", NEEDS)
-def test_who_cannot_is_passed_by_with_a_reason_and_the_others_keep_their_order(need: str) -> None:
+def test_who_cannot_is_passed_by_with_a_reason_and_the_others_keep_their_order(need: Capability) -> None:
     rows = [candidate("unknown", Capabilities()), candidate("blind"), candidate("able", ALL)]
     fit, passed = fitting(rows, NEEDS[need])
     assert [each.backend.name for each in fit] == ["unknown", "able"]
@@ -58,7 +59,7 @@ def test_who_cannot_is_passed_by_with_a_reason_and_the_others_keep_their_order(n
 
 
 @pytest.mark.parametrize("need", NEEDS)
-def test_when_nobody_is_left_the_feature_and_its_field_are_named(need: str) -> None:
+def test_when_nobody_is_left_the_feature_and_its_field_are_named(need: Capability) -> None:
     with pytest.raises(UnsupportedFeature) as refused:
         fitting([candidate("a"), candidate("b")], NEEDS[need])
     assert (refused.value.feature, refused.value.param) == WORDS[need]
