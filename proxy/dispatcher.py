@@ -260,6 +260,8 @@ class Dispatcher:
                 return await self._attempt(rival, other, Turn(1), None)
             except BackendError as error:
                 attempts.beside(1, error)
+                tries.made += error.asked
+                tries.record.failed(other, error)
                 raise
 
         try:

@@ -95,6 +95,14 @@ class Limit:
         else:
             self._measure_at = None
 
+    def given_up(self, kind: tuple[str, int], seconds: float, among: int) -> None:
+        """A request was given up so long after it was begun, without a first token: it would have taken longer."""
+        usual = self._usual.get(kind)
+        if self.adaptive and usual is not None and usual.count >= FEW and seconds > usual.well:
+            self._targets.append(self._target(usual.well, seconds, among))
+            if len(self._targets) >= min(max(WINDOW[0], self.value), WINDOW[1]) / 2:
+                self._decide()
+
     def _decide(self) -> None:
         value = min(max(median(self._targets), self.least), self.most)
         if value != self.value or len(self._targets) >= WINDOW[1]:

@@ -27,6 +27,7 @@ It does not raise.
 Waited: TypeAlias = Callable[[str, Work, float], None]
 """Hears of each who had to wait for a place, and got it: at which backend, how urgent, and for how many seconds."""
 RECENT = 1 / 32  # how much the newest call says of how long a place is held
+SURE = 0.8  # of the time that one may wait: who waits for nearly all of it is served when it is too late
 TELLING = 0.2  # seconds between two times at which those in line are told that it has moved
 AWAY = (1.0, 60.0)  # seconds, the least and the most, that who is refused is asked to stay away
 
@@ -110,9 +111,9 @@ class Gate:
         most = self._seconds if ticket.deadline is None else min(self._seconds, ticket.deadline)
         place = self.line.ahead(ticket) + 1
         wait = self.wait(place)
-        if wait is not None and wait > most:
+        if wait is not None and wait > most * SURE:
             self.refused["too_late"] += 1
-            raise QueueFull(away(wait - most), wait)
+            raise QueueFull(away(wait - most * SURE), wait)
         waiter = Waiter(ticket, since, since + most, tell)
         for last in self.line.enter(waiter):
             if not last.turn.done():
@@ -138,10 +139,11 @@ class Gate:
             raise error
         self._waited(self.backend.name, ticket.work, self.now() - since)
 
-    def leave(self, seconds: float) -> None:
-        """One who has held a place for so long gives it to the next."""
-        held = self._held
-        self._held = seconds if held is None else held + (seconds - held) * RECENT
+    def leave(self, seconds: float | None) -> None:
+        """One who has held a place for so long gives it to the next; None for what says nothing of other answers."""
+        if seconds is not None:
+            held = self._held
+            self._held = seconds if held is None else held + (seconds - held) * RECENT
         self._leave()
 
     def first(self, kind: tuple[str, int], seconds: float, among: int) -> None:
@@ -149,6 +151,10 @@ class Gate:
         self._adapting.first(kind, seconds, among, self.now())
         if self.line.count:
             self._admit()
+
+    def given_up(self, kind: tuple[str, int], seconds: float, among: int) -> None:
+        """There was no first token so long after a request was begun, and nobody waits for it any more."""
+        self._adapting.given_up(kind, seconds, among)
 
     def _leave(self) -> None:
         self.running -= 1
@@ -198,10 +204,11 @@ class Place:
     On entering, raises QueueFull or DeadlineExceeded.
     """
 
-    __slots__ = ("_among", "_gate", "_since", "_tell", "_ticket")
+    __slots__ = ("_among", "_answered", "_gate", "_since", "_tell", "_ticket")
 
     def __init__(self, gate: Gate, ticket: Ticket, tell: Tell) -> None:
         self._gate, self._ticket, self._tell = gate, ticket, tell
+        self._answered = False
 
     async def __aenter__(self) -> "Place":
         gate = self._gate
@@ -213,11 +220,17 @@ class Place:
         self._tell(0, None)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self._gate.leave(self._gate.now() - self._since)
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # What was given up before its first token was short: were it counted, all would seem to be, and many would
+        # be let into line who have to give up too.
+        gate, seconds = self._gate, self._gate.now() - self._since
+        if kind is asyncio.CancelledError and not self._answered:
+            gate.given_up(self._ticket.kind, seconds, self._among)
+        gate.leave(seconds if kind is None or self._answered else None)
 
     def first(self, seconds: float) -> None:
         """The first content came so long after the request was begun."""
+        self._answered = True
         self._gate.first(self._ticket.kind, seconds, self._among)
 
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy.cli.router_shared import FILE, SHARE, labelled, loaded_pair, one_sentence, opened, pair_options
+from proxy.cli.router_shared import (
+    FILE,
+    SHARE,
+    labelled,
+    loaded_pair,
+    not_trained_by,
+    one_sentence,
+    opened,
+    pair_options,
+)
 from proxy.cli.shared import config_file, without_keys
 
 if TYPE_CHECKING:
@@ -61,7 +70,10 @@ def calibrate(
         from proxy.cli import router_view as view
         from proxy.learned import calibration
 
-        sample = _of_history(config, weights, strong, weak) if data is None else _of_file(data, weights, strong, weak)
+        if data is None:
+            sample = _of_history(config, weights, strong, weak)
+        else:
+            sample = _of_file(data, weights, strong, weak, measured=quality is not None)
         kept: Kept | None = None
         if strong_share is None:
             assert data is not None
@@ -84,11 +96,13 @@ def calibrate(
     click.echo(f'[router]\ncalibration = "{out}"')
 
 
-def _of_file(data: Path, weights: Path | None, strong: str | None, weak: str | None) -> Sample:
+def _of_file(data: Path, weights: Path | None, strong: str | None, weak: str | None, *, measured: bool) -> Sample:
     """Raises WeightsUnusable, BadRow, OSError, ValueError."""
     from proxy.learned.prompts import prompts
 
     loaded, pair = loaded_pair(weights, strong, weak)
+    if measured:
+        not_trained_by(loaded, data)
     with opened(data) as lines:
         asked = list(prompts(lines))
     return Sample(loaded, pair, pair.scores(asked), _hash(each.encode("utf-8", "replace") for each in asked))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy.cli.router_shared import FILE, console, labelled, loaded_pair, one_sentence, print_json
+from proxy.cli.router_shared import FILE, console, labelled, loaded_pair, not_trained_by, one_sentence, print_json
 
 if TYPE_CHECKING:
     from proxy.cli.router_view import Times
@@ -55,7 +55,10 @@ def evaluate(
         from proxy.cli import router_view as view
         from proxy.learned.measures import Prices
 
-        rows = labelled(data or own_data())
+        file = data or own_data()
+        if weights is not None:
+            not_trained_by(loaded_pair(weights, None, None)[0], file)
+        rows = labelled(file)
         pair = pair_of(rows, strong, weak)
         prices = Prices(price_strong, price_weak)
         report = _report(rows, pair, benches, weights, prices, quick=quick)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNIT = 32.0  # prototypes are stored in 8 bits: this many steps per standard deviation
-PROTOTYPES = 96
+PROTOTYPES = 96  # at most,
+EACH = 10  # and one for so many rows
 ROUNDS = 8
-OUTSIDE = 60  # rows of the training may lie beyond the first bound,
-MOST_OUTSIDE = 0.04  # but not more than this part of them: what few rows taught is trusted less far from them
-RAMP = 1.25  # the second bound, as a multiple of the first
+INSIDE = 0.995  # of the training rows lie within the first bound
+RAMP = 1.5  # the second bound, as a multiple of the first
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def prototypes(standard: Floats, seed: int) -> NDArray[np.int8]:
     """The centres of clusters of these rows (k-means), in 8 bits."""
     dice = np.random.default_rng(seed)
     some = standard[np.sort(dice.permutation(len(standard))[: 40 * PROTOTYPES])]
-    centres = some[dice.permutation(len(some))[:PROTOTYPES]]
+    centres = some[dice.permutation(len(some))[: min(PROTOTYPES, max(1, len(some) // EACH))]]
     for _ in range(ROUNDS):
         nearest = _nearest(some, centres)[0]
         sums = np.zeros_like(centres)
@@ -46,8 +46,7 @@ def prototypes(standard: Floats, seed: int) -> NDArray[np.int8]:
 
 def bounds(standard: Floats, familiar: NDArray[np.int8]) -> tuple[float, float]:
     """Where the guard begins and ends, from rows like those that a router will be asked about."""
-    inside = 1 - min(MOST_OUTSIDE, OUTSIDE / len(standard))
-    begin = float(np.quantile(_nearest(standard, familiar / UNIT)[1], inside))
+    begin = float(np.quantile(_nearest(standard, familiar / UNIT)[1], INSIDE))
     return begin, RAMP * begin + 1e-6
 
 

@@ -1,6 +1,7 @@
 """The words, signs and neighbouring pairs of a prompt, each hashed into one of 2^15 buckets. Pure."""
 
 import re
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -39,7 +40,7 @@ def named(lower: bytes) -> dict[int, str]:
     tokens = _TOKEN.findall(lower)
     shown = [token.decode("utf-8", "replace") for token in tokens]
     names = [f"'{word}'" for word in shown]
-    names += [f"the pair '{left} {right}'" for left, right in zip(shown, shown[1:], strict=False)]
+    names += [f"the pair '{left} {right}'" for left, right in pairwise(shown)]
     found: dict[int, str] = {}
     for bucket, name in zip(_hashes(tokens).tolist(), names, strict=True):
         found.setdefault(bucket, name)

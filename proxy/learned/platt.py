@@ -80,7 +80,7 @@ def correction(margins: Floats, won: Floats) -> tuple[Floats, Floats]:
 
 
 def rising(values: Floats, sizes: Floats) -> Floats:
-    """The rising values nearest to these, in weighted squares: neighbours that fall are pooled (isotonic regression)."""
+    """Isotonic regression: the rising values nearest to these, by weighted squares. Neighbours that fall are pooled."""
     pools: list[tuple[float, float, int]] = []  # mean, size, members
     for value, size in zip(values.tolist(), sizes.tolist(), strict=True):
         pools.append((value, size, 1))

@@ -46,14 +46,16 @@ def fit(
     Minimises the weighted squares of the misses plus `pull` times those of the weights, where a lexical weight counts
     1 / share² as much as a hashed one. With `start`, the pull is towards those heads in place of zero.
     """
-    begun = Heads(*(np.zeros((targets.shape[1], size)) for size in (1, table.lexical.shape[1], table.words.shape[1])))
-    start = start or Heads(begun.bias[:, 0], begun.lexical, begun.hashed)
+    sizes = (targets.shape[1], table.lexical.shape[1]), (targets.shape[1], table.words.shape[1])
+    start = start or Heads(np.zeros(targets.shape[1]), np.zeros(sizes[0]), np.zeros(sizes[1]))
     missed = targets - start.outputs(table)
     each = weight[:, None] / weight.sum()
     centre = (each * table.lexical).sum(0)
     mean = (each * missed).sum(0)
     lexical = share * (table.lexical - centre)
-    words, across = table.words, table.words.T.tocsr()
+    known = np.unique(table.words.indices)  # the weights of all other buckets stay as they are
+    words = table.words[:, known]
+    across = words.T.tocsr()
     measures = lexical.shape[1]
 
     def seen(found: Floats) -> Floats:
@@ -76,4 +78,6 @@ def fit(
         size, before = (left**2).sum(0), size
         step = left + size / np.maximum(before, 1e-30) * step
     own = share * found[:measures].T
-    return Heads(start.bias + mean - own @ centre, start.lexical + own, start.hashed + found[measures:].T)
+    hashed = start.hashed.copy()
+    hashed[:, known] += found[measures:].T
+    return Heads(start.bias + mean - own @ centre, start.lexical + own, hashed)

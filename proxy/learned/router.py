@@ -148,7 +148,7 @@ class PairRouter:
         corrected = self._curve.corrected(margin) - margin
         strange = guard.unfamiliar(guard.distance(standard, self._familiar), self._bounds) if guarded else 0.0
         drawn = strange * (self._neutral - margin - corrected)
-        logit = margin + corrected + drawn
+        logit = self._neutral if strange == 1 else margin + corrected + drawn  # equal to the last bit: a tie
         score = 1 / (1 + exp(-logit))
         return Scored(score, strange, strange > 0), logit, corrected, drawn
 

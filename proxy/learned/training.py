@@ -13,7 +13,7 @@ from proxy.learned.features import Batch, extract_all
 from proxy.learned.hashing import BUCKETS
 from proxy.learned.ridge import Heads, Table
 from proxy.learned.rows import Row
-from proxy.learned.weights import MISSING, PERCENT, Panel, Weights
+from proxy.learned.weights import PERCENT, Panel, Weights
 
 CLIP = 4.0  # standard deviations: one strange prompt bends no head
 PULL = 10.0  # of the ridge; chosen by cross-validation on the development data
@@ -73,8 +73,9 @@ def fit(
 ) -> Weights:
     """The weights that these rows teach.
 
-    Outcomes may be anything from 0 to 1. `models` keeps to the heads of these, where all of them answered, to save time. `default` is the
-    strong and the weak model meant when none are named; without it, the better and the worse tier of all rows.
+    Outcomes may be anything from 0 to 1. `models` keeps to the heads of these, on rows that all of them answered, to
+    save time. `default` is the strong and the weak model meant when none are named; without it, the better and the
+    worse tier of all rows.
     With `base` the heads are pulled towards those of the same name there, or of the name that `like` gives for them;
     heads that only the base has are kept. Raises TooFewRows.
     """
@@ -87,7 +88,8 @@ def fit(
     for names, rows, outcomes in panels_of(data, models):
         progress(f"{', '.join(names)}: {len(rows):,} rows")
         start = _start(names, base, like or {})
-        panels.append(_panel(names, table.take(rows), outcomes, data.weight[rows], data.fold[rows], start, seed))
+        lesson = Lesson(table.take(rows), outcomes, data.weight[rows], start)
+        panels.append(_panel(names, lesson, data.fold[rows], seed))
     if not panels:
         raise TooFewRows(f"no {LEAST} rows were answered by the same model; give more of them")
     kept = [panel for panel in (base.panels if base else ()) if panel.models not in {new.models for new in panels}]
@@ -156,37 +158,41 @@ def panels_of(data: Examples, wanted: Sequence[str] | None) -> list[tuple[tuple[
     return found
 
 
-def _panel(
-    names: tuple[str, ...],
-    table: Table,
-    outcomes: Floats,
-    weight: Floats,
-    fold: NDArray[np.intp],
-    start: Heads | None,
-    seed: int,
-) -> Panel:
-    def learned(rows: NDArray[np.intp]) -> Heads:
-        return ridge.fit(table.take(rows), outcomes[rows], weight[rows], pull=PULL, share=LEXICAL, start=start)
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What the heads of one panel learn from."""
 
-    unseen = np.zeros_like(outcomes)
+    table: Table
+    outcomes: Floats  # [rows, models]
+    weight: Floats
+    start: Heads | None
+
+    def learned(self, rows: NDArray[np.intp]) -> Heads:
+        """Heads that have seen these rows only."""
+        some = self.table.take(rows), self.outcomes[rows], self.weight[rows]
+        return ridge.fit(*some, pull=PULL, share=LEXICAL, start=self.start)
+
+
+def _panel(names: tuple[str, ...], lesson: Lesson, fold: NDArray[np.intp], seed: int) -> Panel:
+    outputs = np.zeros_like(lesson.outcomes)
     for each in np.unique(fold):
         inside, outside = np.flatnonzero(fold != each), np.flatnonzero(fold == each)
         if inside.size:
-            unseen[outside] = learned(inside).outputs(table.take(outside))
-    heads = learned(np.arange(len(outcomes)))
+            outputs[outside] = lesson.learned(inside).outputs(lesson.table.take(outside))
+    heads = lesson.learned(np.arange(len(fold)))
     scale = np.maximum(np.abs(heads.hashed).max(1), 1e-12) / 127
-    familiar = guard.prototypes(table.lexical, seed)
+    familiar = guard.prototypes(lesson.table.lexical, seed)
     return Panel(
         models=names,
-        rows=len(outcomes),
+        rows=len(fold),
         bias=heads.bias.astype(np.float32),
         lexical=heads.lexical.astype(np.float32),
         hashed=np.rint(heads.hashed / scale[:, None]).astype(np.int8),
         scale=scale.astype(np.float32),
-        outputs=unseen.astype(np.float16),
-        outcomes=np.where(np.isfinite(outcomes), np.rint(outcomes * PERCENT), MISSING).astype(np.uint8),
+        outputs=outputs.astype(np.float16),
+        outcomes=np.rint(lesson.outcomes * PERCENT).astype(np.uint8),
         familiar=familiar,
-        bounds=guard.bounds(table.lexical, familiar),
+        bounds=guard.bounds(lesson.table.lexical, familiar),
     )
 
 

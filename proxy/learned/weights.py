@@ -1,22 +1,23 @@
 """The weights of the learned router: what one file holds, written and read without pickle.
 
-The file is numpy's `.npz` with the arrays named below and `about`, a JSON text. Heads are linear: a head's output is
+The file is numpy's `.npz` with the arrays named below and `about`, a MessagePack. Heads are linear: a head's output is
 its bias, its lexical weights times the standardised measures, and its hashed weights times the prompt's words, each
 weighed by its rarity and all together scaled to length 1. Hashed weights are stored in 8 bits, with a scale per head.
 """
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.json import dumps, loads_own
 from proxy.learned import features
 from proxy.learned.hashing import BUCKETS
 from proxy.learned.lexical import NAMES
@@ -25,8 +26,9 @@ FORMAT = "streamlane router weights"
 VERSION = 1
 SHIPPED = Path(__file__).parent.parent / "data" / "router.npz"
 LIMIT = 16 << 20  # bytes; a file that is larger is none of ours
-MISSING = 255  # in `outcomes`: this model did not answer that row
 PERCENT = 100  # outcomes are stored in hundredths
+# What numpy raises of a damaged file.
+BROKEN = (ValueError, KeyError, TypeError, EOFError, OSError, NotImplementedError)
 
 Floats = NDArray[np.float32]
 
@@ -79,19 +81,28 @@ ARRAYS: dict[str, type[np.generic]] = {
 }
 
 
+class _PanelAbout(msgspec.Struct, frozen=True):
+    models: tuple[str, ...]
+    rows: int
+    bounds: tuple[float, float]
+
+
+class _About(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+    features: int
+    measures: tuple[str, ...]
+    default: tuple[str, str]
+    panels: tuple[_PanelAbout, ...]
+    card: dict[str, Any]
+
+
 def packed(weights: Weights) -> bytes:
     """The file's bytes: the same weights give the same bytes."""
-    about = {
-        "format": FORMAT,
-        "version": VERSION,
-        "features": features.VERSION,
-        "measures": NAMES,
-        "default": weights.default,
-        "panels": [{"models": panel.models, "rows": panel.rows, "bounds": panel.bounds} for panel in weights.panels],
-        "card": weights.card,
-    }
+    panels = tuple(_PanelAbout(panel.models, panel.rows, panel.bounds) for panel in weights.panels)
+    about = _About(FORMAT, VERSION, features.VERSION, NAMES, weights.default, panels, dict(weights.card))
     arrays: dict[str, Any] = {
-        "about": np.frombuffer(dumps(about), np.uint8),
+        "about": np.frombuffer(msgspec.msgpack.encode(about), np.uint8),
         "center": weights.center.astype(np.float32),
         "spread": weights.spread.astype(np.float32),
         "rarity": weights.rarity.astype(np.float16),
@@ -135,36 +146,35 @@ def unpacked(data: bytes, name: str = "the file") -> Weights:
         raise WeightsUnusable(f"{name} is larger than {LIMIT >> 20} MiB, so it holds no router weights; {again}")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            about = loads_own(file["about"].tobytes())
-            if about["format"] != FORMAT or about["version"] != VERSION:
+            about = msgspec.msgpack.decode(file["about"].tobytes(), type=_About)
+            if about.format != FORMAT or about.version != VERSION:
                 raise WeightsUnusable(f"{name} has another format than version {VERSION} of {FORMAT}; {again}")
-            if about["features"] != features.VERSION or tuple(about["measures"]) != NAMES:
+            if about.features != features.VERSION or about.measures != NAMES:
                 raise WeightsUnusable(f"{name} was trained on other features than this version computes; {again}")
             weights = _weights(file, about)
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (*BROKEN, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError) as error:
         raise WeightsUnusable(f"{name} holds no router weights ({type(error).__name__}); {again}") from None
     _check(weights, name, again)
     return weights
 
 
-def _weights(file: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Weights:
+def _weights(file: Mapping[str, NDArray[Any]], about: _About) -> Weights:
     panels = [
         Panel(
-            models=tuple(panel["models"]),
-            rows=int(panel["rows"]),
-            bounds=(float(panel["bounds"][0]), float(panel["bounds"][1])),
+            models=panel.models,
+            rows=panel.rows,
+            bounds=panel.bounds,
             **{kind: file[f"{kind}_{number}"].astype(dtype, copy=False) for kind, dtype in ARRAYS.items()},
         )
-        for number, panel in enumerate(about["panels"])
+        for number, panel in enumerate(about.panels)
     ]
-    strong, weak = about["default"]
     return Weights(
         center=file["center"].astype(np.float32),
         spread=file["spread"].astype(np.float32),
         rarity=file["rarity"].astype(np.float32),
         panels=tuple(panels),
-        default=(strong, weak),
-        card=about["card"],
+        default=about.default,
+        card=about.card,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from backends import keys
 from backends.errors import (
     AuthenticationFailed,
     BackendError,
@@ -20,14 +21,14 @@ from backends.errors import (
     RateLimited,
     Scope,
 )
-from backends.keys import PAUSES
 from proxy.routing.values import Target
 
 Place: TypeAlias = tuple[Scope, str, str]
 """What rests: the scope, the backend, and the model where the scope is MODEL, else ""."""
 
 REFUSALS = 3  # in a row, without a time said, until one is guessed
-FIRST, LONGEST_GUESS = 2.0, 60.0  # seconds; doubled with each further refusal
+FIRST = 2.0  # seconds of a guess, doubled with each further refusal
+LONGEST_BUSY, LONGEST_GUESS = 5.0, 60.0  # seconds; who is only full, or starts, may be well again in a moment
 UNPAID = 60.0  # seconds until an account without credit is asked again
 LONGEST = 3600.0  # seconds that a provider's own word is believed: somebody may have paid, or raised a limit, since
 MOST = 1000  # places; the oldest go
@@ -45,11 +46,18 @@ class Cooldown(Struct, frozen=True):
     guessed: bool = False
 
     def told(self, now: float) -> BackendError:
-        """The error for one who may not ask now: with the time that is left, and nobody was asked."""
+        """The error for one who may not ask now: nobody was asked. It has the time that is left, but where that is only
+        when we look whether somebody has mended it: a program that waits would wait in vain.
+        """
         error = copied(self.error)
-        error.retry_after = round(max(0.0, self.until - now), 3)
+        if not (self.guessed and isinstance(error, QuotaExhausted | AuthenticationFailed)):
+            error.retry_after = self.left(now)
         error.asked = False
         return error
+
+    def left(self, now: float) -> float:
+        """Seconds until it is asked again."""
+        return round(max(0.0, self.until - now), 3)
 
 
 class Cooldowns:
@@ -64,6 +72,9 @@ class Cooldowns:
         place = place_of(target, error)
         if place is None:
             return
+        before = self._found.get(place)
+        if before is not None and before.until > now and error.retry_after is None:
+            return  # it was asked before we knew: of many at once only one counts
         count = self._refusals[place] = self._refusals.get(place, 0) + 1
         self._refusals.move_to_end(place)
         if len(self._refusals) > MOST:
@@ -71,7 +82,6 @@ class Cooldowns:
         if (length := rest(error, count)) is None:
             return
         seconds, why, guessed = length
-        before = self._found.get(place)
         if before is not None and before.until >= now + seconds:
             return
         self._found[place] = Cooldown(place, now + seconds, copied(error), why, guessed)
@@ -91,9 +101,15 @@ class Cooldowns:
     def ready(self, backend: str) -> None:
         """The backend says that it is well, and takes our key: what was guessed of the whole of it is over."""
         for scope in (Scope.BACKEND, Scope.KEY):
+            self._refusals.pop((scope, backend, ""), None)
             found = self._found.get((scope, backend, ""))
             if found is not None and found.guessed:
                 del self._found[scope, backend, ""]
+
+    def key_refused(self, backend: str) -> bool:
+        """Whether the backend rests because it refused our key."""
+        found = self._found.get((Scope.KEY, backend, ""))
+        return found is not None and isinstance(found.error, AuthenticationFailed)
 
     def of(self, target: Target, now: float, *, own_key: bool = False) -> Cooldown | None:
         """The one that lasts longest. With `own_key` the caller sends a key of its own: what ours may not, it may."""
@@ -135,14 +151,15 @@ def rest(error: BackendError, count: int) -> tuple[float, str, bool] | None:
     row.
     """
     if isinstance(error, AuthenticationFailed):
-        return PAUSES[min(count, len(PAUSES)) - 1], "it refused the key", True
+        return keys.PAUSES[min(count, len(keys.PAUSES)) - 1], "it refused the key", True
     if error.retry_after is not None:
         return min(LONGEST, error.retry_after), "its own word", False
     if isinstance(error, QuotaExhausted):
         return UNPAID, "it has no credit or quota left", True
     if count < REFUSALS:
         return None
-    return min(LONGEST_GUESS, FIRST * 2 ** min(count - REFUSALS, 10)), f"guessed after {count} refusals in a row", True
+    most = LONGEST_BUSY if isinstance(error, Overloaded | NotReady) else LONGEST_GUESS
+    return min(most, FIRST * 2 ** min(count - REFUSALS, 10)), f"guessed after {count} refusals in a row", True
 
 
 def places(target: Target) -> tuple[Place, ...]:

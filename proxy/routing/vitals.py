@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from backends.base import Keyed
 from backends.errors import (
     BackendError,
     DeadlineExceeded,
@@ -182,6 +183,7 @@ class Vitals:
         Raises CircuitOpen, or the error by which it cools. `own_key`: the caller sends a key of its own. A candidate
         that is metered has its cooldowns in the ledger.
         """
+        self._look_at_keys(candidate)
         one = self._one(candidate)
         metered = candidate.metered is not None
         if (refusal := self._refusal(one, now, metered=metered, own_key=own_key)) is not None:
@@ -192,6 +194,7 @@ class Vitals:
 
     def standing(self, candidate: Candidate, now: float, *, own_key: bool = False) -> Standing:
         """How it is now. What was never asked is well."""
+        self._look_at_keys(candidate)
         target = (candidate.backend.name, candidate.model)
         one = self._targets.get(target)
         if one is None:
@@ -231,6 +234,12 @@ class Vitals:
         for name in [each for each in self._backends if each not in backends]:
             del self._backends[name]
 
+    def _look_at_keys(self, candidate: Candidate) -> None:
+        """Who rests because it refused our key is asked again once it has another one, as from a file."""
+        backend = candidate.backend
+        if self._cooldowns.key_refused(backend.name) and isinstance(backend, Keyed) and backend.key_counts.usable:
+            self._cooldowns.ready(backend.name)
+
     def _one(self, candidate: Candidate) -> One:
         target = (candidate.backend.name, candidate.model)
         one = self._targets.get(target)
@@ -268,7 +277,7 @@ class Vitals:
         elif error is not None:
             cooldown = self._cooldowns.of(one.target, now, own_key=own_key)
             assert cooldown is not None
-            why, opens_in = "cooling", error.retry_after
+            why, opens_in = "cooling", cooldown.left(now)
             reason = f"{WORDS.get(type(error), 'it refused our key')} ({cooldown.why})"
         elif one.whole.down:
             why, reason = "down", one.whole.down

@@ -12,9 +12,9 @@ REQUESTS = 4000  # of 24 hours
 WEIGHTS = (1.0, 2.0, 2.0, 2.0, 1.0)  # for `weighted`, in the order of `backends`
 WHAT = {
     "gone": "the cheapest by its list; it answered yesterday",
+    "steady": "the middle; slow for an hour and a half after noon",
     "attic": "a machine of ours: 2 answers at once; its power costs",
     "budget": "cheap and slow; 6 requests a minute, then 429",
-    "steady": "the middle; slow for an hour and a half after noon",
     "swift": "dear and quick; down for some minutes now and then",
 }
 
@@ -32,6 +32,9 @@ def backends(seed: int, hours: float) -> tuple[SimulatedBackend, ...]:
     return (
         SimulatedBackend("gone", price=price(0.02, 0.05), weather=always("silent"), seed=seed),
         SimulatedBackend(
+            "steady", speed=Speed(first=0.6, prefill=6000, pace=60), price=price(0.5, 1.5), weather=brown, seed=seed
+        ),
+        SimulatedBackend(
             "attic",
             speed=Speed(first=0.5, prefill=1500, pace=35, most=55),
             price=price(0.04, 0.12),
@@ -41,9 +44,6 @@ def backends(seed: int, hours: float) -> tuple[SimulatedBackend, ...]:
         ),
         SimulatedBackend(
             "budget", speed=Speed(first=1.4, prefill=3000, pace=30), price=price(0.10, 0.40), per_minute=6, seed=seed
-        ),
-        SimulatedBackend(
-            "steady", speed=Speed(first=0.6, prefill=6000, pace=60), price=price(0.5, 1.5), weather=brown, seed=seed
         ),
         SimulatedBackend(
             "swift", speed=Speed(first=0.25, prefill=12000, pace=150), price=price(3, 12), weather=swift, seed=seed

@@ -13,7 +13,7 @@ INNER = WIDTH - LEFT - RIGHT
 TOP, STRIP, ROW, GAP = 104, 24, 66, 18
 FONT = "font-family='system-ui, Segoe UI, Helvetica, Arial, sans-serif'"
 INK, FAINT, GRID, BAD, SLOW = "#1f2933", "#616e7c", "#e4e7eb", "#b42318", "#e0a458"
-FILLS = ("#8a94a0", "#2f8f6b", "#b88a1b", "#3b6fb5", "#6b57a5")  # of the backends, in order
+FILLS = ("#8a94a0", "#3b6fb5", "#2f8f6b", "#b88a1b", "#6b57a5")  # of the backends, in order
 COLUMNS = ((72, "good"), (152, "p95, s"), (232, "cost, $"), (332, "asked the dead"))  # right ends, beside the rows
 NAMES = {"two_choices": "two choices", "round_robin": "round robin", "least_busy": "least busy"}
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 HOUR = 3600.0  # seconds
 Kind = Literal["refused", "silent", "failing", "stalling", "hanging", "slow", "full"]
-"""No connection; a connection that is never answered; HTTP 500; HTTP 504 after a while, from one whose list of models is
-there; an answer that never begins; slow; HTTP 503.
+"""No connection; a connection that is never answered; HTTP 500; HTTP 504 after a while, with a list of models still;
+an answer that never begins; slow; HTTP 503.
 """
 DEAD: frozenset[Kind] = frozenset({"refused", "silent", "failing", "stalling", "hanging"})
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from backends.base import Backend, Model
+from backends.base import Model
 from backends.errors import BackendError
 from backends.events import Event, Finished
 from backends.request import Message, Request, said
 from proxy.chooser import Chooser
 from proxy.conversations import Conversations
 from proxy.deadlines import Deadlines
+from proxy.discovery import Discovery
+from proxy.dispatch_setup import STICKY, busy_with
 from proxy.dispatcher import Dispatcher
-from proxy.discovery import ANSWER, FRESH, SOON
 from proxy.outcome import Call, Outcome, Principal
 from proxy.places import Places
 from proxy.routing.breaker import Rules
 from proxy.routing.choosing import State
 from proxy.routing.hedging import Hedges
-from proxy.routing.strategies import Busy
 from proxy.routing.vitals import Vitals
 from proxy.runtime import Candidate, Route, Runtime, Sticky, Strategy, TargetSet
 from proxy.wire.extras import RouteWish
@@ -76,19 +76,18 @@ class World:
         self.backends = tuple(backends)
         self.outcomes: list[Outcome] = []
         self.ended: list[Ended] = []
-        self.runtime = Runtime(
-            backends=MappingProxyType({each.name: each for each in backends}),
-            models=MappingProxyType({each.name: (Model(each.name),) for each in backends}),
-        )
         candidates = tuple(Candidate(each, each.name, Model(each.name), None, each.price) for each in backends)
         self.route = Route((TargetSet("day", candidates, strategy, weights, sticky),))
         self._now = asyncio.get_running_loop().time
         self.places = Places(seconds=Deadlines().queue, now=self._now)
         dice = random.Random(f"{seed}/dispatcher").random
         self.vitals = Vitals(Rules(), dice)
-        state = State(self.vitals, Conversations(3600.0), dice, self._busy)
+        runtime = Runtime(MappingProxyType({each.name: each for each in backends}))
+        self.discovery = Discovery(runtime, lambda name, up, why: self.vitals.probed(name, up, self._now(), why))
+        busy = busy_with(self.places, self.discovery.states)
+        state = State(self.vitals, Conversations(STICKY), dice, busy)
         self.dispatcher = Dispatcher(
-            runtime=lambda: self.runtime,
+            runtime=lambda: self.discovery.runtime,
             deadlines=Deadlines(),
             places=self.places,
             vitals=self.vitals,
@@ -101,33 +100,16 @@ class World:
             dice=dice,
         )
 
-    def _busy(self, backend: Backend) -> Busy:
-        gate = self.places.gate(backend)
-        return Busy(gate.running, gate.waiting, gate.limit, gate.wait(gate.waiting + 1))
-
     async def day(self, talks: Iterable[Talk]) -> None:
         """All of them, each at its time; until the last one has ended."""
-        probes = [asyncio.create_task(self._probe(each)) for each in self.backends]
+        probing = asyncio.create_task(self.discovery.run())
         try:
             async with asyncio.TaskGroup() as people:
                 for talk in talks:
                     await asyncio.sleep(talk.begins - self._now())
                     people.create_task(self.talk(talk))
         finally:
-            for probe in probes:
-                probe.cancel()
-
-    async def _probe(self, backend: SimulatedBackend) -> None:
-        """Ask again and again how it is, as proxy/discovery.py does."""
-        while True:
-            try:
-                async with asyncio.timeout(ANSWER):
-                    await backend.models()
-                up = True
-            except (BackendError, TimeoutError):
-                up = False
-            self.vitals.probed(backend.name, up, self._now())
-            await asyncio.sleep(FRESH if up else SOON)
+            probing.cancel()
 
     async def talk(self, talk: Talk) -> None:
         """Ask the questions one after the other, each with all that was said before; stop where one is not answered."""

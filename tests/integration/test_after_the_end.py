@@ -12,6 +12,7 @@ from backends.events import TextDelta
 from backends.fake import FakeBackend
 from proxy.errors import StoreFailed, UnknownResponse
 from proxy.outcome import ANONYMOUS, Principal
+from proxy.wire.usage import plain
 from tests.gateway import DONE, Client, answers, client, gateway
 from tests.integration.test_metrics import Scrape, scraped
 
@@ -41,7 +42,9 @@ async def test_a_response_can_be_looked_at_while_it_runs_and_after() -> None:
         end = (await socket.until())[-1]
         generation = held.find(response_id, ANONYMOUS)
         assert generation.ended
-        assert generation.response == end["response"] == (await held.get(response_id, ANONYMOUS)).response
+        kept = (await held.get(response_id, ANONYMOUS)).response
+        assert generation.response == kept
+        assert plain(kept) == end["response"], "only who asks for our extensions is told the cost"
         with pytest.raises(UnknownResponse):
             held.find(response_id, OTHER)
         with pytest.raises(UnknownResponse):

@@ -93,7 +93,10 @@ async def test_a_callers_key_that_is_refused_is_the_callers_business() -> None:
 
 
 async def test_a_key_is_for_one_backend_alone() -> None:
-    async with Upstream(default=lambda _: plain(503, {})) as busy, Upstream(default=served) as other:
+    def full(seen: Seen) -> Script:
+        return plain(503, {}) if seen.method == "POST" else plain(200, {})  # it is well, and has no room
+
+    async with Upstream(default=full) as busy, Upstream(default=served) as other:
         text = f"""
 {backend(busy)}
 {backend(other, "hybrid", "other", 'api_key = "sk-ours"')}

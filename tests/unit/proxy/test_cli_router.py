@@ -11,9 +11,11 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import app
 from proxy.learned.router import LearnedRouter
+from proxy.learned.weights import SHIPPED
 
 NOUNS = ("river", "theorem", "engine", "novel", "market", "cell", "vector", "treaty", "molecule", "contract", "planet")
 FAMILIAR = "A shop sells pens at 3 dollars each. Tom buys 4 pens and pays with 20 dollars. How much does he get back?"
+OUTCOMES = Path(__file__).parents[3] / "scripts" / "router" / "outcomes.jsonl.xz"
 PROOF = "Prove that the sum of two odd integers is even, and find every exception."
 NAMES = ("Tom", "Ada and her two brothers", "The teacher", "Every child", "She")
 PAIR = ("--strong", "gpt-4-1106-preview", "--weak", "mixtral-8x7b-instruct-v0.1")
@@ -182,8 +184,6 @@ def test_an_evaluation_says_what_it_does_not_say(here: Path) -> None:
 
 
 def test_given_weights_are_measured_as_they_are(here: Path) -> None:
-    from proxy.learned.weights import SHIPPED
-
     (here / "own.jsonl").write_text(lines(300, **{PAIR[1]: 0.9, PAIR[3]: 0.3}))
     result = run("eval", "--data", "own.jsonl", "--weights", str(SHIPPED), "--json")
     assert [line["protocol"] for line in json.loads(result.stdout)["lines"]] == ["these weights", "random", "oracle"]
@@ -207,3 +207,13 @@ def test_an_evaluation_needs_two_models_and_some_prompts(here: Path) -> None:
         result = run("eval", *words)
         assert result.exit_code == 2
         assert why in result.stderr
+
+
+def test_prompts_that_trained_the_weights_do_not_measure_them() -> None:
+    for words in (
+        ["eval", "--weights", str(SHIPPED), "--data", str(OUTCOMES)],
+        ["calibrate", "--quality", "0.9", "--data", str(OUTCOMES)],
+    ):
+        result = run(*words)
+        assert result.exit_code == 2
+        assert "trained these weights" in result.stderr

@@ -4,7 +4,7 @@ from structlog.testing import capture_logs
 
 from backends.events import Usage
 from proxy import logs
-from proxy.outcome import Attempt, Gaps, Outcome
+from proxy.outcome import Attempt, Gaps, Outcome, Routed
 
 
 def outcome(**changed: object) -> Outcome:
@@ -27,7 +27,9 @@ def outcome(**changed: object) -> Outcome:
 
 def test_a_finished_request_is_one_line_with_everything() -> None:
     with capture_logs() as lines:
-        logs.outcome_line(outcome(cost=1234))
+        logs.outcome_line(
+            outcome(cost=1234, routed=Routed(("big",), "what was asked", 0.001, "research", "auto", 0.12345))
+        )
     assert lines == [
         {
             "event": "request",
@@ -47,6 +49,8 @@ def test_a_finished_request_is_one_line_with_everything() -> None:
             "input_tokens": 12,
             "output_tokens": 41,
             "cost_usd_micros": 1234,
+            "rule": "research",
+            "score": 0.1235,
             "tokens_per_second": 40.0,
         }
     ]

@@ -29,11 +29,12 @@ from backends.errors import (
     Unreachable,
     UnsupportedFeature,
 )
+from backends.keys import KeyCounts
 from backends.unasked import CircuitOpen, QueueFull
 from proxy.routing.averages import FORGOTTEN, HALF_LIFE, Average
 from proxy.routing.breaker import Rules
 from proxy.routing.vitals import MOST, Vitals, blamed
-from tests.unit.proxy.routing.targets import METERED, candidate
+from tests.unit.proxy.routing.targets import METERED, Far, candidate
 
 RULES = Rules(failures=3, first=4.0, longest=16.0, slow_start=10.0)
 A, B, OTHER = candidate("a/m"), candidate("a/n"), candidate("b/m")
@@ -78,7 +79,7 @@ def failing(among: Vitals, error: Callable[[], BackendError], times: int = 3, no
 
 def test_every_error_has_its_place() -> None:
     kinds = {type(each) for each in FAULTS}
-    assert kinds == {each for each in BackendError.__subclasses__() if each.__module__ == "backends.errors"}
+    assert kinds == {each for each in BackendError.__subclasses__() if each.__module__.startswith("backends.")}
     assert {error: blamed(error) for error in FAULTS} == FAULTS
     for error, blame in FAULTS.items():
         assert blame is None or error.owner in {Owner.PROVIDER, Owner.NETWORK}
@@ -172,14 +173,30 @@ def test_without_a_time_it_is_guessed_after_three_in_a_row(error: Callable[[], B
     assert among.standing(A, 0.5).why == ""
 
 
-def test_guesses_double_and_are_bounded() -> None:
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(RateLimited, [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]), (Overloaded, [2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 5.0])],
+)
+def test_guesses_double_and_are_bounded(error: Callable[[], BackendError], expected: list[float]) -> None:
     among, now, lengths = vitals(), 0.0, []
-    failing(among, Overloaded, 2)
-    for _ in range(8):
-        among.begin(A, now).failed(Overloaded(), now)
+    failing(among, error, 2)
+    for _ in expected:
+        among.begin(A, now).failed(error(), now)
         lengths.append(among.standing(A, now).opens_in)
         now += 60.0
-    assert lengths == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+    assert lengths == expected
+
+
+def test_of_many_refused_at_once_only_one_counts() -> None:
+    among = vitals()
+    begun = [among.begin(A, 0.0) for _ in range(40)]
+    for visit in begun:
+        visit.failed(RateLimited(), 1.0)
+    assert among.standing(A, 1.0).opens_in == 2.0
+    keys = vitals()
+    for visit in [keys.begin(A, 0.0) for _ in range(40)]:
+        visit.failed(AuthenticationFailed(401), 1.0)
+    assert keys.standing(A, 1.0).opens_in == 5.0
 
 
 @pytest.mark.parametrize(
@@ -205,6 +222,20 @@ def test_a_refused_key_is_tried_less_and_less_often() -> None:
     assert lengths == [5.0, 15.0, 60.0, 300.0, 300.0]
     among.probed("a", True, now - 300.0)  # somebody has corrected it
     assert among.standing(A, now - 300.0).why == ""
+
+
+def test_a_new_key_is_tried_at_once() -> None:
+    class Keyed(Far):
+        key_counts = KeyCounts(0, 1)
+
+    among, one = vitals(), candidate(backend=Keyed("a"))
+    among.begin(one, 0.0).failed(AuthenticationFailed(401), 0.0)
+    assert among.standing(one, 1.0).why == "cooling"
+    Keyed.key_counts = KeyCounts(1, 0)  # from a file that has changed
+    assert among.standing(one, 1.0).why == ""
+    among.begin(one, 1.0).failed(AuthenticationFailed(401), 1.0)
+    Keyed.key_counts = KeyCounts(0, 1)
+    assert among.standing(one, 1.0).opens_in == 5.0  # the first pause again
 
 
 def test_a_forbidden_model_is_not_the_whole_key_s() -> None:
