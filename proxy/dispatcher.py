@@ -16,8 +16,8 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ from proxy.places import Gate, Place, Places
 from proxy.prices import chargeable
 from proxy.queue_ticket import ticket_of
 from proxy.race import race
-from proxy.record import Record
+from proxy.record import Record, recorded
 from proxy.retry import MOST_ATTEMPTS, Attempts, Budget, Turn
 from proxy.routing.constraints import fitting
 from proxy.routing.hedging import Hedges
@@ -48,7 +48,6 @@ from proxy.selection import Selection
 from proxy.spend import Spend
 from proxy.spending import Spending
 from proxy.tries import Head, Tries, able, content, may_hedge, patience, steps_of, told
-from proxy.wire_errors import sentence, wire
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -111,7 +110,7 @@ class Dispatcher:
                 attempt.record.spend.heard(batches)
             return batches, await content(batches)
 
-        with self._recorded(record), Deadline("total", self._deadlines.total):
+        with recorded(record, self._on_outcome), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
                 with Deadline("requested", patience(request)):
                     batches, head = await self._routed(Tries(stack, request, record, notify, streamed), route)
@@ -140,7 +139,7 @@ class Dispatcher:
         route = route.only(
             lambda each: isinstance(each.backend, Embedder)
         )  # nobody waits for one that could only refuse
-        with self._recorded(record), Deadline("total", self._deadlines.total):
+        with recorded(record, self._on_outcome), Deadline("total", self._deadlines.total):
             async with AsyncExitStack() as stack:
                 made = await self._routed(Tries(stack, request, record, lambda _: None, embedded), route)
                 record.embedded(made)
@@ -159,27 +158,6 @@ class Dispatcher:
                     return await candidate.backend.count_tokens(asked_of(candidate, asked))
         return None
 
-    @contextmanager
-    def _recorded(self, record: Record) -> Iterator[None]:
-        """What happens inside becomes the record's outcome."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            record.status = "cancelled"
-            raise
-        except Exception as error:
-            record.status, record.error = "failed", wire(error).code
-            if isinstance(error, BackendError) and error.backend is None:
-                error.backend = record.backend
-            record.reason = error.reason if isinstance(error, BackendError) else sentence(error)
-            record.settle(error if isinstance(error, BackendError) else None)
-            raise
-        finally:
-            record.settle(None)
-            outcome = record.outcome()
-            for observe in self._on_outcome:
-                observe(outcome)
-
     async def _routed(self, tries: "Tries[R, T]", route: Route) -> T:
         """What the first of the route's sets gives that can do what is asked; each is tried once, and so each target.
 
@@ -188,7 +166,7 @@ class Dispatcher:
         choice = await self._chooser.choose(
             tries.record.call, tries.record.model, route, tries.request, self._runtime()
         )
-        tries.record.routed = choice.routed()
+        tries.record.routed, tries.alone = choice.routed(), len(choice.route.candidates) == 1
         if choice.route.alias is not route.alias and isinstance(tries.request, Request):  # that of a rule
             tries.request = completed(tries.request, choice.route, self._default_max_output_tokens)
         for over in choice.decision.passed_over:
@@ -222,7 +200,7 @@ class Dispatcher:
         """
         record = tries.record
         backends = [candidate.backend.name for candidate in candidates]
-        attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice, most)
+        attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice, most, alone=tries.alone)
         turn = attempts.first(self._now())
         while True:
             candidate = candidates[turn.candidate]
@@ -249,9 +227,10 @@ class Dispatcher:
         turn: Turn,
         held: Spend | None,
     ) -> T:
-        """One attempt; the first of several, where that is allowed and it is slow, with a second one beside it."""
-        candidate, hedges = candidates[turn.candidate], self._hedges
-        if hedges is None or attempts.made or not may_hedge(tries.request, candidates[:2]):
+        """One attempt; the first of several, where it is slow, with a second one beside it."""
+        candidate = candidates[turn.candidate]
+        slow = None if attempts.made or not may_hedge(tries.request, candidates[:2]) else self._slow(candidate)
+        if slow is None:
             return await self._attempt(tries, candidate, turn, held)
         rival, other = tries.rival(), candidates[1]
 
@@ -266,7 +245,7 @@ class Dispatcher:
 
         try:
             ways = (lambda: self._attempt(tries, candidate, turn, held), beside)
-            number, answer = await race(ways, hedges.due(self._now()), lambda: hedges.take(self._now()))
+            number, answer = await race(ways, *slow)
             if number == 1:
                 await tries.stack.aclose()
                 tries.record.won(rival.record)
@@ -275,6 +254,15 @@ class Dispatcher:
         finally:
             rival.record.settle(None)
             await rival.stack.aclose()
+
+    def _slow(self, candidate: Candidate) -> tuple[float, Callable[[], bool]] | None:
+        """After how many seconds it gets another one beside it, if that may be then; None for never. The probe after
+        which a breaker closes always does: for that nobody shall wait.
+        """
+        standing, hedges = self._vitals.standing(candidate, self._now()), self._hedges
+        if standing.state == "half_open":
+            return standing.patience, lambda: True
+        return None if hedges is None else (hedges.due(self._now()), lambda: hedges.take(self._now()))
 
     async def _attempt(self, tries: "Tries[R, T]", candidate: Candidate, turn: Turn, held: Spend | None) -> T:
         """What `ask` gives: after a place, the breaker's word, and a reservation where the candidate is metered."""

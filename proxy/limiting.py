@@ -23,6 +23,8 @@ SOON, LATE = 1 / 16, 1 / 64  # how much a shorter, and a longer time says of the
 CROWD = 1.5  # times as many as usual: what takes longer among them says nothing of what is usual
 MEASURE = 300.0  # seconds in use after which the usual is measured again, by half the requests for a moment
 KINDS = 256  # that are remembered
+FORGOTTEN = 60.0  # seconds without a first token after which a limit that was found is doubled
+ENOUGH = 4096.0  # a limit beyond it is none that was found
 
 
 class Bounds(Struct, frozen=True):
@@ -72,12 +74,21 @@ class Limit:
         self._usual: dict[tuple[str, int], Usual] = {}
         self._targets: list[float] = []
         self._measure_at: float | None = None
+        self._seen = -inf  # when a first token came last
         self.value = self.most
+
+    def at(self, now: float) -> float:
+        """The limit now. What was found of a backend that nobody asks since says less and less."""
+        while self.value < self.most and now >= self._seen + FORGOTTEN:
+            self._seen += FORGOTTEN
+            self.value = min(self.most, self.value * 2) if self.value < ENOUGH else self.most
+        return self.value
 
     def first(self, kind: tuple[str, int], seconds: float, among: int, now: float) -> None:
         """A request's first token came `seconds` after it was begun, as one `among` so many."""
         if not self.adaptive:
             return
+        self._seen = now
         if (usual := self._usual.get(kind)) is None:
             if len(self._usual) >= KINDS:
                 del self._usual[next(iter(self._usual))]

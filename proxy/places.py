@@ -88,7 +88,7 @@ class Gate:
     def limit(self) -> float:
         """How many may hold a place now. A backend that has slots knows that itself."""
         slots = self.backend.slots
-        return self._adapting.value if slots is None else min(slots, self._adapting.most)
+        return self._adapting.at(self.now()) if slots is None else min(slots, self._adapting.most)
 
     @property
     def bounds(self) -> tuple[float, float]:

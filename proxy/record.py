@@ -1,12 +1,14 @@
 """What is known of one call while it runs; becomes its Outcome."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
 from backends.base import Embeddings
-from backends.errors import BackendError, ModelNotFound
+from backends.errors import BackendError, DeadlineExceeded, ModelNotFound
 from backends.events import Finished, Usage
 from proxy.outcome import Attempt, Call, Outcome, Routed, Status
 from proxy.pace import Pace
@@ -15,7 +17,7 @@ from proxy.prices import cost
 from proxy.routing.vitals import Visit
 from proxy.runtime import Candidate
 from proxy.spend import Spend
-from proxy.wire_errors import wire
+from proxy.wire_errors import sentence, wire
 from quota.price import Price
 
 log = structlog.get_logger()
@@ -108,8 +110,9 @@ class Record:
         return Record(self.call, self.model, self._now)
 
     def won(self, rival: "Record") -> None:
-        """The rival's attempt is the one that runs; the other was cancelled."""
-        self.settle(None)
+        """The rival's attempt is the one that runs; the other was cancelled. A probe that was overtaken has failed."""
+        probing = self.visit is not None and self.visit.probe
+        self.settle(DeadlineExceeded("first_event", round(self._now() - self.began, 3)) if probing else None)
         self.begins(rival.candidate)
         self.place, self.visit, self.spend, self.price = rival.place, rival.visit, rival.spend, rival.price
         rival.visit = rival.spend = None
@@ -154,3 +157,25 @@ class Record:
             cost=self.cost,
             routed=self.routed,
         )
+
+
+@contextmanager
+def recorded(record: Record, observers: Sequence[Callable[[Outcome], None]]) -> Iterator[None]:
+    """What happens inside becomes the record's outcome, which each of the observers is told."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        record.status = "cancelled"
+        raise
+    except Exception as error:
+        record.status, record.error = "failed", wire(error).code
+        if isinstance(error, BackendError) and error.backend is None:
+            error.backend = record.backend
+        record.reason = error.reason if isinstance(error, BackendError) else sentence(error)
+        record.settle(error if isinstance(error, BackendError) else None)
+        raise
+    finally:
+        record.settle(None)
+        outcome = record.outcome()
+        for observe in observers:
+            observe(outcome)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.errors import BackendError, DeadlineExceeded, ModelLoadFailed, ModelNotFound, Owner, QuotaExhausted, Scope
-from backends.unasked import QueueFull
+from backends.unasked import CircuitOpen, QueueFull
 
 MOST_ATTEMPTS = 3  # of one call, in all
 BASE, CAP = 0.5, 8.0  # seconds; the wait is drawn from 0 to BASE, twice that, … ("full jitter")
@@ -62,6 +62,8 @@ class Budget:
 class Attempts:
     """Those of one call, at most `most`. `backends` are the names of its candidates' backends, `dice` gives 0 to 1.
 
+    `alone`: there is one candidate, and there never was another; None where that is to be seen from `backends`.
+
     A failure by which nobody was asked (a quota that is spent) is no attempt.
 
     All attempts after the first begin within `seconds` of the first failure: how long a backend may take to fail is
@@ -75,7 +77,10 @@ class Attempts:
         seconds: float,
         dice: Callable[[], float],
         most: int = MOST_ATTEMPTS,
+        *,
+        alone: bool | None = None,
     ) -> None:
+        self._alone = len(backends) == 1 if alone is None else alone
         self._backends, self._budgets, self._seconds, self._dice = backends, budgets, seconds, dice
         self._most = most
         self.made = 0
@@ -156,7 +161,7 @@ class Attempts:
 
     def _again(self, now: float, end: float) -> Turn | None:
         """The same one, where there is no other and its backend's budget allows it."""
-        if self._ready is None or len(self._backends) > 1 or not self._budgets[self._backends[0]].repeat(now):
+        if self._ready is None or not self._alone or not self._budgets[self._backends[0]].repeat(now):
             return None
         return Turn(0, max(0.0, self._ready - now), end - now)
 
@@ -175,7 +180,7 @@ def despair(error: BackendError) -> int:
 def transient(error: BackendError) -> bool:
     """Whether the same target may answer when it is asked once more in a moment."""
     match error:
-        case QuotaExhausted() | ModelLoadFailed():
+        case QuotaExhausted() | ModelLoadFailed() | CircuitOpen():
             return False
         case DeadlineExceeded():  # the others were long waits, and would be again
             return error.name == "connect"

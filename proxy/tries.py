@@ -25,7 +25,7 @@ Head: TypeAlias = Sequence[Event]
 @dataclass(slots=True)
 class Tries(Generic[R, T]):
     """What `ask` enters stays on `stack`, which is empty before each attempt. `made` counts those by which a backend
-    was asked.
+    was asked. `alone`: the route has one candidate, which may be asked again; of several none is.
     """
 
     stack: AsyncExitStack
@@ -34,6 +34,7 @@ class Tries(Generic[R, T]):
     notify: Callable[[Notice], None]
     ask: Callable[["Tries[R, T]", Candidate, R], Awaitable[T]]
     made: int = 0
+    alone: bool = False
 
     def rival(self) -> "Tries[R, T]":
         """For another attempt beside the one that runs."""

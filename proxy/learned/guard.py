@@ -13,7 +13,7 @@ PROTOTYPES = 96  # at most,
 EACH = 10  # and one for so many rows
 ROUNDS = 8
 INSIDE = 0.995  # of the training rows lie within the first bound
-RAMP = 1.5  # the second bound, as a multiple of the first
+RAMP = 1.25  # the second bound, as a multiple of the first
 
 Floats = NDArray[np.float64]
 

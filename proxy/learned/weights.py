@@ -28,7 +28,7 @@ SHIPPED = Path(__file__).parent.parent / "data" / "router.npz"
 LIMIT = 16 << 20  # bytes; a file that is larger is none of ours
 PERCENT = 100  # outcomes are stored in hundredths
 # What numpy raises of a damaged file.
-BROKEN = (ValueError, KeyError, TypeError, EOFError, OSError, NotImplementedError)
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, NotImplementedError)
 
 Floats = NDArray[np.float32]
 

@@ -32,6 +32,7 @@ from proxy.runtime import Candidate
 Blame: TypeAlias = Literal["model", "backend"]
 """Whose breaker a fault feeds."""
 
+PATIENCE = 1.0  # seconds that a probe has at least
 PROBE_OUT = 1.0  # seconds until somebody else may ask, while a probe is out: nobody knows how long it takes
 MOST = 1000  # targets that are remembered, a kilobyte or so each; those that were not asked for longest go
 THEIRS = frozenset({"connect", "first_event", "idle"})  # deadlines that a backend can miss; the others are ours
@@ -57,6 +58,12 @@ class Standing(Struct, frozen=True):
     running: int = 0
     weight: float = 1.0
     errors: float = 0.0
+
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which a probe shows that it is well, by its own measure."""
+        return max(PATIENCE, 2 * (self.first_token or 0.0))
 
 
 UNKNOWN = Standing()

@@ -1,5 +1,6 @@
 """One request to a gateway whose providers have faults, on each way in: what the client heard, and from whom."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,19 +33,21 @@ class Heard:
     retry_after: str | None
 
 
-def config(primary: Chat, fallback: Chat, deadlines: str = "") -> str:
+def config(primary: Chat, fallback: Chat, settings: str = "") -> str:
     backends = "".join(
         f'[[backends]]\nname = "{name}"\nkind = "openai_compatible"\nbase_url = "{provider.url}"\nmodels = ["fake"]\n'
         for name, provider in (("primary", primary), ("fallback", fallback))
     )
-    return f'{backends}[models.both]\ntargets = ["primary/fake", "fallback/fake"]\n[deadlines]\n{deadlines}\n'
+    return f'{backends}[models.both]\ntargets = ["primary/fake", "fallback/fake"]\n{settings}\n'
 
 
 class World:
-    """A gateway, its two providers, and clients of it. `deadlines` are lines of its configuration."""
+    """A gateway, its two providers, and clients of it. `deadlines` are lines of its configuration, `more` is other
+    tables of it.
+    """
 
-    def __init__(self, deadlines: str = "") -> None:
-        self._deadlines = deadlines
+    def __init__(self, deadlines: str = "", more: str = "") -> None:
+        self._settings = f"[deadlines]\n{deadlines}\n{more}"
         self._stack = AsyncExitStack()
         self.primary = Chat(FakeBackend("primary", text=PRIMARY))
         self.fallback = Chat(FakeBackend("fallback", text=FALLBACK))
@@ -52,7 +55,7 @@ class World:
     async def __aenter__(self) -> "World":
         await self._stack.enter_async_context(self.primary)
         await self._stack.enter_async_context(self.fallback)
-        text = config(self.primary, self.fallback, self._deadlines)
+        text = config(self.primary, self.fallback, self._settings)
         self.gateway = await self._stack.enter_async_context(gateway(text))
         return self
 
@@ -61,6 +64,19 @@ class World:
 
     async def ask(self, way: Way, model: str) -> Heard:
         return await ASK[way](self.gateway, model)
+
+    @property
+    def places(self) -> int:
+        """How many places are held at all backends, or waited for."""
+        return sum(each.running + each.waiting for each in self.gateway.generations._dispatcher.lines().values())
+
+    async def metric(self, name: str, labels: str = "") -> int:
+        """The sum of a metric over all its labels, or those that hold `labels`."""
+        async with aiohttp.request("GET", f"{self.gateway.ops_url}/metrics") as answered:
+            text = await answered.text()
+        found = re.findall(rf"^streamlane_{name}{{[^}}]*{labels}[^}}]*}} (\S+)$", text, re.MULTILINE)
+        assert found, "there is no such metric"
+        return round(sum(map(float, found)))
 
 
 async def on_a_socket(started: Gateway, model: str) -> Heard:

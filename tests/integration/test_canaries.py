@@ -88,6 +88,7 @@ KINDS: dict[str, Made] = {
     "vllm": Chat,
     "localai": Chat,
 }
+NAMES = ["up", *(f"up{number}" for number, _ in enumerate(FAULTS))]
 SENT = {"vertex": TOKEN}  # of the gateway's own, where it is not the key
 
 
@@ -119,7 +120,7 @@ def said(value: Any) -> Any:
 
 
 def configured(kind: str, provider: Provider, folder: Path) -> str:
-    """One backend with keys of each source, and nothing is tried twice."""
+    """A backend with keys of each source, and one for each fault, which rests after it. Nothing is tried twice."""
     (folder / "keys").write_text(f"{OURS}\n")
     keys = f'api_key = "${{CANARY_OURS}}"\napi_key_file = "{folder}/keys"'
     if isinstance(provider, Bedrock):
@@ -128,19 +129,27 @@ def configured(kind: str, provider: Provider, folder: Path) -> str:
     if isinstance(provider, Vertex):
         (folder / "account.json").write_bytes(provider.credentials())
         keys = f'project = "{PROJECT}"\nlocation = "{LOCATION}"\ncredentials_file = "{folder}/account.json"'
+    backends = [
+        f'''
+[[backends]]
+name = "{name}"
+kind = "{kind}"
+base_url = "{provider.url}"
+models = ["gpt-fake"]
+key_source = "hybrid"
+{keys}
+'''
+        for name in NAMES
+    ]
     return f"""
 log.level = "debug"
 deadlines.retry = 0.001
 deadlines.idle = 0.3
 deadlines.first_event = 2
 server.api_keys = ["${{CANARY_KEY}}"]
-[[backends]]
-name = "up"
-kind = "{kind}"
-base_url = "{provider.url}"
-models = ["gpt-fake"]
-key_source = "hybrid"
-{keys}
+health.failures = 1000
+health.error_share = 1
+{"".join(backends)}
 """
 
 
@@ -148,10 +157,15 @@ async def fails(started: Process, provider: Provider, headers: dict[str, str]) -
     """Every fault on a socket, with both keys: what the errors say."""
     told = ""
     async with connected(started.base_url, additional_headers=headers) as client:
-        for name in FAULTS:
+        for backend, name in zip(NAMES[1:], FAULTS, strict=True):
             provider.faults.append(Fault(name, at=2, seconds=0.6 if name == "stall" else 0.0))
             await client.send(
-                {"type": "response.create", "model": "up/gpt-fake", "max_output_tokens": 16, **APIS["responses"]}
+                {
+                    "type": "response.create",
+                    "model": f"{backend}/gpt-fake",
+                    "max_output_tokens": 16,
+                    **APIS["responses"],
+                }
             )
             ended = (await client.until())[-1]
             told += json.dumps(ended.get("error") or ended["response"]["error"])
@@ -241,7 +255,7 @@ async def test_nothing_that_is_secret_is_logged_shown_or_told(kind: str, tmp_pat
         port = free_port()
         environ = {"CANARY_KEY": KEY, "CANARY_OURS": OURS, "STREAMLANE_OPS_PORT": f"{port}"}
         ours = {"Authorization": f"Bearer {KEY}"}
-        mine = {"X-Streamlane-Key-up": MINE, "X-Request-Id": f"id-{MINE}"}
+        mine = {f"X-Streamlane-Key-{name}": MINE for name in NAMES} | {"X-Request-Id": f"id-{MINE}"}
         async with process(text, **environ) as started:
             told = ""
             await leaves(started, ours)

@@ -113,11 +113,12 @@ CELLS = [(row, target) for row in ROWS for target in ("single", "alias", "once")
 
 @dataclass(frozen=True)
 class Ran:
-    """What was seen of one cell on one way in."""
+    """What was seen of one cell on one way in, and how many places were still held when the client had its answer."""
 
     heard: Heard
     primary: tuple[Seen, ...]
     fallback: tuple[Seen, ...]
+    places: int
 
 
 @pytest.fixture(autouse=True)
@@ -133,10 +134,13 @@ async def run(row: Row, target: Target, way: Way) -> Ran:
         else:
             world.primary.always = row.fault
         got = await world.ask(way, "both" if target == "alias" else "primary/fake")
-        async with asyncio.timeout(10):
+        places = world.places
+        async with asyncio.timeout(20):
             for seen in (*world.primary.seen, *world.fallback.seen):
                 await seen.gone.wait()
-        return Ran(got, tuple(world.primary.seen), tuple(world.fallback.seen))
+            while await world.metric("backend_connections", 'state="busy"'):  # the end of a body is on its way
+                await asyncio.sleep(0.01)
+        return Ran(got, tuple(world.primary.seen), tuple(world.fallback.seen), places)
 
 
 _ran: dict[tuple[str, Target], dict[Way, Ran]] = {}
@@ -172,6 +176,13 @@ async def test_what_becomes_of_it(row: Row, target: Target) -> None:
             assert said(got.text) == want.said, way
         if row.fault.name == "cut" and got.text:
             assert len(got.text.split()) == row.fault.at
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_a_fault_keeps_no_place_and_no_connection(row: Row) -> None:
+    for target in ("single", "alias", "once"):
+        held = {way: seen.places for way, seen in (await ran(row, target)).items()}
+        assert not any(held.values()), held
 
 
 async def test_a_retry_after_is_obeyed() -> None:
@@ -211,18 +222,45 @@ async def test_a_primary_that_flaps(model: str, way: Way) -> None:
     assert (seen.codes, len(seen.primary), len(seen.fallback)) == FLAPPED[model]
 
 
+async def outage(world: World, model: str) -> tuple[set[str | None], list[int]]:
+    """A hundred requests, ten at a time: their codes, and how many of them came to each provider."""
+    codes = set[str | None]()
+    before = [len(each.seen) for each in (world.primary, world.fallback)]
+    for _ in range(10):
+        codes |= {each.code for each in await asyncio.gather(*(world.ask("JSON", model) for _ in range(10)))}
+    after = [len(each.seen) for each in (world.primary, world.fallback)]
+    return codes, [after[number] - before[number] for number in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("model", "least", "most"), [("primary/fake", (101, 0), (121, 0)), ("both", (100,) * 2, (100,) * 2)]
+)
+async def test_retries_alone_hardly_add_to_what_providers_are_asked_in_an_outage(
+    model: str, least: tuple[int, int], most: tuple[int, int]
+) -> None:
+    async with World(more="[health]\nfailures = 1000\nerror_share = 1") as world:
+        for each in ("primary/fake", "fallback/fake"):  # what was well once is not all faults, so no breaker opens
+            assert (await world.ask("JSON", each)).code is None
+        world.primary.always = world.fallback.always = Fault("server_error")
+        codes, asked = await outage(world, model)
+        assert codes == {"backend_failed"}
+        assert all(few <= count <= many for few, count, many in zip(least, asked, most, strict=True)), asked
+
+
+@pytest.mark.parametrize(
+    ("fault", "codes"),
+    [("overloaded", {"backend_overloaded"}), ("server_error", {"backend_failed", "backend_circuit_open"})],
+)
 @pytest.mark.parametrize(("model", "providers"), [("primary/fake", 1), ("both", 2)])
-async def test_in_a_total_outage_providers_are_hardly_asked_more_than_without_retries(
-    model: str, providers: int
+async def test_in_a_total_outage_providers_are_hardly_asked(
+    model: str, providers: int, fault: Literal["overloaded", "server_error"], codes: set[str]
 ) -> None:
     async with World() as world:
-        world.primary.always = world.fallback.always = Fault("overloaded")
-        for _ in range(10):
-            got = await asyncio.gather(*(world.ask("JSON", model) for _ in range(10)))
-            assert {each.code for each in got} == {"backend_overloaded"}
-        attempts = [len(world.primary.seen), len(world.fallback.seen)]
-        assert all(100 < each <= 120 for each in attempts[:providers]), attempts
-        assert sum(attempts[providers:]) == 0
+        world.primary.always = world.fallback.always = Fault(fault)
+        seen, asked = await outage(world, model)
+        assert seen == codes
+        assert all(3 <= each <= 40 for each in asked[:providers]), asked  # 10 when it is quick: those asked at once
+        assert sum(asked[providers:]) == 0
 
 
 @pytest.mark.slow
@@ -257,6 +295,11 @@ Each line was run against a real gateway, with a fake provider that does just th
 stream over HTTP (SSE) and once as JSON. Nothing is ever repeated, mixed or lost silently: the text is one provider's,
 and each response ends in exactly one terminal event, or in one status. Why it is tried again or not:
 [Retries](retries.md).
+
+This is what the first request meets that finds the fault. Those that come after it fare better: a provider that named a
+time is not asked before that is over, nor is one that keeps failing. They go to the fallback at once, or are refused at
+once where there is none: [Health](health.md). In an outage with a hundred requests, ten at a time, each provider got
+about ten.
 
 "Part, then" means: what had come was sent, and then the response failed with that code. Over JSON the client gets the
 status alone. `first_event` and `idle` are [deadlines](configuration.md): with the defaults of 120 s and 60 s, 20 s

@@ -271,19 +271,6 @@ def test_lowest_cost_spends_least() -> None:
     assert {each.backend for each in world.ended} == {"cheap"}, "what is unknown is not taken for free"
 
 
-def test_weights_are_kept() -> None:
-    world = lived(
-        lambda: [SimulatedBackend(name, speed=QUICK) for name in ("a", "b", "c")],
-        steadily(2.0, 20 * MINUTE),
-        "weighted",
-        (1, 2, 5),
-    )
-    counts = Counter(each.backend for each in world.ended)
-    total = len(world.ended)
-    assert counts["a"] / total == pytest.approx(1 / 8, abs=0.04)
-    assert counts["c"] / total == pytest.approx(5 / 8, abs=0.05)
-
-
 SPELLS = st.lists(
     st.tuples(
         st.floats(0, 300),
@@ -385,3 +372,21 @@ async def found_again(world: World) -> None:
             await alone.talk(Talk(f"again-{backend.name}-{number}", 0.0, "user", "interactive", talk.turns))
             await asyncio.sleep(70)
         assert alone.ended[-1].how == "answered", backend.name
+
+
+def test_when_both_of_a_hedged_request_fail_the_caller_hears_of_it() -> None:
+    async def live() -> World:
+        backends = [
+            SimulatedBackend("silent", weather=always("silent")),
+            SimulatedBackend("full", weather=always("full")),
+        ]
+        world = World(backends, hedges=Hedges(1.0, 1.0))
+        await world.talk(*steadily(1.0, 1.0))
+        return world
+
+    world = virtually(live())
+    assert [each.how for each in world.ended] == ["refused"]
+    assert {each.backend for each in world.outcomes[0].failed_attempts} | {world.outcomes[0].backend} == {
+        "silent",
+        "full",
+    }

@@ -103,6 +103,35 @@ async def test_one_that_is_alone_is_refused_at_once_and_found_again() -> None:
     assert len(alone.requests) == asked + 2
 
 
+async def test_nobody_waits_for_the_probe_of_one_that_hangs() -> None:
+    hangs, well = FakeBackend("hangs", script=BROKEN), FakeBackend("well", script=ANSWER)
+    world = World([hangs, well])
+    for _ in range(20):
+        await world.ask()
+    hangs.script, asked = [asyncio.Event(), *ANSWER], len(hangs.requests)
+    world.time += 600
+    await world.ask()
+    assert (len(hangs.requests), world.answered(), hangs.open) == (asked + 1, "well", 0)
+    await world.ask()
+    assert len(hangs.requests) == asked + 1, "its probe has failed, and it rests again"
+    hangs.script = ANSWER
+    world.time += 600
+    for _ in range(5):
+        await world.ask()
+    assert len(hangs.requests) > asked + 1, "it is asked again, though not at once by all"
+
+
+async def test_of_several_targets_none_is_asked_twice_although_only_one_is_well() -> None:
+    dead, busy = FakeBackend("dead", script=[Unreachable("refused")]), FakeBackend("busy", script=ANSWER)
+    world = World([dead, busy])
+    for _ in range(20):
+        await world.ask()
+    busy.script, asked = BROKEN, len(busy.requests)
+    with pytest.raises(ServerFailed):
+        await world.ask()
+    assert len(busy.requests) == asked + 1
+
+
 async def test_a_slow_target_gets_another_beside_it_and_who_is_first_answers() -> None:
     stuck = asyncio.Event()
     slow, quick = FakeBackend("slow", script=[stuck, *ANSWER]), FakeBackend("quick", script=ANSWER)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter, thread_time
 
 import numpy as np
@@ -33,8 +34,13 @@ def router() -> LearnedRouter:
 
 
 @pytest.fixture(scope="module")
-def pair(router: LearnedRouter) -> PairRouter:
-    return router.pair()
+def pair() -> PairRouter:
+    return shipped()
+
+
+@cache
+def shipped() -> PairRouter:
+    return LearnedRouter.load().pair()
 
 
 def adds_up(pair: PairRouter, prompt: str) -> None:
@@ -48,7 +54,7 @@ def adds_up(pair: PairRouter, prompt: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_contributions_add_up_to_the_logit(text: str) -> None:
-    adds_up(LearnedRouter.load().pair(), text)
+    adds_up(shipped(), text)
 
 
 @pytest.mark.parametrize("prompt", ODD, ids=range(len(ODD)))

@@ -253,6 +253,17 @@ def test_nobody_waits_a_day_for_a_provider_s_word() -> None:
     assert unpaid.standing(A, 0.0).opens_in == 60.0
 
 
+@pytest.mark.parametrize("error", [QuotaExhausted(), AuthenticationFailed(401)])
+def test_nobody_waits_for_what_somebody_must_mend(error: BackendError) -> None:
+    among = vitals()
+    failing(among, lambda: error, 1)
+    with pytest.raises(type(error)) as refused:
+        among.begin(A, 1.0)
+    assert (refused.value.retry_after, refused.value.asked) == (None, False)
+    assert "Try again" not in str(refused.value), "when we look again is no promise"
+    assert among.standing(A, 1.0).opens_in is not None
+
+
 def test_a_caller_s_own_key_rests_for_nobody_else_and_is_not_kept_from_trying() -> None:
     among = vitals()
     among.begin(A, 0.0, own_key=True).failed(RateLimited(30.0), 0.0)
