@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from backends.base import Backend, Keyed, Model, Observable, Remote
+from backends.base import Backend, Keyed, Load, Model, Observable, Remote
 from backends.errors import AuthenticationFailed, BackendError, DeadlineExceeded, NotReady, Unreachable
 from proxy.backend_state import BackendState, State, trouble
 from proxy.metered import Metered
@@ -39,6 +39,10 @@ class Discovery:
     def states(self) -> Sequence[BackendState]:
         """What is known of each backend, in the configuration's order. One all of whose keys were refused is not up."""
         return tuple(locked(self.runtime.backends[name], state) for name, state in self._states.items())
+
+    def load(self, name: str) -> Load | None:
+        """How busy a backend's server said that it is; None where it does not say."""
+        return self._states[name].load
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from backends.base import Backend
+from backends.base import Backend, Load
 from proxy import configured_router
-from proxy.backend_state import BackendState
 from proxy.chooser import NO_SCORERS, Chooser, Scorer
 from proxy.config import Config
 from proxy.config_router import Router
@@ -64,7 +63,7 @@ def dispatcher_of(
         ),
         places=places,
         vitals=vitals,
-        chooser=chooser_of(config, rules, vitals, places, discovery.states),
+        chooser=chooser_of(config, rules, vitals, places, discovery.load),
         default_max_output_tokens=config.limits.default_max_output_tokens,
         on_outcome=on_outcome,
         spending=spending,
@@ -73,11 +72,11 @@ def dispatcher_of(
 
 
 def chooser_of(
-    config: Config, rules: Rules, vitals: Vitals, places: Places, states: Callable[[], Sequence[BackendState]]
+    config: Config, rules: Rules, vitals: Vitals, places: Places, load: Callable[[str], Load | None]
 ) -> Chooser:
     """Chooses as the configuration says. Raises StartError."""
     options = config.router
-    state = State(vitals, Conversations(STICKY), random.random, busy_with(places, states), config.privacy.own_backends)
+    state = State(vitals, Conversations(STICKY), random.random, busy_with(places, load), config.privacy.own_backends)
     language = None
     if rules.ask_language:
         from proxy.routing.language import language_detector  # noqa: PLC0415  # it takes a second and 100 MB
@@ -134,14 +133,13 @@ def quantiles_of(path: Path, router_hash: str) -> Sequence[float]:
     return made.quantiles
 
 
-def busy_with(places: Places, states: Callable[[], Sequence[BackendState]]) -> Callable[[Backend], Busy]:
+def busy_with(places: Places, load: Callable[[str], Load | None]) -> Callable[[Backend], Busy]:
     """How busy a backend is: by our own places, and by what its server says where it does."""
 
     def busy(backend: Backend) -> Busy:
         gate = places.gate(backend)
         wait = gate.wait(gate.waiting + 1) if gate.running >= gate.limit else 0.0
-        load = next((each.load for each in states() if each.name == backend.name), None)
-        return Busy(gate.running, gate.waiting, gate.limit, wait, load)
+        return Busy(gate.running, gate.waiting, gate.limit, wait, load(backend.name))
 
     return busy
 

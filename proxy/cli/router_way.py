@@ -28,7 +28,8 @@ def way(config: "Config", model: str, prompt: str, headers: Mapping[str, str], u
 
     runtime = runtime_of(config)
     rules = configured_router.rules(config.router)
-    chooser = chooser_of(config, rules, Vitals(Rules(), lambda: 0.5), Places(seconds=1.0, now=monotonic), lambda: ())
+    vitals, places = Vitals(Rules(), lambda: 0.5), Places(seconds=1.0, now=monotonic)
+    chooser = chooser_of(config, rules, vitals, places, lambda _: None)
     route = runtime.resolve(model)
     request = completed(Request(model, (said("user", prompt),)), route, config.limits.default_max_output_tokens)
     read = {name: headers[name] for name in rules.headers if name in headers}

@@ -298,8 +298,8 @@ and each response ends in exactly one terminal event, or in one status. Why it i
 
 This is what the first request meets that finds the fault. Those that come after it fare better: a provider that named a
 time is not asked before that is over, nor is one that keeps failing. They go to the fallback at once, or are refused at
-once where there is none: [Health](health.md). In an outage with a hundred requests, ten at a time, each provider got
-about ten.
+once where there is none: [Health](health.md). In a total outage, of a hundred requests within a second, ten at a time,
+about ten came to each provider.
 
 "Part, then" means: what had come was sent, and then the response failed with that code. Over JSON the client gets the
 status alone. `first_event` and `idle` are [deadlines](configuration.md): with the defaults of 120 s and 60 s, 20 s
