@@ -110,7 +110,7 @@ async def test_a_target_that_hangs_before_its_first_content_is_left_for_the_next
             f'[[backends]]\nname = "{name}"\nkind = "openai_compatible"\nbase_url = "{each.url}"\nmodels = ["m"]\n'
             for name, each in (("hung", hung), ("next", next_one))
         )
-        text = f'{backends}[models.both]\ntargets = ["hung/m", "next/m"]\n[deadlines]\nfirst_event = 0.3\nretry = 5'
+        text = f'{backends}[models.both]\ntargets = ["hung/m", "next/m"]\n[deadlines]\nfirst_event = 1\nretry = 5'
         async with gateway(text) as started, client(started) as socket, asyncio.timeout(10):
             await socket.create("both")
             assert text_of(await socket.until()) == "yes"

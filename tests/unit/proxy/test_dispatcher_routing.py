@@ -14,6 +14,7 @@ from backends.fake import FakeBackend
 from backends.request import Request, said
 from backends.unasked import CircuitOpen
 from proxy.outcome import ANONYMOUS, Call, Notice, Outcome
+from proxy.places import Places, Room
 from proxy.routing.hedging import Hedges
 from proxy.runtime import Route, Runtime, TargetSet
 from proxy.wire.extras import RouteWish
@@ -176,6 +177,82 @@ async def test_a_hedged_call_that_is_cancelled_leaves_nothing() -> None:
         await asking
     assert (a.open, b.open, world.outcomes[-1].status) == (0, 0, "cancelled")
     assert {name: gate.running for name, gate in world.dispatcher.lines().items()} == {"a": 0, "b": 0}
+
+
+async def test_who_has_no_place_at_the_first_is_not_raced_against_itself_at_the_second() -> None:
+    stuck, places = asyncio.Event(), Places(seconds=60, rooms=lambda _: Room(queued=0))
+    full = FakeBackend("full", script=[stuck, *ANSWER], slots=1)
+    slow, last = FakeBackend("slow", script=[stuck, *ANSWER]), FakeBackend("last", script=ANSWER)
+    world = World([full, slow, last], hedges=Hedges(share=1.0, after=0.01), places=places)
+    holds = asyncio.create_task(world.ask(hedge=False))
+    while not full.requests:
+        await asyncio.sleep(0)
+    asking = asyncio.create_task(world.ask())
+    while not slow.requests:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert len(slow.requests) == 1
+    stuck.set()
+    await asyncio.gather(holds, asking)
+
+
+async def test_of_a_first_that_failed_while_its_hedge_ran_the_outcome_tells() -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    a, b = FakeBackend("a", script=[first, ServerFailed(500)]), FakeBackend("b", script=[second, *ANSWER])
+    world = World([a, b], hedges=Hedges(share=1.0, after=0.01))
+    asking = asyncio.create_task(world.ask())
+    while not b.requests:
+        await asyncio.sleep(0.005)
+    first.set()
+    while a.open:
+        await asyncio.sleep(0)
+    second.set()
+    await asking
+    assert world.answered() == "b"
+    assert [each.backend for each in world.outcomes[-1].failed_attempts] == ["a"]
+
+
+async def test_a_client_hears_of_a_hedge_only_when_it_answers() -> None:
+    stuck = asyncio.Event()
+    a, b = FakeBackend("a", script=[stuck, *ANSWER]), FakeBackend("b", script=[stuck, ServerFailed(500)])
+    world = World([a, b], hedges=Hedges(share=1.0, after=0.01))
+    asking = asyncio.create_task(world.ask())
+    while not b.requests:
+        await asyncio.sleep(0.005)
+    stuck.set()
+    await asking
+    assert [each.data["backend"] for each in world.notices] == ["a"]
+    a.script, b.script = [asyncio.Event()], ANSWER
+    await world.ask()
+    assert world.notices[-1].data["backend"] == "b"
+
+
+async def test_lines_that_are_full_cost_no_attempt() -> None:
+    stuck, places = asyncio.Event(), Places(seconds=60, rooms=lambda _: Room(queued=0))
+    full = [FakeBackend(name, script=[stuck, *ANSWER], slots=1) for name in "abc"]
+    free = FakeBackend("free", script=ANSWER)
+    world = World([*full, free], places=places)
+    holding = [asyncio.create_task(world.ask()) for _ in full]
+    while not all(each.requests for each in full):
+        await asyncio.sleep(0)
+    await world.ask()
+    assert world.answered() == "free"
+    stuck.set()
+    await asyncio.gather(*holding)
+
+
+async def test_the_hedges_share_of_the_attempts_is_bounded_as_all_are() -> None:
+    stuck = asyncio.Event()
+    slow, broken = FakeBackend("slow", script=[stuck, ServerFailed(500)]), FakeBackend("broken", script=BROKEN)
+    others = [FakeBackend(name, script=BROKEN) for name in "ab"]
+    world = World([slow, broken, *others], hedges=Hedges(share=1.0, after=0.01))
+    asking = asyncio.create_task(world.ask())
+    while not broken.requests:
+        await asyncio.sleep(0.005)
+    stuck.set()
+    with pytest.raises(ServerFailed):
+        await asking
+    assert sum(len(each.requests) for each in (slow, broken, *others)) == 3
 
 
 async def test_a_callers_deadline_ends_the_wait_for_the_first_token() -> None:
