@@ -13,6 +13,7 @@ class QueueFull(BackendError):
     owner = Owner.US
     retryable = True
     scope = Scope.BACKEND
+    asked = False
 
     def __init__(self, retry_after: float = 1.0, wait: float | None = None) -> None:
         self.retry_after, self.wait = retry_after, wait

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from backends.request import EmbeddingRequest, Request
 from proxy.outcome import Call, Routed
 from proxy.routing.choosing import QUOTA, State, decide
-from proxy.routing.constraints import asks_of
+from proxy.routing.constraints import affordable, allowed, asks_of
 from proxy.routing.facts import facts_of
 from proxy.routing.rules import Rules
 from proxy.routing.values import Decision, Facts, Ordered, Pick, Scored
@@ -90,11 +90,17 @@ class Chooser:
         if facts is not None and route.ask is not None:
             scored = await self._scored(route.ask.router, facts.question)
         if route.profile is not None:  # all of it is Spending's, with what is done when all is spent
-            picks = tuple([Pick(each, QUOTA) for each in route.candidates])
-            decision = Decision((Ordered(route.sets[0].name, picks, route.profile),), rule=rule)
+            [among] = route.sets
+            candidates, passed = affordable(among.candidates, facts, among.max_price)
+            picks = tuple([Pick(each, QUOTA) for each in candidates])
+            decision = Decision((Ordered(among.name, picks, among.profile),), passed, rule)
         else:
             decision = decide(route, facts, asks_of(request), self._state, self._now(), rule=rule, scored=scored)
         return Choice(replace(decision, seconds=time.perf_counter() - began), route, facts)
+
+    def may(self, choice: Choice, candidate: Candidate) -> bool:
+        """Whether the caller allows one that is in no set of the choice."""
+        return choice.facts is None or allowed(candidate, choice.facts, self._state.own)
 
     def answered(self, choice: Choice, candidate: Candidate) -> None:
         """Who has answered, for the next time that somebody goes on with the conversation."""

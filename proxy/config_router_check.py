@@ -17,6 +17,7 @@ SECRET = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key"}
 )
 SECRET_WORDS = re.compile(r"(^|-)(key|keys|token|secret|password|auth|cookie)(-|$)")
+FOR_AUTO = frozenset({AUTO, f"{AUTO}*"})  # globs by which a rule means auto itself
 EXACT = 1e-6  # of a sum of shares
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]*")  # no "-": router-NAME-THRESHOLD
@@ -77,7 +78,7 @@ def hours(text: str) -> tuple[time, time] | None:
 def catches_all(rule: Rule) -> bool:
     """Whether it matches every request for auto."""
     models = rule.when.models
-    return rule.when == When(models=models) and (not models or any(each in ("*", AUTO, "auto*") for each in models))
+    return rule.when == When(models=models) and (not models or not FOR_AUTO.isdisjoint(models) or "*" in models)
 
 
 def _sets(path: str, of: Router | Profile, names: Names) -> Iterator[Problem]:
@@ -235,7 +236,7 @@ def _empty(path: str, texts: Iterable[str], key: str) -> Iterator[Problem]:
 
 def _rest(router: Router) -> Iterator[Problem]:
     """Whatever is asked of auto, somebody answers."""
-    for_auto = any(not rule.when.models or AUTO in rule.when.models for rule in router.rules)
+    for_auto = any(not rule.when.models or not FOR_AUTO.isdisjoint(rule.when.models) for rule in router.rules)
     if for_auto and not (router.strong or router.ladder) and not any(map(catches_all, router.rules)):
         yield (
             "router.rules",

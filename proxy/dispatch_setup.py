@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -30,13 +31,19 @@ from proxy.routing.strategies import Busy
 from proxy.routing.vitals import Vitals
 from proxy.spending import Spending
 
+if TYPE_CHECKING:
+    from proxy.learned.router import PairRouter
+
 STICKY = 1800.0  # seconds that a conversation stays where it was: a prompt cache is rarely kept longer
 
 
 class Quantiles(msgspec.Struct):
     """What is used of a file that `streamlane router calibrate` wrote."""
 
+    version: Literal[1]
     router_hash: str
+    strong: str
+    weak: str
     quantiles: tuple[float, ...]
 
 
@@ -114,20 +121,25 @@ def scorer_of(path: Path | None, heads: Router | None, calibration: Path | None)
         raise StartError(f"[router]: {error}") from None
     except ValueError as error:
         raise StartError(f"[router] strong_model, weak_model: {error}.") from None
-    return LearnedScorer(pair, None if calibration is None else quantiles_of(calibration, learned.hash))
+    return LearnedScorer(pair, None if calibration is None else quantiles_of(calibration, learned.hash, pair))
 
 
-def quantiles_of(path: Path, router_hash: str) -> Sequence[float]:
-    """Those of a calibration file for these weights. Raises StartError."""
+def quantiles_of(path: Path, router_hash: str, pair: "PairRouter") -> Sequence[float]:
+    """Those of a calibration file for these weights and models. Raises StartError."""
     again = "Write it anew with streamlane router calibrate, or take [router] calibration out."
     try:
         made = msgspec.json.decode(path.read_bytes(), type=Quantiles)
     except OSError as error:
         raise StartError(f"[router] calibration: {path} cannot be read ({error.strerror}). {again}") from None
-    except msgspec.DecodeError as error:
-        raise StartError(f"[router] calibration: {path} is no such file ({error}). {again}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StartError(f"[router] calibration: {path} holds no calibration ({error}). {again}") from None
     if made.router_hash != router_hash:
         raise StartError(f"[router] calibration: {path} was made for other weights. {again}")
+    if (made.strong, made.weak) != (pair.strong, pair.weak):
+        told = (
+            f"made for {made.strong} and {made.weak}, and strong_model and weak_model are {pair.strong} and {pair.weak}"
+        )
+        raise StartError(f"[router] calibration: {path} was {told}. {again}")
     if len(made.quantiles) < 2 or list(made.quantiles) != sorted(made.quantiles):
         raise StartError(f"[router] calibration: the quantiles of {path} are not in order. {again}")
     return made.quantiles

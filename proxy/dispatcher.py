@@ -33,11 +33,11 @@ from proxy.chooser import Chooser
 from proxy.deadlines import Deadline, Deadlines, Silence
 from proxy.errors import BadParameter, FreeQuotaExhausted
 from proxy.explaining import decided, explained, passing_by
+from proxy.hedged import Slow, hedged
 from proxy.outcome import Call, Notice, Outcome
 from proxy.places import Gate, Place, Places
 from proxy.prices import chargeable
 from proxy.queue_ticket import ticket_of
-from proxy.race import race
 from proxy.record import Record, recorded
 from proxy.retry import MOST_ATTEMPTS, Attempts, Budget, Turn
 from proxy.routing.constraints import fitting
@@ -127,8 +127,10 @@ class Dispatcher:
         Raises UnknownModel, AmbiguousModel, BadParameter, FreeQuotaExhausted, or BackendError.
         """
         route = self._runtime().resolve(request.model)
-        if route.profile is not None and request.model in NAMES_OF_PROFILES:
-            raise BadParameter("Vectors of different models do not compare. Name one, as free/MODEL.", "model")
+        if route.ask is not None or (route.profile is not None and request.model in NAMES_OF_PROFILES):
+            raise BadParameter(
+                "Vectors of different models do not compare. Name one: BACKEND/MODEL, or free/MODEL.", "model"
+            )
         record = Record(call, request.model, self._now)
 
         async def embedded(_: object, candidate: Candidate, asked: EmbeddingRequest) -> Embeddings:
@@ -167,49 +169,60 @@ class Dispatcher:
             tries.record.call, tries.record.model, route, tries.request, self._runtime()
         )
         tries.record.routed, tries.alone = choice.routed(), len(choice.route.candidates) == 1
-        if choice.route.alias is not route.alias and isinstance(tries.request, Request):  # that of a rule
-            tries.request = completed(tries.request, choice.route, self._default_max_output_tokens)
+        tries.may = partial(self._chooser.may, choice)
         for over in choice.decision.passed_over:
             log.info("passed_over", **over.shown())
         tries.notify = decided(choice.decision, tries.notify)
         steps = list(steps_of(choice.decision))
-        for number, (profile, candidates) in enumerate(steps, start=1):
+        failure: BackendError | FreeQuotaExhausted | None = None
+        for number, (profile, among) in enumerate(steps, start=1):
             later = number < len(steps)  # one attempt is theirs
+            if not (candidates := tries.left(among)):
+                continue
+            tries.goes_on(failure)
             try:
                 if profile is not None and self._spending is not None:
                     return await self._of_quota(self._spending, tries, candidates, profile, kept=later)
-                answer = await self._first(tries, candidates, MOST_ATTEMPTS - tries.made - later)
+                answer = await self._first(tries, candidates, later=later)
                 self._chooser.answered(choice, tries.record.candidate)
                 return answer
             except (BackendError, FreeQuotaExhausted) as error:
                 again = isinstance(error, FreeQuotaExhausted) or error.retryable
-                if not later or not again or tries.made >= MOST_ATTEMPTS:
+                if not again or tries.made >= MOST_ATTEMPTS:
                     raise
-        raise AssertionError("a decision has at least one candidate")
+                failure = error
+        assert failure is not None, "a decision has at least one candidate"
+        raise failure
 
     async def _first(
         self,
         tries: "Tries[R, T]",
         candidates: Sequence[Candidate],
-        most: int = MOST_ATTEMPTS,
+        *,
+        later: int = 0,
         held: Spend | None = None,
     ) -> T:
-        """What the first attempt gives that does not fail, of at most `most`. What `ask` enters stays on the stack.
+        """What the first attempt gives that does not fail. What `ask` enters stays on the stack. So many attempts are
+        left for others, who come `later`.
 
         `held` is what was reserved already for the first candidate.
         """
-        record = tries.record
-        backends = [candidate.backend.name for candidate in candidates]
-        attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice, most, alone=tries.alone)
+        record, most = tries.record, MOST_ATTEMPTS - tries.made - later
+        backends, alone = [candidate.backend.name for candidate in candidates], tries.alone and not later
+        attempts = Attempts(backends, self._budgets, self._deadlines.retry, self._dice, most, alone=alone)
         turn = attempts.first(self._now())
         while True:
             candidate = candidates[turn.candidate]
             try:
-                return await self._hedged(tries, attempts, candidates, turn, held)
+                first = turn.left is None and most > 1  # what follows a failure is not hedged
+                if first and may_hedge(tries.request, candidates[:2]) and (slow := self._slow(candidate)) is not None:
+                    attempt = partial(self._attempt, held=None)
+                    return await hedged(tries, attempts, candidates, slow, attempt, now=self._now)
+                return await self._attempt(tries, candidate, turn, held)
             except BackendError as error:
                 await tries.stack.aclose()  # it is empty again, and takes the next attempt
                 following = attempts.failed(error, self._now())
-                tries.made += error.asked
+                tries.failed(candidate, error)
                 if following is None:
                     heard, told = attempts.told(self._now())
                     if heard != turn.candidate:  # an earlier failure says more than this one
@@ -219,43 +232,7 @@ class Dispatcher:
                 record.failed(candidate, error, following.wait)
                 turn, held = following, None
 
-    async def _hedged(
-        self,
-        tries: "Tries[R, T]",
-        attempts: Attempts,
-        candidates: Sequence[Candidate],
-        turn: Turn,
-        held: Spend | None,
-    ) -> T:
-        """One attempt; the first of several, where it is slow, with a second one beside it."""
-        candidate = candidates[turn.candidate]
-        slow = None if attempts.made or not may_hedge(tries.request, candidates[:2]) else self._slow(candidate)
-        if slow is None:
-            return await self._attempt(tries, candidate, turn, held)
-        rival, other = tries.rival(), candidates[1]
-
-        async def beside() -> T:
-            try:
-                return await self._attempt(rival, other, Turn(1), None)
-            except BackendError as error:
-                attempts.beside(1, error)
-                tries.made += error.asked
-                tries.record.failed(other, error)
-                raise
-
-        try:
-            ways = (lambda: self._attempt(tries, candidate, turn, held), beside)
-            number, answer = await race(ways, *slow)
-            if number == 1:
-                await tries.stack.aclose()
-                tries.record.won(rival.record)
-                await tries.stack.enter_async_context(rival.stack.pop_all())
-            return answer
-        finally:
-            rival.record.settle(None)
-            await rival.stack.aclose()
-
-    def _slow(self, candidate: Candidate) -> tuple[float, Callable[[], bool]] | None:
+    def _slow(self, candidate: Candidate) -> Slow | None:
         """After how many seconds it gets another one beside it, if that may be then; None for never. The probe after
         which a breaker closes always does: for that nobody shall wait.
         """
@@ -318,17 +295,20 @@ class Dispatcher:
             try:
                 if step == "wait" and (failure is None or isinstance(failure, RateLimited | QuotaExhausted)):
                     if tries.made + later < MOST_ATTEMPTS:
-                        selection, held = await self._when_it_opens(spending, tries, candidates, profile)
+                        hopeful = tries.left(candidates, refused=True)
+                        selection, held = await self._when_it_opens(spending, tries, hopeful, profile)
                         tries.notify = explained(selection, notify)
                         chosen = [each.candidate for each in selection.chosen[:1] if held is not None]
                 elif step == "local":
-                    chosen = able(self._runtime().targets(spending.local), request)
+                    local = tries.left(self._runtime().targets(spending.local))
+                    chosen = able([each for each in local if tries.may(each)], request)
                 elif step in {"now", "paid"}:
-                    selection = spending.select(call, candidates, request, profile, paid=step == "paid")
+                    selection = spending.select(call, tries.left(candidates), request, profile, paid=step == "paid")
                     chosen = [each.candidate for each in selection.chosen]
                     tries.notify = explained(selection, notify)
                 if chosen:
-                    answer = await self._first(tries, chosen, MOST_ATTEMPTS - tries.made - later, held)
+                    tries.goes_on(failure)
+                    answer = await self._first(tries, chosen, later=later, held=held)
                     spending.stick(call, request, tries.record.spend)
                     return answer
             except BackendError as error:

@@ -107,6 +107,11 @@ class Gate:
 
     async def turn(self, ticket: Ticket, tell: Tell) -> None:
         """Wait in line for a place, and have it. Raises QueueFull or DeadlineExceeded."""
+        if self.free:  # a backend has more slots than it had
+            self._admit()
+        if self.free:
+            self.running += 1
+            return
         since = self.now()
         most = self._seconds if ticket.deadline is None else min(self._seconds, ticket.deadline)
         place = self.line.ahead(ticket) + 1
@@ -212,7 +217,7 @@ class Place:
 
     async def __aenter__(self) -> "Place":
         gate = self._gate
-        if gate.running < gate.limit:  # then nobody waits
+        if not gate.line.count and gate.running < gate.limit:
             gate.running += 1
         else:
             await gate.turn(self._ticket, self._tell)

@@ -14,7 +14,8 @@ def ticket_of(call: Call, model: str, request: Request | EmbeddingRequest, waite
     name = call.response_id or call.request_id
     if isinstance(request, EmbeddingRequest):
         read = sum(len(each) if isinstance(each, str) else CHARACTERS * len(each) for each in request.inputs)
-        return Ticket(call.principal.id, tokens=1 + read // CHARACTERS, id=name)
+        read //= CHARACTERS
+        return Ticket(call.principal.id, tokens=1 + read, kind=(model, read.bit_length()), id=name)
     read = sum(characters(part) for message in request.messages for part in message.parts) // CHARACTERS
     if request.prompt is not None:
         read += len(request.prompt.text) // CHARACTERS

@@ -66,7 +66,7 @@ class Record:
 
     def ends_with(self, candidate: Candidate) -> None:
         """The request ends with the error of `candidate`'s attempt, which is then not one of those before the end."""
-        self.backend, self.backend_model = candidate.backend.name, candidate.model
+        self.begins(candidate)
         ended = [(each.backend, each.model) == (self.backend, self.backend_model) for each in self.failed_attempts]
         del self.failed_attempts[len(ended) - 1 - ended[::-1].index(True)]
 
@@ -107,7 +107,9 @@ class Record:
 
     def rival(self) -> "Record":
         """For another attempt of the same call, beside the one that runs."""
-        return Record(self.call, self.model, self._now)
+        made = Record(self.call, self.model, self._now)
+        made.began = self.began
+        return made
 
     def won(self, rival: "Record") -> None:
         """The rival's attempt is the one that runs; the other was cancelled. A probe that was overtaken has failed."""
@@ -116,7 +118,7 @@ class Record:
         self.begins(rival.candidate)
         self.place, self.visit, self.spend, self.price = rival.place, rival.visit, rival.spend, rival.price
         rival.visit = rival.spend = None
-        self.first_event = self._now() - self.began
+        self.first_event = rival.first_event
 
     def finished(self, event: Finished) -> None:
         """The backend said all."""

@@ -102,14 +102,9 @@ class Attempts:
         if isinstance(error, DeadlineExceeded) and error.name == "retry":  # that attempt never began
             return None
         here = self._current
-        self._failed.pop(here, None)
-        self._failed[here] = error
         if self._end is None:
             self._end = now + self._seconds
-        self._failures[here] += 1
         self._note(here, error, now, self._end)
-        if error.scope in {Scope.BACKEND, Scope.ACCOUNT, Scope.KEY} and not error.other_keys:
-            self._down.add(self._backends[here])
         if not error.retryable or self.made >= self._most or now >= self._end:
             return None
         untried = (each for each, backend in enumerate(self._backends) if backend not in self._down)
@@ -120,11 +115,10 @@ class Attempts:
             return self._fresh(fresh, now)
         return self._again(now, self._end)
 
-    def beside(self, candidate: int, error: BackendError) -> None:
+    def beside(self, candidate: int, error: BackendError, now: float) -> None:
         """An attempt at this one failed that was made beside the one that was given last."""
         self.made += error.asked
-        self._failures[candidate] += 1
-        self._failed[candidate] = error
+        self._note(candidate, error, now, now + self._seconds)
 
     def told(self, now: float) -> tuple[int, BackendError]:
         """What the caller hears when nothing follows, and of which candidate: the most hopeful failure, of several the
@@ -144,7 +138,12 @@ class Attempts:
         return here, told
 
     def _note(self, here: int, error: BackendError, now: float, end: float) -> None:
-        """When the candidate that has failed may be tried again."""
+        """A candidate has failed: who would fail in the same way, and when it may be tried again."""
+        self._failed.pop(here, None)
+        self._failed[here] = error
+        self._failures[here] += 1
+        if error.scope in {Scope.BACKEND, Scope.ACCOUNT, Scope.KEY} and not error.other_keys:
+            self._down.add(self._backends[here])
         self._ready = None
         self._promised.pop(here, None)
         soonest = now + (error.retry_after or 0.0)

@@ -75,6 +75,12 @@ class TargetSet(Struct, frozen=True):
     profile: str | None = None
     max_price: int | None = None
 
+    def only(self, kept: Callable[[Candidate], bool]) -> "TargetSet":
+        """With those candidates alone, each with its weight."""
+        places = [place for place, each in enumerate(self.candidates) if kept(each)]
+        weights = tuple([self.weights[place] for place in places]) if self.weights else ()
+        return changed(self, candidates=tuple([self.candidates[place] for place in places]), weights=weights)
+
 
 class RouterAsk(Struct, frozen=True):
     """What the learned router decides: which of a route's sets comes first. They are in order, the weakest first.
@@ -111,8 +117,7 @@ class Route(Struct, frozen=True):
 
     def only(self, kept: Callable[[Candidate], bool]) -> "Route":
         """With those candidates alone; as it is where that would leave none."""
-        sets = tuple(changed(each, candidates=tuple(filter(kept, each.candidates)), weights=()) for each in self.sets)
-        sets = tuple(each for each in sets if each.candidates)
+        sets = tuple(each for each in (among.only(kept) for among in self.sets) if each.candidates)
         return changed(self, sets=sets) if sets else self
 
 

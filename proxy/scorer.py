@@ -1,6 +1,6 @@
 """A learned router as the choice sees it: its score, and where that lies in the mix that it was calibrated on."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from proxy.learned.router import PairRouter
@@ -19,5 +19,5 @@ class LearnedScorer:
         if self._quantiles is None:
             share = 1 - self._pair.share(found.score)
         else:
-            share = bisect_left(self._quantiles, found.score) / len(self._quantiles)
+            share = bisect_right(self._quantiles, found.score) / len(self._quantiles)  # as calibrate counts equal ones
         return Scored(found.score, share, found.unfamiliar, found.guarded)

@@ -2,18 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Generic, TypeAlias, TypeVar
 
 from backends.base import Batches
-from backends.errors import UnsupportedFeature
+from backends.errors import BackendError, QuotaExhausted, RateLimited, UnsupportedFeature
 from backends.events import Citation, Event, Signature
 from backends.request import EmbeddingRequest, Request
 from proxy.outcome import Notice
 from proxy.record import Record
 from proxy.routing.constraints import fitting
-from proxy.routing.values import Decision
+from proxy.routing.values import Decision, Target
 from proxy.runtime import Candidate
 from proxy.wire.extras import wish_of
 
@@ -25,7 +25,10 @@ Head: TypeAlias = Sequence[Event]
 @dataclass(slots=True)
 class Tries(Generic[R, T]):
     """What `ask` enters stays on `stack`, which is empty before each attempt. `made` counts those by which a backend
-    was asked. `alone`: the route has one candidate, which may be asked again; of several none is.
+    was asked, and `asked` has how each target failed; `followed` is the last failure after which others were asked.
+
+    `alone`: the route has one candidate, which may be asked again; of several none is. `may` tells whether the caller
+    allows a candidate that is none of the route's.
     """
 
     stack: AsyncExitStack
@@ -35,10 +38,36 @@ class Tries(Generic[R, T]):
     ask: Callable[["Tries[R, T]", Candidate, R], Awaitable[T]]
     made: int = 0
     alone: bool = False
+    may: Callable[[Candidate], bool] = lambda _: True
+    asked: dict[Target, BackendError] = field(default_factory=dict)
+    followed: Exception | None = None
 
-    def rival(self) -> "Tries[R, T]":
+    def rival(self, notify: Callable[[Notice], None]) -> "Tries[R, T]":
         """For another attempt beside the one that runs."""
-        return Tries(AsyncExitStack(), self.request, self.record.rival(), self.notify, self.ask)
+        return Tries(AsyncExitStack(), self.request, self.record.rival(), notify, self.ask)
+
+    def failed(self, candidate: Candidate, error: BackendError) -> None:
+        """An attempt ended with an error."""
+        if error.asked:
+            self.made += 1
+            self.asked[candidate.backend.name, candidate.model] = error
+
+    def left(self, candidates: Sequence[Candidate], *, refused: bool = False) -> Sequence[Candidate]:
+        """Those that were not asked yet; with `refused` also those that only had no quota left."""
+        if not self.asked:
+            return candidates
+
+        def may_be(candidate: Candidate) -> bool:
+            error = self.asked.get((candidate.backend.name, candidate.model))
+            return error is None or (refused and isinstance(error, QuotaExhausted | RateLimited))
+
+        return [each for each in candidates if may_be(each)]
+
+    def goes_on(self, failure: Exception | None) -> None:
+        """Others are asked, after all before them ended with this."""
+        if isinstance(failure, BackendError) and failure.backend is not None and failure is not self.followed:
+            self.followed = failure
+            self.record.failed(self.record.candidate, failure)
 
 
 def steps_of(decision: Decision) -> Iterator[tuple[str | None, Sequence[Candidate]]]:

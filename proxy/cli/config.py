@@ -53,7 +53,7 @@ def check(config: Path | None) -> None:
     from proxy.provider_keys import doubts
 
     loaded = _load(config)
-    if problems := [*_model_files(loaded), *_other_files(loaded)]:
+    if problems := [*_model_files(loaded), *_other_files(loaded)] or [*_weights(loaded)]:
         raise ConfigError(problems)
     found = loaded.config
     listening = f"{found.server.host}:{found.server.port}"
@@ -130,6 +130,17 @@ def _model_files(loaded: "Loaded") -> Iterator[str]:
                 gguf_file.read_header(file)
             except EngineUnavailable as error:
                 yield f"{loaded.origins[path]}: {path}: {error}"
+
+
+def _weights(loaded: "Loaded") -> Iterator[str]:
+    """A sentence for weights, models of them or a calibration with which the learned router could not start."""
+    from proxy.dispatch_setup import scorers_of
+    from proxy.ports import StartError
+
+    try:
+        scorers_of(loaded.config.router)
+    except StartError as error:
+        yield f"{loaded.path or 'the environment'}: {error}"
 
 
 def _other_files(loaded: "Loaded") -> Iterator[str]:

@@ -81,44 +81,37 @@ def explain(
     from backends.errors import BackendError
     from proxy.cli import router_way
     from proxy.errors import ProxyError
+    from proxy.ports import StartError
 
     text = sys.stdin.read() if prompt == "-" else prompt
     options = without_keys(config)
     with one_sentence():
-        if (
-            strong_share is None
-            and threshold is None
-            and not as_json
-            and (options.router.rules or options.router.strong or options.router.ladder)
-        ):
+        alone = as_json or any(each is not None for each in (strong, weak, weights, strong_share, threshold))
+        if not alone and (options.router.rules or options.router.strong or options.router.ladder):
             brought = dict(each.partition("=")[::2] for each in headers)
             try:
                 choice = router_way.way(
                     options, model, text, {name.lower(): value for name, value in brought.items()}, user
                 )
-            except (ProxyError, BackendError) as error:
+            except (ProxyError, BackendError, StartError) as error:
                 raise click.ClickException(str(error)) from None
             for line in router_way.told(choice, model):
                 click.echo(line)
-            if choice.decision.scored is None:
-                return
-            click.echo()
-            made = choice.decision
-            threshold = made.threshold
-            strong_share = None if choice.route.ask is None or threshold is not None else choice.route.ask.shares[-1]
-            weights = weights or options.router.weights_file
-            strong, weak = strong or options.router.strong_model, weak or options.router.weak_model
+            if choice.decision.scored is not None:
+                click.echo()
+                explain_score(router_way.scoring(options.router, choice), text)
+            return
         pair = loaded_pair(weights, strong, weak)[1]
         share = 0.5 if strong_share is None else strong_share
         explain_score(pair, text, pair.threshold(share) if threshold is None else threshold, as_json=as_json)
 
 
-def explain_score(pair: "PairRouter", prompt: str, threshold: float, *, as_json: bool = False) -> None:
-    """Print the learned stage's part of an explanation."""
+def explain_score(pair: "PairRouter", prompt: str, threshold: float | None = None, *, as_json: bool = False) -> None:
+    """Print the learned stage's part of an explanation: with a threshold, which of the pair it leads to."""
     from proxy.cli import router_view as view
 
     found = pair.explain(prompt)
-    choice = pair.strong if found.score >= threshold else pair.weak
+    choice = pair.strong if threshold is not None and found.score >= threshold else pair.weak
     if as_json:
         told = {"score": found.score, "threshold": threshold, "choice": choice, "guarded": found.guarded}
         told |= {"unfamiliar": found.unfamiliar, "logit": found.logit, "bias": found.bias}

@@ -71,9 +71,9 @@ def calibrate(
         from proxy.learned import calibration
 
         if data is None:
-            sample = _of_history(config, weights, strong, weak)
+            sample = _of_history(without_keys(config).data_dir, *_pair(config, weights, strong, weak))
         else:
-            sample = _of_file(data, weights, strong, weak, measured=quality is not None)
+            sample = _of_file(data, *_pair(config, weights, strong, weak), measured=quality is not None)
         kept: Kept | None = None
         if strong_share is None:
             assert data is not None
@@ -93,14 +93,26 @@ def calibrate(
     for line in [*([view.kept(kept)] if kept else []), *view.thresholds(found, len(sample.scores))]:
         click.echo(line)
     click.echo(f"\nWrote {out}. Nothing is changed yet. To use it, in streamlane.toml:\n")
-    click.echo(f'[router]\ncalibration = "{out}"')
+    click.echo(f'[router]\ncalibration = "{out}"' + (f'\nweights_file = "{weights}"' if weights else ""))
 
 
-def _of_file(data: Path, weights: Path | None, strong: str | None, weak: str | None, *, measured: bool) -> Sample:
-    """Raises WeightsUnusable, BadRow, OSError, ValueError."""
+def _pair(
+    config: Path | None, weights: Path | None, strong: str | None, weak: str | None
+) -> "tuple[LearnedRouter, PairRouter]":
+    """The weights and models that are named, else those of the configuration. Raises WeightsUnusable, ValueError."""
+    from proxy.learned.router import LearnedRouter
+
+    own = without_keys(config).router
+    if weights is None and strong is None and weak is None:
+        loaded = LearnedRouter.load(own.weights_file)
+        return loaded, loaded.pair(own.strong_model, own.weak_model)
+    return loaded_pair(weights or own.weights_file, strong, weak)
+
+
+def _of_file(data: Path, loaded: "LearnedRouter", pair: "PairRouter", *, measured: bool) -> Sample:
+    """Raises BadRow, OSError, ValueError."""
     from proxy.learned.prompts import prompts
 
-    loaded, pair = loaded_pair(weights, strong, weak)
     if measured:
         not_trained_by(loaded, data)
     with opened(data) as lines:
@@ -108,23 +120,15 @@ def _of_file(data: Path, weights: Path | None, strong: str | None, weak: str | N
     return Sample(loaded, pair, pair.scores(asked), _hash(each.encode("utf-8", "replace") for each in asked))
 
 
-def _of_history(config: Path | None, weights: Path | None, strong: str | None, weak: str | None) -> Sample:
-    """The prompts that the learned router was asked about, with the weights and models of the configuration.
-
-    Raises WeightsUnusable, ValueError.
-    """
+def _of_history(data_dir: Path, loaded: "LearnedRouter", pair: "PairRouter") -> Sample:
+    """The prompts that the learned router was asked about. Raises ValueError."""
     from proxy.history.reading import reading
     from proxy.learned.features import together
     from proxy.learned.packing import unpacked
     from proxy.store.sqlite_file import StoreUnusable
 
-    found = without_keys(config)
-    own = found.router
-    if strong is None and weak is None:
-        strong, weak = own.strong_model, own.weak_model
-    loaded, pair = loaded_pair(weights or own.weights_file, strong, weak)
     try:
-        with reading(found.data_dir) as history:
+        with reading(data_dir) as history:
             kept = [each.features for each in history.newest() if each.score is not None and each.features]
     except StoreUnusable as error:
         raise ValueError(str(error)) from None

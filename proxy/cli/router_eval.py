@@ -165,7 +165,7 @@ def pair_of(rows: "Sequence[Row]", strong: str | None, weak: str | None) -> tupl
 
 
 def chosen(weights: Path, strong: str, weak: str) -> "PairRouter":
-    """The heads of these models where the weights have them, otherwise those of the tiers."""
+    """The heads of these models where the weights have them, otherwise those of the weights' own pair."""
     from proxy.learned.router import LearnedRouter
 
     loaded = LearnedRouter.load(weights)

@@ -88,10 +88,11 @@ def because(row: "Kept") -> str:
         return "asked again"
     if row.score is None:
         return ""
+    unfamiliar = ", unfamiliar" if row.guarded else ""
     if row.threshold is None:
-        return f"{row.score:.3f}"
+        return f"{row.score:.3f}{unfamiliar}"
     sign = ">=" if row.score >= row.threshold else "<"
-    return f"{row.score:.3f} {sign} {row.threshold:.3f}{', unfamiliar' if row.guarded else ''}"
+    return f"{row.score:.3f} {sign} {row.threshold:.3f}{unfamiliar}"
 
 
 def answered(row: "Kept") -> str:

@@ -49,8 +49,15 @@ def one_sentence() -> Iterator[None]:
 
 
 def fail(problem: str) -> None:
-    click.echo(problem[:1].upper() + problem[1:] + ("" if problem.endswith((".", "'")) else "."), err=True)
+    click.echo(sentence(problem), err=True)
     raise SystemExit(2)
+
+
+def sentence(problem: str) -> str:
+    """With a capital letter, unless it begins with a file's name, and with a full stop."""
+    first = problem.partition(" ")[0]
+    capital = problem[:1].upper() + problem[1:] if first.isalpha() else problem
+    return capital + ("" if problem.endswith((".", "'")) else ".")
 
 
 @contextmanager

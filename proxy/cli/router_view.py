@@ -169,12 +169,16 @@ def kept(found: "Kept") -> str:
     )
 
 
-def decision(found: "Explanation", threshold: float, choice: str, pair: "PairRouter") -> Iterator[str]:
-    """The score, what it is compared with, and who answers."""
-    sign = ">=" if choice == pair.strong else "<"
-    yield f"{choice} answers: score {found.score:.4f} {sign} threshold {threshold:.4f}."
-    yield f"The score is the probability that {pair.strong} does better than {pair.weak}."
-    yield f"As a threshold, this score would send it {pair.share(found.score) * 100:.0f} % of the calibrated mix."
+def decision(found: "Explanation", threshold: float | None, choice: str, pair: "PairRouter") -> Iterator[str]:
+    """The score, what it is compared with, and who answers. Without a threshold: the score, and of whom it speaks."""
+    pairing = f"the probability that {pair.strong} does better than {pair.weak}"
+    if threshold is None:
+        yield f"The score, {found.score:.4f}, is {pairing}: the weights compare these two."
+    else:
+        sign = ">=" if choice == pair.strong else "<"
+        yield f"{choice} answers: score {found.score:.4f} {sign} threshold {threshold:.4f}."
+        yield f"The score is {pairing}."
+        yield f"As a threshold, this score would send it {pair.share(found.score) * 100:.0f} % of the calibrated mix."
     if found.guarded:
         yield (
             f"The guard spoke: the prompt is unlike the training data ({found.unfamiliar * 100:.0f} %), "

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from proxy.chooser import Choice
     from proxy.config import Config
+    from proxy.config_router import Router
+    from proxy.learned.router import PairRouter
     from proxy.routing.values import Decision
     from proxy.runtime import Runtime
 
@@ -63,6 +65,16 @@ def runtime_of(config: "Config") -> "Runtime":
     )
 
 
+def scoring(options: "Router", choice: "Choice") -> "PairRouter":
+    """The pair of the learned router that scored: that of router-NAME-THRESHOLD has weights of its own."""
+    from proxy.learned.router import LearnedRouter
+
+    named = None if choice.route.ask is None else options.names.get(choice.route.ask.router)
+    if named is not None:
+        return LearnedRouter.load(named).pair()
+    return LearnedRouter.load(options.weights_file).pair(options.strong_model, options.weak_model)
+
+
 def told(choice: "Choice", model: str) -> Iterator[str]:
     """The way in lines: what decided, who is asked in which order, and who is not."""
     made = choice.decision
@@ -72,7 +84,9 @@ def told(choice: "Choice", model: str) -> Iterator[str]:
         for pick in among.picks:
             number += 1
             reason = f": {pick.reason}" if pick.reason else ""
-            yield f"{number:>3}  {pick.candidate.backend.name}/{pick.candidate.model} ({among.name}){reason}"
+            target = f"{pick.candidate.backend.name}/{pick.candidate.model}"
+            of = "" if among.name == target else f" ({among.name})"
+            yield f"{number:>3}  {target}{of}{reason}"
     for over in made.passed_over:
         yield f"  -  {over.candidate.backend.name}/{over.candidate.model} is not asked: {over.reason}"
     yield CALM
@@ -89,6 +103,8 @@ def decided_by(made: "Decision") -> str:
         bound = "" if made.threshold is None else f", and {made.threshold:g} is the threshold"
         guard = "; the prompt is unlike what was learned from, so the score was drawn to the middle" * scored.guarded
         by = by or "no rule matches; "
-        mix = f"{scored.share:.0%} of the calibrated mix score less"
+        mix = f"{scored.share:.0%} of the calibrated mix score no higher"
         return f"{by}the score is {scored.score:.3f}{bound} ({mix}), so {first} comes first{guard}."
+    if made.profile is not None or made.threshold is not None:
+        return f"there is no text that could be scored, so it counts as of middle difficulty, and {first} comes first."
     return "this name is not the router's, and no rule is for it."

@@ -7,7 +7,7 @@ from aiohttp import web
 from proxy.edge.bodies import Bodies
 from proxy.edge.replies import json_response
 from proxy.edge.request_facts import PRINCIPAL
-from proxy.errors import BadParameter, Unsupported
+from proxy.errors import BadParameter, ProxyError, Unsupported
 from proxy.history.history import History
 from proxy.runtime import Runtime
 from proxy.wire.feedback import feedback_object, parse_feedback, response_id, taken_back
@@ -46,7 +46,11 @@ class FeedbackApi:
 
     def _target(self, name: str) -> str:
         """BACKEND/MODEL. Raises UnknownModel, AmbiguousModel or BadParameter."""
-        route = self._runtime().resolve(name)
+        try:
+            route = self._runtime().resolve(name)
+        except ProxyError as error:
+            error.param = "preferred_model"
+            raise
         candidates = route.candidates
         if route.ask is not None or len(candidates) != 1:
             raise BadParameter(f"'preferred_model' must be one model, and '{name}' may be several.", "preferred_model")

@@ -63,8 +63,8 @@ def learned(
         folds.append(sha256(each.features).digest()[0] % FOLDS)  # the same question is on one side of a split
     if len(rows) < LEAST:
         raise TooFewRows(
-            f"{len(rows)} rated answers of these models are too few to learn from; {LEAST} are needed. Name the models "
-            "of each side with --strong and --weak."
+            f"{len(rows)} labelled answers of these models are too few to learn from; {LEAST} are needed. Name the "
+            "models of each side with --strong and --weak."
         )
     batch = together(rows)
     outcomes = np.array(known, np.float64)

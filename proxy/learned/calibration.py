@@ -69,13 +69,6 @@ def calibration(scores: Floats, *, router_hash: str, strong: str, weak: str, mad
     return Calibration(VERSION, router_hash, strong, weak, made, data_hash, len(scores), rounded)
 
 
-def threshold(quantiles: Sequence[float], strong_share: float) -> float:
-    """The score from which on the strong model answers, for a share of 0 to 1. No score reaches that of the share 0."""
-    if strong_share <= 0:
-        return inf
-    return float(np.interp(1 - strong_share, np.linspace(0, 1, len(quantiles)), quantiles))
-
-
 def threshold_for(scores: Floats, strong_share: float) -> Threshold:
     """For a share of 0 to 1, with the interval that order statistics give. Raises TooFewPrompts."""
     _enough(scores)

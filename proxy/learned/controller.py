@@ -23,17 +23,19 @@ class Controller:
     """Sends each question to the strong model when its score reaches a threshold, else to the weak one.
 
     The names are those that the client knows. Where the weights know both models too, the score is theirs; otherwise it
-    is that of a strong and a weak model in general. One Controller may be used by many threads.
+    is that of the pair which the weights mean when none is named. One Controller may be used by many threads.
     """
 
-    def __init__(self, strong_model: str, weak_model: str, client: Any = None, *, weights: Path | None = None) -> None:
+    def __init__(
+        self, strong_model: str, weak_model: str, client: Any = None, *, weights: Path | str | None = None
+    ) -> None:
         """`client` is an OpenAI or AsyncOpenAI client, or None where only route() is used; `weights` a file of them.
 
         Raises WeightsUnusable.
         """
         self.strong_model = strong_model
         self.weak_model = weak_model
-        router = LearnedRouter.load(weights)
+        router = LearnedRouter.load(None if weights is None else Path(weights))
         known = strong_model in router.models and weak_model in router.models
         self.router: PairRouter = router.pair(strong_model, weak_model) if known else router.pair(None, None)
         self.chat = Chat(self, client)

@@ -22,6 +22,7 @@ from proxy.learned.weights import Panel, Weights, WeightsUnusable, packed, read,
 __all__ = ["Explanation", "LearnedRouter", "PairRouter", "Scored", "WeightsUnusable"]
 
 CLIP = 4.0
+FARTHEST = 700.0  # of logits from 0: what lies beyond has no exponential
 CALIBRATION = "calibration: how often such scores won"
 GUARD = "guard: unlike the training data"
 
@@ -66,6 +67,8 @@ class LearnedRouter:
     def pair(self, strong: str | None = None, weak: str | None = None) -> "PairRouter":
         """The router between two models; None: the weights' default. Raises ValueError for models without heads."""
         strong, weak = strong or self._weights.default[0], weak or self._weights.default[1]
+        if strong == weak:
+            raise ValueError(f"name two different models, not {strong!r} twice")
         for model in (strong, weak):
             if model not in self.models:
                 raise ValueError(f"no head for the model {model!r}; there are heads for {', '.join(self.models)}")
@@ -149,7 +152,7 @@ class PairRouter:
         strange = guard.unfamiliar(guard.distance(standard, self._familiar), self._bounds) if guarded else 0.0
         drawn = strange * (self._neutral - margin - corrected)
         logit = self._neutral if strange == 1 else margin + corrected + drawn  # equal to the last bit: a tie
-        score = 1 / (1 + exp(-logit))
+        score = 1 / (1 + exp(min(-logit, FARTHEST)))
         return Scored(score, strange, strange > 0), logit, corrected, drawn
 
     def _standard(self, features: Features) -> Floats:

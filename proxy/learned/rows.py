@@ -3,15 +3,18 @@
 import gzip
 import lzma
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from backends.json import JsonError, loads
 
 TEXTS = ("id", "key", "group", "bench", "license")
+UNPACK: Mapping[str, Callable[[Path, str], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 _SPACE = re.compile(r"\W+")
 
 
@@ -39,18 +42,18 @@ class Row:
 
 def read(path: Path) -> list[Row]:
     """The rows of a file: plain, or packed as its name says (.gz, .xz). Raises BadRow, and OSError for the file."""
+    with opened(path) as file:
+        return list(rows(file))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Iterable[bytes]]:
+    """The file's lines, unpacked. Raises OSError, also while they are read."""
     try:
-        with opened(path) as file:
-            return list(rows(file))
-    except (lzma.LZMAError, EOFError) as error:
+        with UNPACK.get(path.suffix, open)(path, "rb") as file:
+            yield file
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise OSError(f"{path} cannot be unpacked: {error}") from error
-
-
-def opened(path: Path) -> BinaryIO:
-    """The file's bytes, unpacked. Raises OSError."""
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return cast(BinaryIO, lzma.open(path, "rb")) if path.suffix == ".xz" else path.open("rb")
 
 
 def rows(lines: Iterable[bytes | str]) -> Iterator[Row]:

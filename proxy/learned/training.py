@@ -80,6 +80,8 @@ def fit(
     heads that only the base has are kept. Raises TooFewRows.
     """
     data = data if isinstance(data, Examples) else examples(data)
+    if not data.weight.all():
+        data = data.take(np.flatnonzero(data.weight))  # what counts nothing teaches nothing
     if len(data) < LEAST:
         raise TooFewRows(f"{len(data)} rows are too few to learn from; give at least {LEAST}")
     shared = Shared.of(data.batch, base)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import msgspec
@@ -25,10 +26,13 @@ from proxy.learned.lexical import NAMES
 FORMAT = "streamlane router weights"
 VERSION = 1
 SHIPPED = Path(__file__).parent.parent / "data" / "router.npz"
-LIMIT = 16 << 20  # bytes; a file that is larger is none of ours
+LIMIT, UNPACKED = 16 << 20, 64 << 20  # bytes; a file that is larger, as it is or unpacked, is none of ours
 PERCENT = 100  # outcomes are stored in hundredths
-# What numpy raises of a damaged file.
-BROKEN = (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, NotImplementedError)
+# What numpy and zipfile raise of a damaged file.
+BROKEN = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, RuntimeError, MemoryError, OverflowError,
+    TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 Floats = NDArray[np.float32]
 
@@ -142,9 +146,9 @@ def short_hash(data: bytes) -> str:
 def unpacked(data: bytes, name: str = "the file") -> Weights:
     """The weights in these bytes. Raises WeightsUnusable, which calls them `name`."""
     again = "train again with scripts/train-router"
-    if len(data) > LIMIT:
-        raise WeightsUnusable(f"{name} is larger than {LIMIT >> 20} MiB, so it holds no router weights; {again}")
     try:
+        if len(data) > LIMIT or _unpacked_size(data) > UNPACKED:
+            raise WeightsUnusable(f"{name} is larger than router weights ever are; {again}")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             about = msgspec.msgpack.decode(file["about"].tobytes(), type=_About)
             if about.format != FORMAT or about.version != VERSION:
@@ -152,10 +156,15 @@ def unpacked(data: bytes, name: str = "the file") -> Weights:
             if about.features != features.VERSION or about.measures != NAMES:
                 raise WeightsUnusable(f"{name} was trained on other features than this version computes; {again}")
             weights = _weights(file, about)
-    except (*BROKEN, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError) as error:
+    except (*BROKEN, msgspec.MsgspecError) as error:
         raise WeightsUnusable(f"{name} holds no router weights ({type(error).__name__}); {again}") from None
     _check(weights, name, again)
     return weights
+
+
+def _unpacked_size(data: bytes) -> int:
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        return sum(each.file_size for each in file.infolist())
 
 
 def _weights(file: Mapping[str, NDArray[Any]], about: _About) -> Weights:
@@ -185,19 +194,20 @@ def _check(weights: Weights, name: str, again: str) -> None:
         (weights.rarity, (BUCKETS,)),
     ]
     for panel in weights.panels:
-        heads, sample = len(panel.models), len(panel.outputs)
+        heads, sample, prototypes = len(panel.models), panel.outputs.shape[:1], panel.familiar.shape[:1]
         shapes += [
             (panel.bias, (heads,)),
             (panel.scale, (heads,)),
             (panel.lexical, (heads, len(NAMES))),
             (panel.hashed, (heads, BUCKETS)),
-            (panel.outputs, (sample, heads)),
-            (panel.outcomes, (sample, heads)),
-            (panel.familiar, (len(panel.familiar), len(NAMES))),
+            (panel.outputs, (*sample, heads)),
+            (panel.outcomes, (*sample, heads)),
+            (panel.familiar, (*prototypes, len(NAMES))),
         ]
-    if any(array.shape != tuple(shape) for array, shape in shapes):
+    if any(array.shape != tuple(shape) or not array.size for array, shape in shapes):
         raise WeightsUnusable(f"{name} holds arrays of the wrong size; {again}")
-    if not all(np.isfinite(array).all() for array, _ in shapes) or not (weights.spread > 0).all():
+    bounds = all(0 <= panel.bounds[0] < panel.bounds[1] for panel in weights.panels)
+    if not all(np.isfinite(array).all() for array, _ in shapes) or not (weights.spread > 0).all() or not bounds:
         raise WeightsUnusable(f"{name} holds numbers that are none; {again}")
     if not set(weights.default) <= set(weights.models):
         raise WeightsUnusable(f"{name} has no head for its own default models; {again}")

@@ -21,6 +21,7 @@ State: TypeAlias = Literal["closed", "open", "half_open"]
 SLICES = 10  # of the window; what is older than it goes a slice at a time
 JITTER = 0.2  # of an open time is drawn, so that not all gateways probe in the same moment
 LEARNS = 0.05  # what the newest first token counts of what is usual
+LEAST_PART = 0.05  # of its requests, for one that has just recovered
 MOST_LEARNT = 2.0  # times the usual: one that took longer moves it no further
 
 
@@ -81,7 +82,7 @@ class Breaker:
         """Its part of the requests that it would get, 0 to 1: grows after a recovery."""
         if self._until is not None or self.closed_at is None or not self._rules.slow_start:
             return 1.0
-        return min(1.0, max(LEARNS, (now - self.closed_at) / self._rules.slow_start))
+        return min(1.0, max(LEAST_PART, (now - self.closed_at) / self._rules.slow_start))
 
     def errors(self, now: float) -> float:
         """The part of the window's attempts that were faults, 0 to 1; 0 where there were none."""

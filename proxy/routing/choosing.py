@@ -41,7 +41,14 @@ class State:
     ) -> None:
         self.vitals, self.conversations, self.dice, self.busy = vitals, conversations, dice, busy
         self.own = None if own is None else frozenset(own)
-        self.turns: Counter[str] = Counter()  # by set: how often it was asked
+        self._turns: Counter[tuple[Target, ...]] = Counter()
+
+    def turn(self, among: TargetSet, *, taken: bool) -> int:
+        """How often these targets were the first to be asked; with `taken` they are it once more."""
+        targets = tuple([(each.backend.name, each.model) for each in among.candidates])
+        turn = self._turns[targets]
+        self._turns[targets] = turn + taken
+        return turn
 
 
 class Found(Struct):
@@ -60,24 +67,24 @@ def decide(
     *,
     rule: str | None = None,
     scored: Scored | None = None,
-    visited: Collection[Target] = (),
 ) -> Decision:
     """Everybody who may answer, once, in order. `rule` is the name of the one that led to `route`; `scored` what the
-    learned router said, where the route asks it; `visited` were asked already for this request.
+    learned router said, where the route asks it.
 
     `now` is in seconds, the clock of the vitals. Raises what `none_left` says when nobody may answer. Without `facts`,
     as for embeddings, only abilities and health count. The decision's `seconds` are left to whoever has a clock.
     """
-    look = _Look(facts, asks, state, now, visited)
+    look = _Look(facts, asks, state, now)
     sets = route.sets if route.ask is None else laddered(route.sets, route.ask, scored)
     found = [look.at(among) for among in sets]
     if not any(each.able for each in found):
         look.guess(found)
-    if not any(each.able for each in found):
+    asked = [each for each in found if each.able]
+    if not asked:
         raise none_left(look.passed, facts, look.standing)
     ask = route.ask
     return Decision(
-        tuple(_ordered(each, facts, state, now) for each in found if each.able),
+        tuple([_ordered(each, facts, state, now, first=each is asked[0]) for each in asked]),
         tuple(look.passed),
         rule,
         None if ask is None else ask.profile,
@@ -99,19 +106,20 @@ def rung(sets: int, ask: RouterAsk, scored: Scored | None) -> int:
     """
     if ask.threshold is not None:
         return sets - 1 if (MIDDLE if scored is None else scored.score) >= ask.threshold else 0
-    share, end = MIDDLE if scored is None else scored.share, 0.0
-    for place, part in enumerate(ask.shares[: sets - 1]):
-        end += part
-        if share < end:
-            return place
-    return sets - 1
+    share, end, last = MIDDLE if scored is None else scored.share, 0.0, sets - 1
+    for place, part in enumerate(ask.shares):
+        if part > 0:  # who has no share of the mix is not the first for its highest score either
+            end, last = end + part, place
+            if share < end:
+                break
+    return last
 
 
 class _Look:
     """One look at all candidates of one request, each of which is found once."""
 
-    def __init__(self, facts: Facts | None, asks: Asks, state: State, now: float, visited: Collection[Target]) -> None:
-        self._facts, self._asks, self._state, self._now, self._visited = facts, asks, state, now, visited
+    def __init__(self, facts: Facts | None, asks: Asks, state: State, now: float) -> None:
+        self._facts, self._asks, self._state, self._now = facts, asks, state, now
         self._seen: set[Target] = set()
         self.passed: list[PassedOver] = []
         self._guessed: list[tuple[int, Able, PassedOver]] = []  # by set
@@ -124,7 +132,7 @@ class _Look:
 
     def at(self, among: TargetSet) -> Found:
         """Those of a set that may be asked; the others are passed over."""
-        limits = Limits(self._state.own, among.max_price, self._visited)
+        limits = Limits(self._state.own, among.max_price)
         timed = self._facts is not None and self._facts.deadline is not None
         loaded = timed or among.strategy in BY_LOAD
         found: list[Able] = []
@@ -154,13 +162,11 @@ class _Look:
             self.passed.remove(over)
 
 
-def _ordered(found: Found, facts: Facts | None, state: State, now: float) -> Ordered:
+def _ordered(found: Found, facts: Facts | None, state: State, now: float, *, first: bool) -> Ordered:
     among = found.among
     if among.profile is not None:  # Spending decides
         return Ordered(among.name, tuple([Pick(each.candidate, QUOTA) for each in found.able]), among.profile)
-    turn = state.turns[among.name]
-    if among.strategy == "round_robin":
-        state.turns[among.name] = turn + 1
+    turn = state.turn(among, taken=first) if among.strategy == "round_robin" else 0
     stuck = None
     if among.sticky == "conversation" and facts is not None:
         stuck = state.conversations.of(facts.conversation, now)

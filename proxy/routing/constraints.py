@@ -19,8 +19,8 @@ from backends.capabilities import GUIDES, WORDS, Capability, needs
 from backends.errors import BackendError, ContextLengthExceeded, UnsupportedFeature
 from backends.request import EmbeddingRequest, Request
 from proxy.errors import NoModelFits, ProxyError
-from proxy.routing.values import Facts, PassedOver, Target
-from proxy.routing.vitals import Standing
+from proxy.routing.values import Facts, PassedOver
+from proxy.routing.vitals import UNKNOWN, Standing
 from proxy.runtime import Candidate
 from quota.price import most
 
@@ -50,12 +50,11 @@ def asks_of(request: Request | EmbeddingRequest) -> Asks:
 
 class Limits(Struct, frozen=True):
     """What one set of targets is chosen under. `own` are the backends whose machines are the operator's, None for those
-    that look so. `max_price` is in micro-dollars per million tokens of answer. `visited` were asked already.
+    that look so. `max_price` is in micro-dollars per million tokens of answer.
     """
 
     own: frozenset[str] | None = None
     max_price: int | None = None
-    visited: Collection[Target] = ()
 
 
 NO_LIMITS = Limits()
@@ -74,8 +73,6 @@ def in_the_way(
 
     Without `facts`, as for embeddings, what depends on them is not looked at. What is left of a quota is Spending's.
     """
-    if limits.visited and (candidate.backend.name, candidate.model) in limits.visited:
-        return PassedOver(candidate, "visited", "it was asked already")
     if (lacking := unable(candidate, asks)) is not None:
         return incapable(candidate, *lacking)
     if facts is not None:
@@ -106,6 +103,31 @@ def fitting(
             passed.append(incapable(each, *lacking))
     if not fit:
         raise UnsupportedFeature(*unable(candidates[0], asks) or ("", None))
+    return tuple(fit), tuple(passed)
+
+
+def allowed(candidate: Candidate, facts: Facts, own: frozenset[str] | None) -> bool:
+    """Whether the caller lets it be asked, by where texts may go and what an answer may cost: for one of no set."""
+    return _forbidden(candidate, facts, Limits(own)) is None and _too_dear(candidate, facts) is None
+
+
+def affordable(
+    candidates: Sequence[Candidate], facts: Facts | None, max_price: int | None
+) -> tuple[tuple[Candidate, ...], tuple[PassedOver, ...]]:
+    """Those that cost no more than the caller and the rule allow, in their order, and the others: for sets whose order
+    is Spending's, which looks at all else. Raises NoModelFits when none is left.
+    """
+    fit, passed = list[Candidate](), list[PassedOver]()
+    for each in candidates:
+        over = None if facts is None else _too_dear(each, facts)
+        if over is None and max_price is not None:
+            over = _above(each, max_price)
+        if over is None:
+            fit.append(each)
+        else:
+            passed.append(over)
+    if not fit:
+        raise none_left(passed, facts, lambda _: UNKNOWN)
     return tuple(fit), tuple(passed)
 
 

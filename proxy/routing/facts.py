@@ -27,7 +27,8 @@ CODE_ENDS = (";", "{", "}", "=>", "):", "/>")
 CODE_LINES = 2  # lines that look like code make some; a single one may be prose
 
 _MATH = re.compile(
-    r"\$[^$\n]{1,200}\$|\\(?:frac|sqrt|sum|int|begin|cdot|left|pi|theta)\b|\\[(\[]"  # TeX
+    r"\$(?!\s)[^$\n]{1,200}(?<!\s)\$(?!\d)"  # TeX, by Pandoc's rule: "$5 or $6" is none
+    r"|\\(?:frac|sqrt|sum|int|begin|cdot|left|pi|theta)\b|\\[(\[]"
     r"|[∑∫√∂∞≤≥≠±π\u00d7÷]|\d *[*/^=+] *\(?\d|\b[a-z]\^\d|\b[xyz] *= *\d"
 )
 

@@ -83,7 +83,7 @@ def order(
     if among.sticky == "hash" and conversation is not None:
         rows = hashed(able, conversation)
     else:
-        rows = ranked(among.strategy, able, facts, dice, turn)
+        rows = ranked(among, able, facts, dice, turn)
         if among.strategy != "weighted":
             rows = recovering(rows, dice)
         if among.sticky == "conversation":
@@ -91,14 +91,15 @@ def order(
     return tuple([Pick(each.candidate, reason) for each, reason in rows])
 
 
-def ranked(strategy: str, able: Sequence[Able], facts: Facts | None, dice: Dice, turn: int) -> list[Reasoned]:
+def ranked(among: TargetSet, able: Sequence[Able], facts: Facts | None, dice: Dice, turn: int) -> list[Reasoned]:
     """By the strategy alone."""
-    match strategy:
+    match among.strategy:
         case "weighted":
             return weighted(able, dice)
         case "round_robin":
             here = turn % len(able)
-            return [(each, "its turn") for each in (*able[here:], *able[:here])]
+            first, *others = (*able[here:], *able[:here])
+            return [(first, "its turn"), *((each, "next in turn") for each in others)]
         case "least_busy":
             return least_busy(able, dice)
         case "two_choices":
@@ -107,7 +108,8 @@ def ranked(strategy: str, able: Sequence[Able], facts: Facts | None, dice: Dice,
             return lowest_cost(able, facts)
         case "lowest_latency":
             return lowest_latency(able, facts, dice)
-    return [(each, f"no. {place} of the operator's order") for place, each in enumerate(able, start=1)]
+    places = {id(each): place for place, each in enumerate(among.candidates, start=1)}
+    return [(each, f"no. {places[id(each.candidate)]} of the operator's order") for each in able]
 
 
 def weighted(able: Sequence[Able], dice: Dice) -> list[Reasoned]:
@@ -125,7 +127,9 @@ def weighted(able: Sequence[Able], dice: Dice) -> list[Reasoned]:
 def least_busy(able: Sequence[Able], dice: Dice) -> list[Reasoned]:
     """The emptiest first; of those that are as empty one is drawn."""
     rows = sorted(((each.busy.share, dice(), place) for place, each in enumerate(able)))
-    return [(able[place], f"the least busy of {len(able)}, {share:.0%} full") for share, _, place in rows]
+    told = [(able[place], f"{share:.0%} full") for share, _, place in rows]
+    (first, full), *others = told
+    return [(first, f"the least busy of {len(able)}, {full}"), *others]
 
 
 def two_choices(able: Sequence[Able], dice: Dice) -> list[Reasoned]:

@@ -70,9 +70,7 @@ class PassedOver(Struct, frozen=True):
     """
 
     candidate: Candidate
-    why: Literal[
-        "capability", "context", "data", "quota", "open", "cooling", "down", "deadline", "cost", "visited", "drained"
-    ]
+    why: Literal["capability", "context", "data", "open", "cooling", "down", "deadline", "cost"]
     reason: str
     param: str | None = None
     opens_in: float | None = None

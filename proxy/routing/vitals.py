@@ -5,7 +5,7 @@ and the backend's. Times are in seconds, from any clock that does not go back.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -58,7 +58,6 @@ class Standing(Struct, frozen=True):
     running: int = 0
     weight: float = 1.0
     errors: float = 0.0
-
 
     @property
     def patience(self) -> float:
@@ -233,13 +232,6 @@ class Vitals:
             whole.down = why or "it did not answer when it was asked how it is"
             if up is False:
                 whole.breaker.fault(now)
-
-    def keep(self, backends: Collection[str]) -> None:
-        """Forget what is of none of these: nobody configures it any more."""
-        for target in [each for each in self._targets if each[0] not in backends]:
-            del self._targets[target]
-        for name in [each for each in self._backends if each not in backends]:
-            del self._backends[name]
 
     def _look_at_keys(self, candidate: Candidate) -> None:
         """Who rests because it refused our key is asked again once it has another one, as from a file."""

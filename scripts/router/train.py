@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from proxy.cli.router_shared import sentence
 from proxy.cli.shared import without_keys
 from proxy.config_error import ConfigError
 from proxy.history.learning import from_history
@@ -69,10 +70,9 @@ def of_history(config: Path | None, strong: Sequence[str], weak: Sequence[str], 
 
 def ship() -> None:
     """Trains what ships, measures it, and writes the weights and their card."""
-    card: Mapping[str, Any] = {**described(OUTCOMES.read_bytes(), (), LICENSES, 0), "rows": 0}
     rows = [row for row in read(OUTCOMES) if row.license in LICENSES]
     say(f"measuring on {len(rows):,} prompts; this takes minutes")
-    card = {**card, "rows": len(rows), "figures": figures(rows, *PAIR, say)}
+    card = {**described(OUTCOMES.read_bytes(), rows, LICENSES, 0), "figures": figures(rows, *PAIR, say)}
     weights = fit(rows, default=PAIR, card=card, progress=lambda what: say(f"training {what}"))
     write(weights, SHIPPED)
     file = SHIPPED.read_bytes()
@@ -103,15 +103,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         base = read_weights(asked.weights)[0] if asked.weights or asked.from_history else None
         if asked.data:
-            licenses = asked.licenses.split(",") if asked.licenses else None
+            licenses = [each.strip() for each in asked.licenses.split(",")] if asked.licenses else None
             pair = (asked.strong[0], asked.weak[0]) if asked.strong else None
             weights = of_file(asked.data, licenses, pair, base, asked.seed)
         else:
             weights = of_history(asked.config, asked.strong, asked.weak, base or read_weights()[0], asked.seed)
         write(weights, asked.out)
-    except (BadRow, TooFewRows, WeightsUnusable, ConfigError, StoreUnusable, ValueError, OSError) as error:
-        problem = str(error)
-        parser.exit(2, problem[:1].upper() + problem[1:] + ("" if problem.endswith(".") else ".") + "\n")
+    except OSError as error:
+        parser.exit(2, f"Cannot open {error.filename}: {error.strerror}.\n" if error.filename else f"{error}\n")
+    except (BadRow, TooFewRows, WeightsUnusable, ConfigError, StoreUnusable, ValueError) as error:
+        parser.exit(2, f"{sentence(str(error))}\n")
     print(f"Wrote {asked.out}. To use it: weights_file in [router] of streamlane.toml.")
 
 

@@ -84,7 +84,7 @@ class World:
         self.vitals = Vitals(Rules(), dice)
         runtime = Runtime(MappingProxyType({each.name: each for each in backends}))
         self.discovery = Discovery(runtime, lambda name, up, why: self.vitals.probed(name, up, self._now(), why))
-        busy = busy_with(self.places, self.discovery.states)
+        busy = busy_with(self.places, self.discovery.load)
         state = State(self.vitals, Conversations(STICKY), dice, busy)
         self.dispatcher = Dispatcher(
             runtime=lambda: self.discovery.runtime,

@@ -152,7 +152,7 @@ async def test_a_client_that_talks_and_never_listens_is_cut() -> None:
                 await deaf.connection.send("no JSON")
 
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(talk(), 10)
+            await asyncio.wait_for(talk(), 60)
 
 
 async def test_an_answer_without_an_end_mark_ends_at_once() -> None:

@@ -1,6 +1,8 @@
 """`streamlane router`: what it prints, what it writes, and what it exits with."""
 
+import gzip
 import json
+import lzma
 import random
 import re
 from pathlib import Path
@@ -83,6 +85,32 @@ def test_a_bad_line_is_one_error_with_its_number(bad: str, why: str) -> None:
     assert result.stderr.startswith("Line 3: ")
     assert why in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["torn.gz", "torn.xz", "half.gz"])
+def test_a_file_that_cannot_be_unpacked_is_one_sentence(here: Path, name: str) -> None:
+    data = bytearray((lzma if name.endswith("xz") else gzip).compress(lines(3000).encode()))
+    data[len(data) // 2] ^= 0xFF
+    (here / name).write_bytes(data[:-20] if name.startswith("half") else data)
+    result = run("score", name)
+    assert result.exit_code == 2
+    assert f"{name} cannot be unpacked" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_calibration_is_by_the_weights_and_models_of_the_configuration(here: Path) -> None:
+    (here / "streamlane.toml").write_text(
+        '[[backends]]\nname = "a"\nkind = "fake"\n\n[router]\nstrong = ["a/x"]\nweak = ["a/y"]\n'
+        'strong_model = "gemini-1.5-pro"\nweak_model = "llama-3.1-8b-it"\n'
+    )
+    (here / "traffic.jsonl").write_text("".join(asked(number) for number in range(300)))
+    words = ("calibrate", "--strong-share", "0.3", "--data", "traffic.jsonl")
+    assert run(*words).exit_code == 0
+    made = json.loads((here / "router-calibration.json").read_text())
+    assert (made["strong"], made["weak"]) == ("gemini-1.5-pro", "llama-3.1-8b-it")
+    assert run(*words, *PAIR).exit_code == 0
+    made = json.loads((here / "router-calibration.json").read_text())
+    assert (made["strong"], made["weak"]) == (PAIR[1], PAIR[3])
 
 
 def test_what_cannot_be_read_or_is_not_known_is_one_sentence(here: Path) -> None:
@@ -217,3 +245,31 @@ def test_prompts_that_trained_the_weights_do_not_measure_them() -> None:
         result = run(*words)
         assert result.exit_code == 2
         assert "trained these weights" in result.stderr
+
+
+def configured(folder: Path, line: str = "") -> Path:
+    """A configuration with a strong and a weak model, and one more line for [router]."""
+    file = folder / "streamlane.toml"
+    file.write_text(
+        f'[[backends]]\nkind = "fake"\nname = "one"\nmodels = ["big", "small"]\n\n'
+        f'[router]\nstrong = ["one/big"]\nweak = ["one/small"]\n{line}\n'
+    )
+    return file
+
+
+def test_an_explanation_by_a_configuration_names_its_own_models(here: Path) -> None:
+    result = run("explain", FAMILIAR, "--config", str(configured(here)))
+    assert result.exit_code == 0
+    assert "one/big" in result.stdout
+    assert " answers: score" not in result.stdout  # the models of the weights answer nobody here
+    assert "could be scored" in run("explain", "", "--config", str(configured(here))).stdout
+
+
+@pytest.mark.parametrize("line", ['weights_file = "streamlane.toml"', 'strong_model = "gpt-0"'])
+def test_weights_that_cannot_be_used_are_one_sentence_before_the_start(here: Path, line: str) -> None:
+    file = str(configured(here, line))
+    checked = CliRunner().invoke(app, ["config", "check", "--config", file])
+    explained = run("explain", "Hello", "--config", file)
+    assert "[router]" in str(checked.exception or "") + checked.output
+    assert explained.exit_code == 1
+    assert "[router]" in explained.output

@@ -197,6 +197,14 @@ def test_rules_alone_are_enough_where_one_is_for_everything(tmp_path: Path) -> N
             ),
         ),
         (
+            RULE + 'when.models = ["auto*"]\nwhen.tools = true\n',
+            "router.rules",
+            (
+                "nobody answers auto where no rule matches. Add strong and weak to [router], or a last rule "
+                "without when."
+            ),
+        ),
+        (
             PAIR + RULE + "when.max_promt_tokens = 1\n",
             "router.rules[0].when.max_promt_tokens",
             'unknown key. Did you mean "max_prompt_tokens"?',
@@ -294,8 +302,8 @@ def test_the_rules_are_shown_as_sentences_and_a_useless_one_is_told(tmp_path: Pa
 
 def test_the_documented_example_is_one_and_says_what_the_page_says(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "routing.md").read_text(encoding="utf-8")
-    example, ladder, profile = (block.partition("```")[0] for block in page.split("```toml\n")[1:])
-    names = ("openai", "vllm", "vllm2", "custom", "localai", "local")
+    example, ladder, profile, privacy = (block.partition("```")[0] for block in page.split("```toml\n")[1:])
+    names = ("openai", "vllm", "vllm2", "custom", "localai", "local", "gpu")
     backends = "".join(f'[[backends]]\nkind = "fake"\nname = "{name}"\n' for name in names)
     account = '[[accounts]]\nname = "groq-me"\nprovider = "groq"\napi_key = "gsk-0123456789"\n'
     file = tmp_path / "streamlane.toml"
@@ -304,4 +312,4 @@ def test_the_documented_example_is_one_and_says_what_the_page_says(tmp_path: Pat
     assert shown.exit_code == 0, shown.exception
     told = page.split("says it like this:\n\n```\n")[1].partition("```")[0]
     assert told in shown.stdout
-    assert len(read(tmp_path, f"{ladder}{profile}{backends}").ladder) == 3
+    assert len(read(tmp_path, f"{ladder}{profile}{privacy}{backends}").ladder) == 3

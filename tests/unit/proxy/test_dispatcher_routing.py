@@ -11,10 +11,13 @@ from backends.base import Model
 from backends.errors import DeadlineExceeded, ServerFailed, Unreachable
 from backends.events import Event, Finished, TextDelta, Usage
 from backends.fake import FakeBackend
-from backends.request import Request, said
+from backends.request import EmbeddingRequest, Request, said
 from backends.unasked import CircuitOpen
+from proxy.errors import BadParameter
 from proxy.outcome import ANONYMOUS, Call, Notice, Outcome
 from proxy.places import Places, Room
+from proxy.queue_ticket import ticket_of
+from proxy.router_names import Ladder, Router, Targets
 from proxy.routing.hedging import Hedges
 from proxy.runtime import Route, Runtime, TargetSet
 from proxy.wire.extras import RouteWish
@@ -260,3 +263,16 @@ async def test_a_callers_deadline_ends_the_wait_for_the_first_token() -> None:
     with pytest.raises(DeadlineExceeded) as caught:
         await world.ask(deadline_ms=30)
     assert caught.value.name == "requested"
+
+
+async def test_no_vectors_are_of_whichever_model_the_router_chooses() -> None:
+    ladder = Ladder((Targets("weak", ("a/fake",)), Targets("strong", ("b/fake",))), (0.5, 0.5))
+    backends = {name: FakeBackend(name, script=ANSWER) for name in "ab"}
+    runtime = Runtime(MappingProxyType(backends), router=Router(MappingProxyType({"auto": ladder}), ()))
+    with pytest.raises(BadParameter, match="do not compare"):
+        await dispatcher(lambda: runtime).embed(CALL, EmbeddingRequest("auto", ("Hi",)))
+
+
+def test_times_of_vectors_are_compared_among_requests_of_about_the_same_length() -> None:
+    one, other = (ticket_of(CALL, "m", EmbeddingRequest("m", ("x" * size,)), 0.0).kind for size in (40, 40_000))
+    assert one != other

@@ -1,7 +1,7 @@
 """free/… in the dispatcher, left at every moment: nothing stays reserved, and only what was sent is charged."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -21,13 +21,14 @@ from proxy.runtime import Route, Runtime, TargetSet
 from proxy.wire.extras import RouteWish
 from quota.ledger import Attempt, Denied, Granted
 from quota.memory_ledger import MemoryLedger
-from quota.pool import MINUTE, Pool, Rolling
+from quota.pool import MINUTE, SECOND, Pool, Rolling
 from tests import dispatching
 from tests.unit.proxy.free_world import HELLO, NOON
 from tests.unit.proxy.test_spending import spending
 
 CALL = Call(ANONYMOUS, "req_1")
 ANSWER: list[Step] = [[TextDelta("Hi")], 0, [TextDelta(" you")], [Finished("stop", Usage(5, 2))]]
+FAILS: list[Step] = [ServerFailed(500)]
 CAP = 5
 
 
@@ -49,14 +50,15 @@ async def world(
     *scripts: list[Step],
     paid: Collection[str] = (),
     local: Mapping[str, list[Step]] = MappingProxyType({}),
+    clock: Sequence[int] = (NOON,),
     **options: Any,
 ) -> tuple[Dispatcher, Slow, list[FakeBackend]]:
     """A dispatcher over accounts a, b, …, each with CAP requests a minute, of which those in `paid` cost money; and
-    over `local` backends, the last ones of all.
+    over `local` backends, the last ones of all. `clock` is the ledger's.
     """
     backends = [FakeBackend(name, script=script, slots=1) for name, script in zip("abc", scripts, strict=False)]
     ours = [FakeBackend(name, script=script) for name, script in local.items()]
-    ledger = Slow(lambda: NOON)
+    ledger = Slow(lambda: clock[0])
     await ledger.define([Pool(f"{each.name}/minute", CAP, Rolling(MINUTE)) for each in backends])
     runtime = Runtime(
         backends=MappingProxyType({each.name: each for each in (*backends, *ours)}),
@@ -120,13 +122,10 @@ async def test_two_that_fail_are_followed_by_a_third_and_each_is_counted_once() 
 
 
 async def test_no_call_asks_more_than_three_times() -> None:
-    dispatcher, _, backends = await world(*[[ServerFailed(500)]] * 3)
+    dispatcher, _, backends = await world(FAILS, FAILS, FAILS)
     with pytest.raises(BackendError):
         await ask(dispatcher)
     assert sum(len(each.requests) for each in backends) == 3
-
-
-FAILS: list[Step] = [ServerFailed(500)]
 
 
 async def test_what_failed_for_free_is_not_asked_again_when_money_may_be_spent() -> None:
@@ -136,10 +135,15 @@ async def test_what_failed_for_free_is_not_asked_again_when_money_may_be_spent()
 
 
 async def test_what_failed_is_not_asked_again_when_quota_comes_back() -> None:
-    dispatcher, _, backends = await world(FAILS, [RateLimited(0.01)])
-    with pytest.raises(BackendError):
-        await ask(dispatcher, when_spent=("wait",))
-    assert max(len(each.requests) for each in backends if each.script is FAILS) == 1
+    clock = [NOON]
+    dispatcher, _, [fails, refuses] = await world(FAILS, [RateLimited(1.0)], clock=clock)
+    asking = asyncio.create_task(ask(dispatcher, when_spent=("wait",)))
+    while not (fails.requests and refuses.requests):
+        await asyncio.sleep(0)
+    refuses.script = ANSWER
+    clock[0] += 2 * SECOND
+    await asking
+    assert (len(fails.requests), len(refuses.requests)) == (1, 2)
 
 
 async def test_a_local_model_that_failed_in_place_of_a_quota_is_not_asked_for_another_set() -> None:

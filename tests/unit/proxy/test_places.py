@@ -245,3 +245,15 @@ def test_no_place_is_lost_and_none_is_given_twice(slots: int, moves: list[tuple[
         assert (gate.running, gate.waiting, gate.line.tokens) == (0, 0, 0)
 
     asyncio.run(play())
+
+
+async def test_who_comes_when_more_places_are_there_does_not_go_before_those_who_wait() -> None:
+    places, backend = Places(seconds=60), FakeBackend("f", slots=1)
+    callers = [Caller(places, backend) for _ in range(2)]
+    await settle()
+    backend.slots = 2  # as when a model was loaded that takes more at once
+    callers.append(Caller(places, backend))
+    await settle()
+    assert [caller.has_place for caller in callers] == [True, True, False]
+    for caller in callers:
+        await caller.end(cancel=True)

@@ -141,3 +141,10 @@ def test_a_rule_of_which_nothing_is_left_says_so() -> None:
 def test_an_alias_keeps_its_strategy() -> None:
     [only] = RUNTIME.resolve("fast").sets
     assert (only.strategy, only.weights) == ("weighted", (3, 1))
+
+
+def test_of_some_candidates_each_keeps_its_weight() -> None:
+    route = RUNTIME.resolve("fast")
+    assert route.only(lambda _: True) == route
+    [left] = route.only(lambda each: each.backend.name == "gpu").sets
+    assert ([each.model for each in left.candidates], left.weights) == (["llama"], (1,))

@@ -48,7 +48,7 @@ def test_the_same_feedback_gives_the_same_weights(base: Weights) -> None:
 
 def test_too_little_of_these_models_is_refused_in_words(base: Weights) -> None:
     labels = [*said(SUMS, "another/model", 1.0), *said(POEMS[:20], WEAK, 0.0), Labelled(b"damaged", {WEAK: 1.0}, 1.0)]
-    with pytest.raises(TooFewRows, match=r"20 rated answers.*--strong and --weak"):
+    with pytest.raises(TooFewRows, match=r"20 labelled answers.*--strong and --weak"):
         learned(labels, strong=[STRONG], weak=[WEAK], base=base)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.learned.calibration import LEAST, TooFewPrompts, calibration, keeping, threshold, threshold_for
+from proxy.learned.calibration import LEAST, TooFewPrompts, calibration, keeping, threshold_for
 from proxy.learned.measures import Run
 
 SCORES = np.random.default_rng(0).beta(4, 5, 5000)
@@ -22,13 +22,6 @@ def test_the_share_of_the_sample_is_what_was_wanted(wanted: float) -> None:
     assert found.share_low <= found.share <= found.share_high
 
 
-@given(st.floats(0, 1), st.integers(0, 1000))
-def test_the_file_gives_nearly_the_same_threshold(wanted: float, seed: int) -> None:
-    scores = np.random.default_rng(seed).random(500)
-    table = calibration(scores, **ABOUT).quantiles
-    assert (scores >= threshold(table, wanted)).mean() == pytest.approx(wanted, abs=0.006)
-
-
 def test_the_file_says_what_it_is_of() -> None:
     made = calibration(SCORES, **ABOUT)
     assert (made.version, made.n, made.router_hash, made.data_hash) == (1, 5000, "a", "b")
@@ -37,7 +30,7 @@ def test_the_file_says_what_it_is_of() -> None:
 
 
 def test_nothing_goes_to_the_strong_model_when_its_share_is_none() -> None:
-    assert threshold(calibration(SCORES, **ABOUT).quantiles, 0) == inf
+    assert threshold_for(SCORES, 0).value == inf
     assert threshold_for(SCORES, 0).share == 0
 
 

@@ -115,6 +115,19 @@ def test_an_unknown_model_is_told_with_the_known_ones(router: LearnedRouter) -> 
         router.pair("gpt-9", WEAK)
 
 
+def test_a_model_is_not_compared_with_itself(router: LearnedRouter) -> None:
+    for models in ((WEAK, WEAK), (WEAK, None)):
+        with pytest.raises(ValueError, match="two different models"):
+            router.pair(*models)
+
+
+def test_a_logit_of_any_size_has_a_score(router: LearnedRouter) -> None:
+    pair = LearnedRouter.load().pair()
+    for bias in (-1e9, 1e9):
+        pair.bias = bias
+        assert 0 <= pair.score("What is a noun?").score <= 1
+
+
 def test_models_that_never_met_are_not_compared(router: LearnedRouter) -> None:
     with pytest.raises(ValueError, match="not trained on the same prompts"):
         router.pair(STRONG, "phi-3-mini")

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,15 @@ def test_half_a_packed_file_is_an_error_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "half.gz").write_bytes(gzip.compress(LINE * 100)[:-12])
     with pytest.raises(OSError, match="half"):
         read(tmp_path / "half.gz")
+
+
+@pytest.mark.parametrize(("name", "pack"), [("torn.gz", gzip.compress), ("torn.xz", lzma.compress)])
+def test_a_packed_file_with_a_wrong_byte_is_an_error_of_the_file(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    data = bytearray(pack(b"".join(b'{"prompt": "%d", "scores": {"a": 1}}\n' % number for number in range(2000))))
+    data[len(data) // 2] ^= 0xFF
+    data[20] ^= 0xFF
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(OSError, match=r"torn.*cannot be unpacked"):
+        read(tmp_path / name)

@@ -22,12 +22,21 @@ def test_a_file_of_outcomes_becomes_weights(tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_bytes(b"\n".join(map(dumps, lines)))
     out = tmp_path / "own.npz"
     done = run(
-        "--data", tmp_path / "own.jsonl", "--out", out, "--licenses", "MIT", "--strong", "big", "--weak", "small"
+        "--data",
+        tmp_path / "own.jsonl",
+        "--out",
+        out,
+        "--licenses",
+        "Apache-2.0, MIT",
+        "--strong",
+        "big",
+        "--weak",
+        "small",
     )
     assert done.returncode == 0, done.stderr
     assert "80 prompts" in done.stderr
     router = LearnedRouter.load(out)
-    assert (router.card["rows"], router.card["licenses"]) == (80, ["MIT"])
+    assert (router.card["rows"], router.card["licenses"]) == (80, ["Apache-2.0", "MIT"])
     assert (router.pair().strong, router.pair().weak) == ("big", "small")
 
 

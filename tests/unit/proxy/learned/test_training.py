@@ -63,6 +63,13 @@ def test_too_little_is_refused() -> None:
         fit([Row(f"Question {n}?", {f"model {n}": 1.0}, f"k{n}") for n in range(40)])
 
 
+def test_rows_that_count_nothing_teach_nothing(rows: list[Row]) -> None:
+    some_count = [replace(row, weight=float(number < 60)) for number, row in enumerate(rows[:100])]
+    assert packed(fit(some_count, models=PAIR, default=PAIR)) == packed(fit(rows[:60], models=PAIR, default=PAIR))
+    with pytest.raises(TooFewRows, match="20 rows"):
+        fit([replace(row, weight=float(number < 20)) for number, row in enumerate(rows[:100])], models=PAIR)
+
+
 def test_part_of_a_success_and_weights_count(rows: list[Row]) -> None:
     halves = [replace(row, scores=dict.fromkeys(row.scores, 0.5)) for row in rows[:100]]
     router = LearnedRouter(fit(halves, models=PAIR, default=PAIR))

@@ -94,6 +94,44 @@ def test_wrong_sizes_and_numbers_are_refused(shipped: Weights) -> None:
     assert "router weights" in refused(changed(shipped, about=np.zeros(4, np.uint8)))
 
 
+@pytest.mark.parametrize("name", ["familiar_0", "outputs_0", "outcomes_0", "hashed_0", "center"])
+def test_arrays_without_rows_are_refused(shipped: Weights, name: str) -> None:
+    refused(changed(shipped, **{name: np.zeros((), np.float32)}))
+    refused(changed(shipped, **{name: np.zeros((0, 2), np.float32)}))
+
+
+def test_a_panel_without_a_sample_or_with_bounds_that_are_none_is_refused(shipped: Weights) -> None:
+    first, *others = shipped.panels
+    for wrong in (
+        replace(first, outputs=first.outputs[:0], outcomes=first.outcomes[:0]),
+        replace(first, bounds=(1.0, 1.0)),
+        replace(first, bounds=(2.0, 1.0)),
+        replace(first, bounds=(float("nan"), 1.0)),
+    ):
+        refused(packed(replace(shipped, panels=(wrong, *others))))
+
+
+@pytest.mark.parametrize(
+    "shape", ["(10**12,)", "(1000000000000,)", f"({10**30},)", "(-1,)", "(3,", "(" * 3000, "-" * 5000]
+)
+def test_headers_that_ask_for_too_much_are_refused(shipped: Weights, shape: str) -> None:
+    said = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    said += b" " * (63 - (len(said) + 10) % 64) + b"\n"
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(packed(shipped))) as old, zipfile.ZipFile(data, "w") as new:
+        for each in old.namelist():
+            hostile = b"\x93NUMPY\x01\x00" + len(said).to_bytes(2, "little") + said
+            new.writestr(each, hostile if each == "center.npy" else old.read(each))
+    assert "holds no router weights" in refused(data.getvalue())
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(shipped: Weights) -> None:
+    data = io.BytesIO()
+    np.savez_compressed(data, center=np.zeros(20 << 20, np.float32))
+    assert len(data.getvalue()) < 1 << 20
+    assert "larger" in refused(data.getvalue())
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(WeightsUnusable, match="cannot be read"):
         LearnedRouter.load(tmp_path / "nowhere.npz")

@@ -12,7 +12,7 @@ from backends.errors import BackendError, RateLimited, ServerFailed, Unreachable
 from backends.unasked import CircuitOpen
 from proxy.choice_words import Strategy
 from proxy.conversations import Conversations
-from proxy.errors import NoModelFits, ProxyError
+from proxy.errors import ProxyError
 from proxy.routing.breaker import Rules
 from proxy.routing.choosing import QUOTA, State, decide, laddered, rung
 from proxy.routing.constraints import Asks
@@ -81,6 +81,40 @@ def test_a_threshold_chooses_between_the_ends_and_nothing_to_score_is_in_the_mid
     assert rung(3, RouterAsk("auto", (0.5, 0.3, 0.2)), None) == 1
     assert rung(2, RouterAsk("auto", (0.7, 0.3)), None) == 0
     assert rung(1, RouterAsk("auto", ()), Scored(0.9, 0.9)) == 0
+
+
+@pytest.mark.parametrize(
+    ("shares", "share", "first"),
+    [
+        ((1.0, 0.0), 1.0, 0),
+        ((0.5, 0.5, 0.0), 1.0, 1),
+        ((0.0, 1.0), 0.0, 1),
+        ((0.0, 0.5, 0.5), 0.0, 1),
+        ((0.1, 0.2, 0.7), 1.0, 2),
+    ],
+)
+def test_a_set_without_a_share_is_never_the_first(shares: tuple[float, ...], share: float, first: int) -> None:
+    assert rung(len(shares), RouterAsk("auto", shares), Scored(0.9, share)) == first
+
+
+def test_turns_are_of_those_who_are_asked_first() -> None:
+    here = state()
+    sets = (among("weak", "w/m"), among("strong", "a/m", "b/m", strategy="round_robin"))
+    first = []
+    for number in range(8):  # easy, hard, easy, hard, …
+        share = float(number % 2)
+        made = decide(
+            Route(sets, ask=RouterAsk("auto", (0.5, 0.5))), facts(), ANY, here, 0.0, scored=Scored(0.5, share)
+        )
+        first.append(made.sets[0].picks[0].candidate.backend.name)
+    assert first[1::2] == ["a", "b", "a", "b"]
+
+
+def test_sets_of_one_name_take_turns_each_for_itself() -> None:
+    here = state()
+    routes = [Route((among("strong", *names, strategy="round_robin"),)) for names in (("a/m", "b/m"), ("c/m", "d/m"))]
+    first = [decide(routes[number % 2], facts(), ANY, here, 0.0).sets[0].picks[0] for number in range(4)]
+    assert [each.candidate.backend.name for each in first] == ["a", "c", "b", "d"]
 
 
 def test_who_failed_leaves_before_the_strategy_and_comes_back() -> None:
@@ -174,13 +208,6 @@ def test_embeddings_have_abilities_and_health_alone() -> None:
     assert order(decide(route, None, asks, state(), 0.0)) == [("set", ["b/m"])]
     with pytest.raises(UnsupportedFeature):
         decide(Route((among("set", none),)), None, asks, state(), 0.0)
-
-
-def test_who_was_visited_is_not_asked_again() -> None:
-    route = Route((among("set", "a/m", "b/m"),))
-    assert order(decide(route, facts(), ANY, state(), 0.0, visited={("a", "m")})) == [("set", ["b/m"])]
-    with pytest.raises(NoModelFits, match="asked already"):
-        decide(route, facts(), ANY, state(), 0.0, visited={("a", "m"), ("b", "m")})
 
 
 KNOWN = st.builds(

@@ -26,7 +26,7 @@ ANY = Asks()
 
 def why(one: Candidate, standing: Standing | None = None, wait: float | None = None, **changes: Any) -> tuple[str, str]:
     """The word and the reason; empty where nothing is in the way."""
-    limits = Limits(changes.pop("own", None), changes.pop("max_price", None), changes.pop("visited", ()))
+    limits = Limits(changes.pop("own", None), changes.pop("max_price", None))
     asks = changes.pop("asks", ANY)
     over = in_the_way(one, facts(**changes), asks, standing or Standing(), wait=wait, limits=limits)
     return ("", "") if over is None else (over.why, over.reason)
@@ -131,7 +131,6 @@ def test_health_and_deadline_and_who_was_asked() -> None:
         "deadline", "its first token is expected after 6.0 s, and the deadline is 5 s",
     )  # fmt: skip
     assert why(candidate(), deadline=0.001) == ("", "")  # nothing is known of it
-    assert why(candidate("a/m"), visited=[("a", "m")]) == ("visited", "it was asked already")
 
 
 def over(why: Any, reason: str = "x", **more: Any) -> PassedOver:

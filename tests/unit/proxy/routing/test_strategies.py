@@ -42,11 +42,19 @@ def test_ordered_is_the_operator_s_order() -> None:
     assert reasons("ordered", rows[:1]) == [""]
 
 
+def test_a_place_in_the_operator_s_order_counts_those_that_are_passed_over() -> None:
+    rows = [able("a"), able("b"), able("c")]
+    among = TargetSet("set", tuple(each.candidate for each in rows))
+    told = [each.reason for each in order(among, rows[1:], facts(), dice=dice(0.5))]
+    assert told == ["no. 2 of the operator's order", "no. 3 of the operator's order"]
+
+
 def test_round_robin_takes_turns() -> None:
     rows = [able("a"), able("b"), able("c")]
     assert [names("round_robin", rows, turn=turn) for turn in range(4)] == [
         ["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"],
     ]  # fmt: skip
+    assert reasons("round_robin", rows) == ["its turn", "next in turn", "next in turn"]
 
 
 def test_weighted_draws_as_often_as_the_weights_say_also_among_what_is_left() -> None:
@@ -79,7 +87,7 @@ def test_least_busy_compares_what_is_full_of_what_there_is() -> None:
         able("endless", Busy(running=9, places=inf)),
     ]
     assert names("least_busy", rows) == ["large", "endless", "small"]
-    assert reasons("least_busy", rows)[0] == "the least busy of 3, 33% full"
+    assert reasons("least_busy", rows) == ["the least busy of 3, 33% full", "62% full", "100% full"]
 
 
 def test_least_busy_hears_what_servers_say_of_their_other_clients_and_their_memory() -> None:

@@ -333,13 +333,8 @@ def test_an_average_forgets_by_halves() -> None:
     assert mean.value(HALF_LIFE) == pytest.approx(1.0)
 
 
-def test_targets_that_are_not_asked_any_more_are_forgotten() -> None:
+def test_targets_that_were_not_asked_for_longest_are_forgotten() -> None:
     among = vitals()
-    failing(among, lambda: ServerFailed(500))
-    among.begin(OTHER, 0.0).done(0.0)
-    among.keep({"b"})
-    assert [target for target, _ in among.standings(0.0)] == [("b", "m")]
-    assert among.standing(A, 0.0).why == ""
     for number in range(MOST + 5):
         among.begin(candidate(f"b/{number}"), 0.0).done(0.0)
     assert len(list(among.standings(0.0))) == MOST
