@@ -315,8 +315,8 @@ OPERATIONS: tuple[Operation, ...] = (
         name="rateAnswer",
         group="Feedback",
         summary="Say whether an answer was good.",
-        about="Only of an answer whose model the gateway chose. The newest word counts. The operator can let the router "
-        "learn from it.",
+        about="Only of an answer whose model the gateway chose. The newest word counts. The operator can let the "
+        "router learn from it.",
         asked=requests.FEEDBACK,
         answer=answers.Feedback,
         errors=(*BODY, *MODEL, errors.Unsupported, errors.NothingToRate, errors.TooMuchFeedback, errors.StoreFailed),
