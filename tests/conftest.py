@@ -41,15 +41,16 @@ TOOLS = {  # @pytest.mark.needs(name): whether it is here, and what to do when i
 # Those of tests/integration that measure no times, and so may share the cores with others.
 SHARING = {
     "after_the_end", "bad_input", "bodies", "breakers", "caller_keys", "canaries", "capabilities", "chat",
-    "chat_gateway", "chat_http", "chat_page", "chat_page_parts", "chat_page_quota", "chat_page_ratings",
-    "chat_page_storage", "chat_resume", "cli", "conformance", "continuation", "conversions", "cost", "credentials",
-    "demo_free_tiers", "dockerfile", "doctor", "doctor_accounts", "event_reference", "fault_leftovers", "faults",
-    "feedback", "free", "free_edges", "free_told", "gateway_behind_gateway", "js_client", "js_client_browser", "keys",
-    "ledger_disk", "ledger_disk_gateway", "ledger_kill", "ledger_power", "ledger_processes", "ledger_simulation",
-    "messages_http", "node_apis", "node_sdk", "node_sdk_http", "node_sdk_versions", "pages", "protocol_checklist",
-    "python_client", "queue_http", "quota_cli", "quota_http", "real_servers", "real_tools", "reference",
-    "responses_http", "schemathesis", "sdk", "sdk_versions", "sdks_with_the_model", "secrets", "simulate", "socket",
-    "tools", "transport", "what_is_held", "wheel",
+    "chat_gateway", "chat_http", "chat_page", "chat_page_parts", "chat_page_phone", "chat_page_quota",
+    "chat_page_ratings", "chat_page_storage", "chat_resume", "cli", "conformance", "continuation", "conversions",
+    "cost", "credentials", "demo_free_tiers", "dockerfile", "doctor", "doctor_accounts", "event_reference",
+    "fault_leftovers", "faults", "feedback", "free", "free_edges", "free_told", "gateway_behind_gateway", "js_client",
+    "js_client_browser", "keys", "ledger_disk", "ledger_disk_gateway", "ledger_kill", "ledger_power",
+    "ledger_processes", "ledger_simulation", "messages_http", "node_apis", "node_sdk", "node_sdk_http",
+    "node_sdk_versions", "pages", "protocol_checklist", "python_client", "queue_http", "quota_cli", "quota_http",
+    "real_servers", "real_tools", "reference", "responses_http", "routing", "schemathesis", "sdk", "sdk_versions",
+    "sdks_with_the_model", "secrets", "simulate", "socket", "tools", "transport", "what_is_held", "what_people_see",
+    "wheel",
 }  # fmt: skip
 
 settings.register_profile(

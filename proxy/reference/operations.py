@@ -18,7 +18,7 @@ Errors = tuple[type[Exception], ...]
 
 ALWAYS: Errors = (errors.Unauthorized, errors.ForbiddenOrigin, errors.ForbiddenHost)
 BODY: Errors = (errors.BadBody, errors.BodyTooLarge, errors.UnsupportedMediaType, errors.BadParameter)
-MODEL: Errors = (errors.UnknownModel, errors.AmbiguousModel, errors.UnknownRouter)
+MODEL: Errors = (errors.UnknownModel, errors.AmbiguousModel, errors.UnknownRouter, errors.NoModelFits)
 PREVIOUS: Errors = (errors.UnknownPrevious, errors.PreviousNotEnded, errors.ConversationTooLong)
 BACKEND: Errors = tuple(each for each in WIRE if issubclass(each, BackendError))
 GENERATE: Errors = (

@@ -101,6 +101,7 @@ def environ(**more: str) -> dict[str, str]:
 
 
 @IMAGE
+@pytest.mark.slow
 async def test_a_container_answers_read_only_and_without_rights(building: Builder, slim: Stage, tmp_path: Path) -> None:
     given = environ(STREAMLANE_SERVER_API_KEYS=KEY)
     container = Container(building, slim, given, {"/etc/streamlane/streamlane.toml": FAKE})
@@ -124,6 +125,7 @@ async def test_a_container_answers_read_only_and_without_rights(building: Builde
 
 
 @IMAGE
+@pytest.mark.slow
 def test_a_container_without_a_key_says_what_to_do(building: Builder, slim: Stage) -> None:
     container = Container(building, slim, environ(), {"/etc/streamlane/streamlane.toml": FAKE})
     code, said = container.run(*slim.entrypoint, *slim.command)
