@@ -21,15 +21,16 @@ class RouteWish(Struct, frozen=True, forbid_unknown_fields=True):
     and what it may cost.
 
     `when_spent` is what is tried when all quota of free/… is spent, in which order; None leaves that to the operator,
-    and more than the operator allows is left out. `deadline_ms` is the time until the first token. With
-    `max_cost_usd_micros`, in millionths of a dollar, only who cannot cost more is asked. `hedge` allows that a second
-    model is asked when the first is slow, where the operator does; None leaves it to him.
+    and more than the operator allows is left out. `deadline_ms` is the time until the first token; nobody keeps less
+    than a quarter of a second. With `max_cost_usd_micros`, in millionths of a dollar, only who cannot cost more is
+    asked. `hedge` allows that a second model is asked when the first is slow, where the operator does; None leaves it
+    to him.
     """
 
     work: Literal["interactive", "agent", "batch"] = "interactive"
     data: Literal["any", "no_training", "confidential"] = "any"
     when_spent: tuple[Literal["wait", "local", "paid"], ...] | None = None
-    deadline_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None
+    deadline_ms: Annotated[int, Meta(ge=250, le=86_400_000)] | None = None
     max_cost_usd_micros: Annotated[int, Meta(ge=0, le=10**12)] | None = None
     hedge: bool | None = None
 
